@@ -1,0 +1,2 @@
+//! START HERE: arguments to config to the running server.
+fn main() {}
