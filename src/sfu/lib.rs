@@ -1,1 +1,23 @@
-//! Placeholder until the first code arrives.
+//! The SFU without its network: what arrives from a publisher, and what each viewer gets of it.
+//!
+//! Two state machines and the store between them. [`publisher::Publisher`] takes a publisher's decrypted
+//! packets, finds their layer, repairs loss and writes them into the layer's packet ring ([`ring`]).
+//! [`viewer`] reads the rings and decides, for one viewer, what goes out and under which numbers. Both are
+//! sans-IO: they are told the time, given the dice, and hand back what to do; they know no socket, thread or
+//! lock.
+//!
+//! Start reading at [`packet`] and [`ring`], then [`publisher`].
+#![forbid(unsafe_code)]
+
+pub mod drop_reason;
+pub mod packet;
+pub mod publisher;
+pub mod ring;
+pub mod track;
+pub mod viewer;
+
+pub use drop_reason::{DropCounts, DropReason};
+pub use packet::Packet;
+pub use publisher::{Publisher, PublisherConfig, PublisherOutput, PublisherStats};
+pub use ring::{Page, Ring, Rings};
+pub use track::{Arrival, Epoch, LayerIndex, LayerInfo, Timing, TrackInfo};

@@ -1,0 +1,77 @@
+//! What viewers need to know of a publisher's track.
+//!
+//! [`TrackInfo`] travels from the publisher's shard to every shard with viewers of the room, whole, each time
+//! something in it changes: a few times a second at most. [`Arrival`] travels once per packet and is therefore
+//! a few bytes that name a slot of a packet ring.
+
+use rtp::codec::{Codec, MediaKind};
+use rtp::{ExtSeq, NtpTime, RtpTimestamp};
+
+/// The number of layers that a track may have. OBS sends up to four.
+pub const MAX_LAYERS: usize = 4;
+
+/// A layer of a track, in the order in which the offer listed them. Audio has layer 0 alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LayerIndex(pub u8);
+
+/// One publisher session of a room. It rises with each session; a restart or takeover is a new epoch, and
+/// sequence numbers of different epochs have nothing in common.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub u32);
+
+/// A track as it is now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrackInfo {
+    /// The publisher session that the track belongs to.
+    pub epoch: Epoch,
+    /// Audio or video; a room has one track of each.
+    pub kind: MediaKind,
+    /// The layers by index: one to [`MAX_LAYERS`], whether or not media has arrived on them.
+    pub layers: Vec<LayerInfo>,
+}
+
+/// A layer as it is now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerInfo {
+    /// The layer's place in [`TrackInfo::layers`].
+    pub index: LayerIndex,
+    /// The name that the publisher gave the layer (RFC 8852); `None` without simulcast by RID.
+    pub rid: Option<String>,
+    /// The codec of the newest packet; before the first packet, the codec that the answer prefers.
+    pub codec: Codec,
+    /// The `fmtp` parameters negotiated for that codec, empty if none.
+    pub parameters: String,
+    /// True while media arrives: for video within the last 2 s, for audio from the first packet on.
+    pub active: bool,
+    /// The picture's width and height, once a packet has shown them.
+    pub size: Option<(u16, u16)>,
+    /// Payload bits per second over the last second or so; 0 until measured.
+    pub bitrate_bps: u64,
+    /// Frames per second over the last second or so; 0 until measured.
+    pub frames_per_second: f32,
+    /// The layer's place on the server media time line, once a sender report has come.
+    pub timing: Option<Timing>,
+}
+
+/// One point of a layer's time line: this RTP timestamp was sampled at that server media time.
+///
+/// All tracks of one session are mapped by one clock offset, so audio and video keep their distance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// The RTP timestamp, in the numbering of [`crate::Packet::timestamp`].
+    pub rtp: RtpTimestamp,
+    /// The server media time of the same instant.
+    pub ntp: NtpTime,
+}
+
+/// A packet that was stored in its layer's ring and may now be fanned out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The track.
+    pub kind: MediaKind,
+    /// The layer of the track.
+    pub layer: LayerIndex,
+    /// The slot in the layer's ring. Rises by one from packet to packet as the publisher sent them, but late
+    /// and repaired packets arrive after higher ones.
+    pub seq: ExtSeq,
+}

@@ -1,0 +1,1 @@
+//! What one viewer gets of a room, and under which numbers.
