@@ -1,1 +1,18 @@
-//! Placeholder until the first code arrives.
+//! Sockets and the protocols between a socket and media: UDP, ICE-lite, DTLS, SRTP, SCTP, SDP.
+//!
+//! The only server crate that names the foreign engines `rtc-*`, `dimpl` and `sctp-proto`; none of their types
+//! appears in a public signature. Everything but the sockets is sans-IO. Start reading at [`link`], one
+//! session's bundle of ICE, DTLS, SRTP and SCTP.
+
+pub mod drop_reason;
+pub mod dtls;
+pub mod ice;
+pub mod link;
+pub mod path;
+pub mod sctp;
+pub mod srtp;
+pub mod stun;
+
+pub use drop_reason::DropReason;
+pub use link::{CloseReason, Inbound, Link, LinkConfig, LinkOutput};
+pub use path::{Path, Via};
