@@ -129,7 +129,8 @@ mod tests {
     fn media_clock_advances_with_the_monotonic_clock() {
         let clock = MediaClock::new(NtpTime::from_unix_nanos(0), MonoTime::from_millis(500));
 
-        let distance = clock.ntp(MonoTime::from_millis(1_500)).nanos_since(clock.ntp(MonoTime::from_millis(500)));
+        let distance =
+            clock.ntp(MonoTime::from_millis(1_500)).nanos_since(clock.ntp(MonoTime::from_millis(500)));
 
         assert!((distance - 1_000_000_000).abs() <= 1);
     }

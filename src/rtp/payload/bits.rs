@@ -1,0 +1,73 @@
+//! A bit reader for codec headers, bounded by its input.
+//!
+//! Reads the most significant bit first. In the escaped form it skips the emulation prevention bytes of H.264
+//! and H.265 (`00 00 03`, the last of them) as it goes, so that nothing is copied.
+#![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::arithmetic_side_effects)]
+
+/// Reads bits; every step returns `None` at the end of the input.
+#[derive(Clone, Debug)]
+pub(super) struct Bits<'a> {
+    bytes: std::slice::Iter<'a, u8>,
+    current: u8,
+    left: u8,
+    escaped: bool,
+    zeros: u8,
+}
+
+impl<'a> Bits<'a> {
+    /// Reads plain bytes.
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes: bytes.iter(), current: 0, left: 0, escaped: false, zeros: 0 }
+    }
+
+    /// Reads the bytes of a NAL unit.
+    pub(super) fn escaped(bytes: &'a [u8]) -> Self {
+        Self { escaped: true, ..Self::new(bytes) }
+    }
+
+    pub(super) fn flag(&mut self) -> Option<bool> {
+        if self.left == 0 {
+            self.current = self.next_byte()?;
+            self.left = 8;
+        }
+        self.left = self.left.saturating_sub(1);
+        Some((self.current >> self.left) & 1 == 1)
+    }
+
+    /// Reads an unsigned number of at most 32 bits.
+    pub(super) fn number(&mut self, width: u8) -> Option<u32> {
+        debug_assert!(width <= 32, "a number of more than 32 bits");
+        let mut value = 0_u32;
+        for _ in 0..width {
+            value = (value << 1) | u32::from(self.flag()?);
+        }
+        Some(value)
+    }
+
+    pub(super) fn skip(&mut self, width: u32) -> Option<()> {
+        for _ in 0..width {
+            self.flag()?;
+        }
+        Some(())
+    }
+
+    /// Reads an Exp-Golomb number (`ue(v)`, ITU-T H.264 §9.1); `None` beyond 31 leading zeros.
+    pub(super) fn golomb(&mut self) -> Option<u32> {
+        let mut zeros = 0_u8;
+        while !self.flag()? {
+            zeros = zeros.checked_add(1).filter(|zeros| *zeros <= 31)?;
+        }
+        let offset = self.number(zeros)?;
+        (1_u32 << zeros).checked_sub(1)?.checked_add(offset)
+    }
+
+    fn next_byte(&mut self) -> Option<u8> {
+        let mut byte = *self.bytes.next()?;
+        if self.escaped && self.zeros >= 2 && byte == 3 {
+            self.zeros = 0;
+            byte = *self.bytes.next()?;
+        }
+        self.zeros = if byte == 0 { self.zeros.saturating_add(1) } else { 0 };
+        Some(byte)
+    }
+}
