@@ -61,6 +61,24 @@ impl<'a> Bits<'a> {
         (1_u32 << zeros).checked_sub(1)?.checked_add(offset)
     }
 
+    /// Reads a signed Exp-Golomb number (`se(v)`, ITU-T H.264 §9.1.1).
+    pub(super) fn signed_golomb(&mut self) -> Option<i32> {
+        let code = self.golomb()?;
+        let magnitude = i32::try_from(code.div_ceil(2)).ok()?;
+        Some(if code % 2 == 1 { magnitude } else { magnitude.saturating_neg() })
+    }
+
+    /// Reads one of `count` values (`ns(n)`, AV1 bitstream specification §4.10.7); `None` when there are none.
+    pub(super) fn non_symmetric(&mut self, count: u32) -> Option<u32> {
+        let width = count.checked_ilog2()?.checked_add(1)?;
+        let short_codes = 1_u32.checked_shl(width)?.checked_sub(count)?;
+        let value = self.number(u8::try_from(width).ok()?.checked_sub(1)?)?;
+        if value < short_codes {
+            return Some(value);
+        }
+        value.checked_mul(2)?.checked_sub(short_codes)?.checked_add(u32::from(self.flag()?))
+    }
+
     fn next_byte(&mut self) -> Option<u8> {
         let mut byte = *self.bytes.next()?;
         if self.escaped && self.zeros >= 2 && byte == 3 {

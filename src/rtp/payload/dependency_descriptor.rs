@@ -1,4 +1,11 @@
 //! The dependency descriptor extension (AV1 RTP specification, appendix A).
+//!
+//! Packet path. A keyframe's packet carries a *structure* of templates; every later packet only names one of
+//! them. So a source's temporal layers are known to whoever keeps its last structure: a [`TemplateTable`], a
+//! small value of fixed size. A structure replaces the previous one only when it parses to its end.
+#![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::arithmetic_side_effects)]
+
+use super::bits::Bits;
 use crate::ParseError;
 
 /// What one packet's descriptor says.
@@ -8,11 +15,11 @@ pub struct DependencyDescriptor {
     pub start_of_frame: bool,
     /// Whether the packet is the last of its frame.
     pub end_of_frame: bool,
-    /// The frame's template.
+    /// The frame's template, 0..=63.
     pub template_id: u8,
     /// The frame's number, wrapping.
     pub frame_number: u16,
-    /// Whether the packet carries a template structure: it belongs to a keyframe.
+    /// Whether the packet carries a structure: it belongs to a keyframe.
     pub has_structure: bool,
     /// The temporal layer, when the template is known.
     pub temporal: Option<u8>,
@@ -20,35 +27,216 @@ pub struct DependencyDescriptor {
     pub spatial: Option<u8>,
     /// Whether a receiver of lower temporal layers may move up to [`Self::temporal`] here.
     pub layer_sync: bool,
-    /// Width and height of the largest layer, when the packet carries them.
+    /// Width and height of the highest spatial layer, when the packet carries them.
     pub size: Option<(u16, u16)>,
 }
 
 /// The templates of one source's last structure; at most 64.
-#[derive(Clone, Debug, Default)]
-pub struct TemplateTable {}
+#[derive(Clone, Debug)]
+pub struct TemplateTable {
+    templates: [Template; TEMPLATES_MAX],
+    template_count: u8,
+    /// The identifier of the first template.
+    first_id: u8,
+    /// The highest temporal layer of each decode target.
+    target_temporal: [u8; TARGETS_MAX],
+    target_count: u8,
+}
 
 impl TemplateTable {
-    /// Makes an empty table.
+    /// Makes an empty table, which knows no template.
     #[must_use]
     pub const fn new() -> Self {
-        Self {}
+        Self {
+            templates: [Template::EMPTY; TEMPLATES_MAX],
+            template_count: 0,
+            first_id: 0,
+            target_temporal: [0; TARGETS_MAX],
+            target_count: 0,
+        }
     }
 
-    /// Parses the descriptor of one packet and remembers the structure that it carries.
+    /// Parses the descriptor of one packet, and takes over the structure that it carries.
     ///
     /// # Errors
     ///
-    /// When it is cut short.
+    /// When the descriptor is cut short, or its structure has more templates or layers than the format allows.
+    /// The table is then unchanged.
     pub fn read(&mut self, bytes: &[u8]) -> Result<DependencyDescriptor, ParseError> {
-        let _ = bytes;
-        Ok(DependencyDescriptor::default())
+        let malformed = ParseError::Malformed("dependency descriptor");
+        let mut bits = Bits::new(bytes);
+        let mut descriptor = read_mandatory(&mut bits)
+            .ok_or(ParseError::Truncated { expected: MANDATORY_BYTES, came: bytes.len() })?;
+        let mut custom_indications = false;
+        if bytes.len() > MANDATORY_BYTES {
+            let has_structure = bits.flag().ok_or(malformed)?;
+            let has_active_targets = bits.flag().ok_or(malformed)?;
+            custom_indications = bits.flag().ok_or(malformed)?;
+            bits.skip(2).ok_or(malformed)?; // custom_fdiffs_flag, custom_chains_flag
+            if has_structure {
+                let mut read = Self::new();
+                descriptor.size = read.read_structure(&mut bits).ok_or(malformed)?;
+                descriptor.has_structure = true;
+                *self = read;
+            }
+            if has_active_targets {
+                bits.skip(u32::from(self.target_count)).ok_or(malformed)?;
+            }
+        }
+        if let Some(template) = self.template(descriptor.template_id) {
+            descriptor.temporal = Some(template.temporal);
+            descriptor.spatial = Some(template.spatial);
+            descriptor.layer_sync = match custom_indications {
+                true => self.read_switch(&mut bits, template.temporal).ok_or(malformed)?,
+                false => template.switches,
+            };
+        }
+        Ok(descriptor)
     }
 
-    /// Returns the temporal layer of a template.
+    /// Returns the temporal layer of a template, when the last structure has it.
     #[must_use]
     pub fn temporal_layer(&self, template_id: u8) -> Option<u8> {
-        let _ = template_id;
-        None
+        self.template(template_id).map(|template| template.temporal)
+    }
+
+    /// Returns the spatial layer of a template, when the last structure has it.
+    #[must_use]
+    pub fn spatial_layer(&self, template_id: u8) -> Option<u8> {
+        self.template(template_id).map(|template| template.spatial)
+    }
+
+    fn template(&self, id: u8) -> Option<Template> {
+        let index = id.wrapping_sub(self.first_id) & TEMPLATE_ID_MASK;
+        if index >= self.template_count {
+            return None;
+        }
+        self.templates.get(usize::from(index)).copied()
+    }
+
+    /// Reads a structure into an empty table; returns the size that it carries.
+    fn read_structure(&mut self, bits: &mut Bits<'_>) -> Option<Option<(u16, u16)>> {
+        self.first_id = u8::try_from(bits.number(6)?).ok()?;
+        self.target_count = u8::try_from(bits.number(5)?).ok()?.checked_add(1)?;
+        let highest_spatial = self.read_layers(bits)?;
+        self.read_indications(bits)?;
+        self.skip_references(bits)?;
+        self.skip_chains(bits)?;
+        let mut size = None;
+        if bits.flag()? {
+            for _ in 0..=highest_spatial {
+                let width = bits.number(16)?.checked_add(1)?;
+                let height = bits.number(16)?.checked_add(1)?;
+                size = super::size(width, height);
+            }
+        }
+        Some(size)
+    }
+
+    /// Reads the layers of the templates; returns the highest spatial one.
+    fn read_layers(&mut self, bits: &mut Bits<'_>) -> Option<u8> {
+        let (mut temporal, mut spatial) = (0_u8, 0_u8);
+        loop {
+            let template = self.templates.get_mut(usize::from(self.template_count))?;
+            *template = Template { temporal, spatial, switches: false };
+            self.template_count = self.template_count.checked_add(1)?;
+            match bits.number(2)? {
+                NEXT_SAME_LAYER => {}
+                NEXT_TEMPORAL => temporal = temporal.checked_add(1).filter(|layer| *layer <= TEMPORAL_MAX)?,
+                NEXT_SPATIAL => {
+                    temporal = 0;
+                    spatial = spatial.checked_add(1).filter(|layer| *layer <= SPATIAL_MAX)?;
+                }
+                _ => return Some(spatial),
+            }
+        }
+    }
+
+    /// Reads the decode target indications: first the layers of each target, then who may switch to it.
+    fn read_indications(&mut self, bits: &mut Bits<'_>) -> Option<()> {
+        let (templates, target_count) = (usize::from(self.template_count), usize::from(self.target_count));
+        let mut again = bits.clone();
+        for template in self.templates.iter().take(templates) {
+            for target in self.target_temporal.iter_mut().take(target_count) {
+                if bits.number(2)? != NOT_PRESENT {
+                    *target = template.temporal.max(*target);
+                }
+            }
+        }
+        for template in self.templates.iter_mut().take(templates) {
+            for target in self.target_temporal.iter().take(target_count) {
+                template.switches |= again.number(2)? == SWITCH && *target == template.temporal;
+            }
+        }
+        Some(())
+    }
+
+    /// Reads a frame's own indications in place of its template's.
+    fn read_switch(&self, bits: &mut Bits<'_>, temporal: u8) -> Option<bool> {
+        let mut switches = false;
+        for target in self.target_temporal.iter().take(usize::from(self.target_count)) {
+            switches |= bits.number(2)? == SWITCH && *target == temporal;
+        }
+        Some(switches)
+    }
+
+    fn skip_references(&self, bits: &mut Bits<'_>) -> Option<()> {
+        for _ in 0..self.template_count {
+            while bits.flag()? {
+                bits.skip(4)?; // fdiff_minus_one
+            }
+        }
+        Some(())
+    }
+
+    fn skip_chains(&self, bits: &mut Bits<'_>) -> Option<()> {
+        let targets = u32::from(self.target_count);
+        let chains = bits.non_symmetric(targets.checked_add(1)?)?;
+        if chains == 0 {
+            return Some(());
+        }
+        for _ in 0..targets {
+            bits.non_symmetric(chains)?; // decode_target_protected_by
+        }
+        bits.skip(u32::from(self.template_count).checked_mul(chains)?.checked_mul(4)?) // template_chain_fdiff
     }
 }
+
+impl Default for TemplateTable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Template {
+    temporal: u8,
+    spatial: u8,
+    switches: bool,
+}
+
+impl Template {
+    const EMPTY: Self = Self { temporal: 0, spatial: 0, switches: false };
+}
+
+fn read_mandatory(bits: &mut Bits<'_>) -> Option<DependencyDescriptor> {
+    Some(DependencyDescriptor {
+        start_of_frame: bits.flag()?,
+        end_of_frame: bits.flag()?,
+        template_id: u8::try_from(bits.number(6)?).ok()?,
+        frame_number: u16::try_from(bits.number(16)?).ok()?,
+        ..DependencyDescriptor::default()
+    })
+}
+
+const MANDATORY_BYTES: usize = 3;
+const TEMPLATES_MAX: usize = 64;
+const TARGETS_MAX: usize = 32;
+const TEMPLATE_ID_MASK: u8 = 0x3f;
+const TEMPORAL_MAX: u8 = 7;
+const SPATIAL_MAX: u8 = 3;
+const NEXT_SAME_LAYER: u32 = 0;
+const NEXT_TEMPORAL: u32 = 1;
+const NEXT_SPATIAL: u32 = 2;
+const NOT_PRESENT: u32 = 0;
+const SWITCH: u32 = 2;

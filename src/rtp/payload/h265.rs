@@ -1,15 +1,157 @@
-//! H.265 payloads.
+//! H.265 payloads: single NAL units, aggregation packets and fragmentation units (RFC 7798 §4.4).
+//!
+//! Packet path. Decoding order numbers are taken to be absent (`sprop-max-don-diff=0`), as WebRTC sends them.
+//! Only a sequence parameter set shows the size, and only one that lies whole in its packet is read.
+#![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::arithmetic_side_effects)]
+
 use super::Descriptor;
+use super::bits::Bits;
 use crate::ParseError;
+use crate::reader::Reader;
 
 /// Describes one payload.
 ///
 /// # Errors
 ///
-/// When the payload contradicts its format.
+/// When the header is cut short or has the forbidden temporal id, an aggregated unit is shorter than its header
+/// or does not fit, or a fragment has no header.
 pub fn describe(payload: &[u8]) -> Result<Descriptor, ParseError> {
-    if payload.is_empty() {
-        return Err(ParseError::Truncated { expected: 1, came: 0 });
+    let mut reader = Reader::new(payload);
+    let header: [u8; UNIT_HEADER] = reader.array()?;
+    let [_, layers] = header;
+    let Some(temporal) = (layers & TEMPORAL_MASK).checked_sub(1) else {
+        return Err(ParseError::Malformed("temporal id of an H.265 unit: it may not be zero"));
+    };
+    let mut descriptor = Descriptor { temporal, spatial: layer_id(header), ..Descriptor::default() };
+    match unit_type(header) {
+        AGGREGATION => observe_aggregate(reader, &mut descriptor)?,
+        FRAGMENTATION => {
+            let fragment = reader.u8()?;
+            if fragment & FRAGMENT_START != 0 {
+                observe(fragment & UNIT_TYPE_MASK, reader.rest(), &mut descriptor);
+            }
+        }
+        single => observe(single, reader.rest(), &mut descriptor),
     }
-    Ok(Descriptor::default())
+    Ok(descriptor)
 }
+
+/// Reads the aggregated units one by one (RFC 7798 §4.4.2).
+fn observe_aggregate(mut reader: Reader<'_>, descriptor: &mut Descriptor) -> Result<(), ParseError> {
+    loop {
+        let declared = usize::from(reader.u16()?);
+        let available = reader.rest().len();
+        let unit = reader.take(declared).map_err(|_| ParseError::Length { declared, available })?;
+        let Some((header, body)) = unit.split_first_chunk() else {
+            return Err(ParseError::Malformed("size of an aggregated unit: it has to hold a header"));
+        };
+        observe(unit_type(*header), body, descriptor);
+        if reader.rest().is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+/// Notes what the beginning of one NAL unit shows; `body` follows the unit's header and may be cut.
+fn observe(unit_type: u8, body: &[u8], descriptor: &mut Descriptor) {
+    let is_first_slice = || body.first().is_some_and(|byte| byte & FIRST_SLICE_IN_PICTURE != 0);
+    match unit_type {
+        0..=LAST_SLICE if is_first_slice() => {
+            descriptor.frame_start = true;
+            descriptor.keyframe |= RANDOM_ACCESS.contains(&unit_type);
+            descriptor.layer_sync |= SUB_LAYER_ACCESS.contains(&unit_type);
+        }
+        VIDEO_PARAMETERS => {
+            descriptor.frame_start = true;
+            descriptor.keyframe = true;
+        }
+        SEQUENCE_PARAMETERS => {
+            descriptor.frame_start = true;
+            descriptor.keyframe = true;
+            descriptor.size = sequence_size(body).or(descriptor.size);
+        }
+        PICTURE_PARAMETERS | DELIMITER | PREFIX_SEI => descriptor.frame_start = true,
+        _ => {}
+    }
+}
+
+const fn unit_type([first, _]: [u8; UNIT_HEADER]) -> u8 {
+    (first >> 1) & UNIT_TYPE_MASK
+}
+
+const fn layer_id([first, second]: [u8; UNIT_HEADER]) -> u8 {
+    ((first & 1) << 5) | (second >> 3)
+}
+
+/// Reads the size inside the conformance window out of a sequence parameter set (ITU-T H.265 §7.3.2.2.1).
+fn sequence_size(body: &[u8]) -> Option<(u16, u16)> {
+    let mut bits = Bits::escaped(body);
+    bits.skip(4)?; // sps_video_parameter_set_id
+    let sub_layers = bits.number(3)?; // sps_max_sub_layers_minus1
+    bits.skip(1)?; // sps_temporal_id_nesting_flag
+    skip_profile_tier_level(&mut bits, sub_layers)?;
+    bits.golomb()?; // sps_seq_parameter_set_id
+    let chroma = bits.golomb()?;
+    if chroma == CHROMA_444 {
+        bits.skip(1)?; // separate_colour_plane_flag
+    }
+    let width = bits.golomb()?;
+    let height = bits.golomb()?;
+    let (crop_width, crop_height) = if bits.flag()? {
+        let (unit_width, unit_height) = match chroma {
+            CHROMA_420 => (2, 2),
+            CHROMA_422 => (2, 1),
+            _ => (1, 1),
+        };
+        let across = bits.golomb()?.checked_add(bits.golomb()?)?.checked_mul(unit_width)?;
+        let down = bits.golomb()?.checked_add(bits.golomb()?)?.checked_mul(unit_height)?;
+        (across, down)
+    } else {
+        (0, 0)
+    };
+    super::size(width.checked_sub(crop_width)?, height.checked_sub(crop_height)?)
+}
+
+/// Skips `profile_tier_level(1, sub_layers)` (ITU-T H.265 §7.3.3).
+fn skip_profile_tier_level(bits: &mut Bits<'_>, sub_layers: u32) -> Option<()> {
+    bits.skip(PROFILE_BITS.saturating_add(LEVEL_BITS))?;
+    if sub_layers == 0 {
+        return Some(());
+    }
+    let mut to_skip = 0_u32;
+    for _ in 0..sub_layers {
+        if bits.flag()? {
+            to_skip = to_skip.saturating_add(PROFILE_BITS);
+        }
+        if bits.flag()? {
+            to_skip = to_skip.saturating_add(LEVEL_BITS);
+        }
+    }
+    let reserved = SUB_LAYERS_MAX.saturating_sub(sub_layers).saturating_mul(2);
+    bits.skip(reserved.saturating_add(to_skip))
+}
+
+const UNIT_HEADER: usize = 2;
+const UNIT_TYPE_MASK: u8 = 0x3f;
+const TEMPORAL_MASK: u8 = 0x07;
+const LAST_SLICE: u8 = 31;
+/// BLA, IDR, CRA and the reserved random access types.
+const RANDOM_ACCESS: std::ops::RangeInclusive<u8> = 16..=23;
+/// TSA and STSA: points where a receiver may take up a higher temporal layer.
+const SUB_LAYER_ACCESS: std::ops::RangeInclusive<u8> = 2..=5;
+const VIDEO_PARAMETERS: u8 = 32;
+const SEQUENCE_PARAMETERS: u8 = 33;
+const PICTURE_PARAMETERS: u8 = 34;
+const DELIMITER: u8 = 35;
+const PREFIX_SEI: u8 = 39;
+const AGGREGATION: u8 = 48;
+const FRAGMENTATION: u8 = 49;
+const FRAGMENT_START: u8 = 0x80;
+const FIRST_SLICE_IN_PICTURE: u8 = 0x80;
+
+const CHROMA_420: u32 = 1;
+const CHROMA_422: u32 = 2;
+const CHROMA_444: u32 = 3;
+const PROFILE_BITS: u32 = 88;
+const LEVEL_BITS: u32 = 8;
+const SUB_LAYERS_MAX: u32 = 8;

@@ -54,5 +54,11 @@ pub fn describe(codec: Codec, payload: &[u8]) -> Result<Descriptor, ParseError> 
     }
 }
 
+/// Returns a size that is neither empty nor larger than 16 bits can say.
+fn size(width: u32, height: u32) -> Option<(u16, u16)> {
+    let sides = (u16::try_from(width).ok()?, u16::try_from(height).ok()?);
+    (sides.0 > 0 && sides.1 > 0).then_some(sides)
+}
+
 #[cfg(test)]
 mod tests;
