@@ -1,0 +1,153 @@
+import {
+  type CodecPick,
+  devices,
+  discover,
+  LiveError,
+  type Publish,
+  publish,
+  type State,
+} from '../../sdk/index.ts';
+import { roomOf, setText } from '../shared/dom.ts';
+import { duration, stateWord, viewers } from '../shared/words.ts';
+import { LevelMeter } from './level-meter.ts';
+import { networkWords, showLayers } from './sent-table.ts';
+import { Source } from './source.ts';
+import { View } from './view.ts';
+
+/** The studio: choose a source, go live, see what is being sent. */
+
+const room = roomOf(location.pathname, '/studio/') ?? 'demo';
+const view = new View();
+const source = new Source();
+const meter = new LevelMeter(view.level);
+const codecs: readonly CodecPick[] = ['auto', 'h264', 'vp8', 'vp9', 'av1'];
+const viewersIntervalMs = 3000;
+
+let live: Publish | null = null;
+let liveSince = 0;
+
+function showState(state: State): void {
+  const word = state === 'live' ? `Live ${duration(performance.now() - liveSince)}` : stateWord(state);
+  setText(view.state, word);
+  view.state.dataset['state'] = state;
+  document.title = `${state === 'live' ? '● ' : ''}${room} · Studio · Nearcast`;
+  const busy = live !== null;
+  setText(view.go, busy ? (state === 'live' ? 'Stop' : 'Cancel') : 'Go live');
+  view.go.classList.toggle('button--live', !busy);
+  view.go.disabled = !busy && source.kind === null;
+  view.codec.disabled = busy;
+  view.simulcast.disabled = busy;
+  if (state !== 'live') setText(view.viewers, '');
+}
+
+function showSource(): void {
+  const { kind, muted, audio } = source;
+  if (view.preview.srcObject !== source.stream) view.preview.srcObject = source.stream;
+  view.previewEmpty.hidden = kind !== null;
+  view.preview.classList.toggle('preview__video--mirrored', kind === 'camera');
+  view.useCamera.setAttribute('aria-pressed', String(kind === 'camera'));
+  view.useScreen.setAttribute('aria-pressed', String(kind === 'screen'));
+  view.mute.disabled = audio === null;
+  view.mute.setAttribute('aria-pressed', String(muted));
+  setText(view.mute, muted ? 'Unmute' : 'Mute');
+  meter.listen(audio);
+  void live?.replace('video', source.video);
+  void live?.replace('audio', source.audio);
+  showState(live?.state ?? 'idle');
+}
+
+/** Runs what a button asked for; its failure becomes words on the page. */
+async function act(action: () => Promise<void>): Promise<void> {
+  view.notice(null);
+  try {
+    await action();
+    view.offer(await devices(), source.kind === 'camera' ? source.video : null, source.audio);
+  } catch (error) {
+    view.notice(error instanceof LiveError ? error : new LiveError('media/device-in-use', String(error)));
+  }
+}
+
+function goLive(): void {
+  const codec = codecs.find((name) => name === view.codec.value) ?? 'auto';
+  const session = publish({
+    url: `/whip/${room}`,
+    source: source.stream,
+    codec,
+    simulcast: view.simulcast.value === '3',
+  });
+  live = session;
+  view.notice(null);
+  session.on('state', ({ state }) => {
+    if (live !== session) return;
+    if (state === 'live') {
+      liveSince = performance.now();
+      view.notice(null);
+    }
+    if (state === 'failed') live = null;
+    showState(state);
+  });
+  session.on('error', ({ error }) => {
+    if (live === session || session.state === 'failed') view.notice(error);
+  });
+  session.on('stats', ({ stats }) => {
+    if (live !== session) return;
+    showLayers(view.layers, stats.layers);
+    setText(view.network, networkWords(stats));
+    showState(session.state);
+  });
+  showState(session.state);
+}
+
+async function stop(session: Publish): Promise<void> {
+  live = null;
+  showLayers(view.layers, []);
+  setText(view.network, '');
+  view.notice(null);
+  await session.close();
+  if (live === null) showState('idle');
+}
+
+async function countViewers(): Promise<void> {
+  const info =
+    live?.state === 'live' ? await discover(new URL(`/r/${room}`, location.href)).catch(() => null) : null;
+  if (info && live?.state === 'live') setText(view.viewers, viewers(info.viewers));
+  setTimeout(() => void countViewers(), viewersIntervalMs);
+}
+
+const choice = (): { cameraId: string; microphoneId: string } => ({
+  cameraId: view.camera.value,
+  microphoneId: view.microphone.value,
+});
+const useCamera = (): Promise<void> => act(() => source.useCamera(choice()));
+
+source.addEventListener('change', showSource);
+view.useCamera.addEventListener('click', () => void useCamera());
+view.useScreen.addEventListener('click', () => void act(() => source.useScreen()));
+view.camera.addEventListener('change', () => void useCamera());
+view.microphone.addEventListener('change', () => void useCamera());
+view.mute.addEventListener('click', () => source.setMuted(!source.muted));
+view.go.addEventListener('click', () => (live ? void stop(live) : goLive()));
+view.copy.addEventListener('click', () => {
+  const said = (word: string) => (): void => setText(view.copy, word);
+  void navigator.clipboard.writeText(view.viewerLink.href).then(said('Copied'), said('Copy failed'));
+  setTimeout(said('Copy link'), 2000);
+});
+navigator.mediaDevices?.addEventListener('devicechange', () => {
+  void devices().then((found) =>
+    view.offer(found, source.kind === 'camera' ? source.video : null, source.audio),
+  );
+});
+addEventListener('beforeunload', (event) => {
+  if (live?.state === 'live') event.preventDefault();
+});
+
+view.addresses(room);
+showState('idle');
+void countViewers();
+if (!isSecureContext) {
+  view.notice(
+    new LiveError('media/insecure-context', 'this address is not secure, so the browser gives no camera'),
+  );
+  view.useCamera.disabled = true;
+  view.useScreen.disabled = true;
+}

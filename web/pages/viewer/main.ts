@@ -1,0 +1,87 @@
+import { type Watch, watch } from '../../sdk/index.ts';
+import { byId, roomOf, setText } from '../shared/dom.ts';
+import { stateWord, viewers } from '../shared/words.ts';
+import { Face } from './face.ts';
+import { figures, latencyLevel, latencyWords, showFigures } from './figures.ts';
+import { QualityMenu } from './quality-menu.ts';
+
+/** The viewer's page: plays the room as soon as somebody is live in it. */
+
+const room = roomOf(location.pathname, '/r/') ?? 'demo';
+const video = byId('video', HTMLVideoElement);
+const pill = byId('state', HTMLElement);
+const viewerCount = byId('viewers', HTMLElement);
+const mute = byId('mute', HTMLButtonElement);
+const unmute = byId('unmute', HTMLButtonElement);
+const latencyText = byId('latency', HTMLElement);
+const details = byId('details', HTMLDetailsElement);
+const figureList = byId('figures', HTMLElement);
+const fullscreen = byId('fullscreen', HTMLButtonElement);
+const player = byId('player', HTMLElement);
+const face = new Face();
+const menu = new QualityMenu(byId('quality', HTMLSelectElement), (pick) => {
+  // A layer that has just gone is refused; the menu learns of it with the next reading.
+  void session.setQuality(pick).catch(() => undefined);
+});
+
+let session: Watch = open();
+
+function open(): Watch {
+  const next = watch({ url: location.href, video });
+  next.on('state', showState);
+  next.on('playback', showState);
+  next.on('error', showState);
+  next.on('room', (event) => setText(viewerCount, event.live ? viewers(event.viewers) : ''));
+  next.on('qualities', () => menu.show(next.qualities, video.videoHeight));
+  next.on('stats', ({ stats, latency }) => {
+    menu.show(next.qualities, stats.height);
+    setText(latencyText, latency ? latencyWords(latency) : 'No picture yet');
+    if (latency) details.dataset['level'] = latencyLevel(latency);
+    else delete details.dataset['level'];
+    if (details.open) showFigures(figureList, figures(stats, latency));
+  });
+  return next;
+}
+
+function showState(): void {
+  const { state, error, playback } = session;
+  setText(pill, stateWord(state));
+  pill.dataset['state'] = state;
+  document.title = `${state === 'live' ? '● ' : ''}${room} · Nearcast`;
+  const silent = playback === 'playing-muted';
+  face.show(state, error, video.videoWidth > 0, playback === 'blocked');
+  unmute.hidden = !silent || state !== 'live' || mute.dataset['asked'] === 'true';
+  mute.setAttribute('aria-pressed', String(video.muted));
+  setText(mute, video.muted ? 'Unmute' : 'Mute');
+}
+
+async function setMuted(muted: boolean): Promise<void> {
+  // Who mutes by hand needs no reminder.
+  mute.dataset['asked'] = String(muted);
+  await session.setMuted(muted);
+  showState();
+}
+
+mute.addEventListener('click', () => void setMuted(!video.muted));
+unmute.addEventListener('click', () => void setMuted(false));
+face.start.addEventListener('click', () => void session.play());
+face.retry.addEventListener('click', () => {
+  void session.close();
+  session = open();
+  showState();
+});
+details.addEventListener('keydown', (event) => {
+  if (event.key === 'Escape') details.open = false;
+});
+fullscreen.addEventListener('click', () => {
+  if (document.fullscreenElement) void document.exitFullscreen();
+  else void player.requestFullscreen?.().catch(() => undefined);
+});
+document.addEventListener('fullscreenchange', () => {
+  const full = document.fullscreenElement !== null;
+  fullscreen.setAttribute('aria-pressed', String(full));
+  setText(fullscreen, full ? 'Exit full screen' : 'Full screen');
+});
+
+setText(byId('room', HTMLElement), room);
+showState();

@@ -1,0 +1,87 @@
+import { LiveError } from './error.ts';
+import { isRecord, request, type TokenSource } from './http.ts';
+
+/** One simulcast encoding of the room's video, as the server measures it. */
+export interface Quality {
+  /** The rid; its name and order say nothing about its size. */
+  readonly id: string;
+  /** Made from the measured height. */
+  readonly label: string;
+  readonly width?: number;
+  readonly height?: number;
+  readonly fps?: number;
+  /** bit/s */
+  readonly bitrate?: number;
+  readonly codec?: string;
+  readonly active: boolean;
+}
+
+/** The discovery document of a room. */
+export interface RoomInfo {
+  readonly whep: URL;
+  readonly whip: URL | null;
+  readonly live: boolean;
+  readonly viewers: number;
+  readonly qualities: readonly Quality[];
+}
+
+/** Options of {@link discover}. */
+export interface DiscoverOptions {
+  readonly token?: TokenSource;
+  readonly signal?: AbortSignal;
+}
+
+/** Asks for the discovery document of a room by the URL of its page. */
+export async function discover(url: URL, options: DiscoverOptions = {}): Promise<RoomInfo> {
+  const response = await request(url, { method: 'GET', headers: { Accept: 'application/json' }, ...options });
+  const body: unknown = await response.json().catch(() => null);
+  const info = decodeRoom(body, url);
+  if (!info) throw new LiveError('protocol/bad-response', `${url.pathname} gave no discovery document`);
+  return info;
+}
+
+/** Decodes a discovery document; null when it is none. */
+export function decodeRoom(body: unknown, base: URL): RoomInfo | null {
+  if (!isRecord(body)) return null;
+  const whep = url(body['whep'], base);
+  if (!whep) return null;
+  return {
+    whep,
+    whip: url(body['whip'], base),
+    live: body['live'] === true,
+    viewers: number(body['viewers']) ?? 0,
+    qualities: decodeQualities(body['layers']),
+  };
+}
+
+/** Decodes a list of layers, highest first; entries that are none are left out. */
+export function decodeQualities(layers: unknown): Quality[] {
+  if (!Array.isArray(layers)) return [];
+  return layers
+    .map(decodeQuality)
+    .filter((quality) => quality !== null)
+    .sort((a, b) => (b.height ?? 0) - (a.height ?? 0) || (b.bitrate ?? 0) - (a.bitrate ?? 0));
+}
+
+function decodeQuality(layer: unknown): Quality | null {
+  if (!isRecord(layer) || typeof layer['rid'] !== 'string') return null;
+  const id = layer['rid'];
+  const height = number(layer['height']);
+  const optional = {
+    width: number(layer['width']),
+    height,
+    fps: number(layer['fps'] ?? layer['frames_per_second'] ?? layer['framesPerSecond']),
+    bitrate: number(layer['bitrate'] ?? layer['bitrate_bps'] ?? layer['bitrateBps']),
+    codec: typeof layer['codec'] === 'string' ? layer['codec'] : undefined,
+  };
+  const known = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined));
+  return { id, label: height ? `${height}p` : `Layer ${id}`, active: layer['active'] !== false, ...known };
+}
+
+function number(value: unknown): number | undefined {
+  return typeof value === 'number' && Number.isFinite(value) && value > 0 ? value : undefined;
+}
+
+function url(value: unknown, base: URL): URL | null {
+  return typeof value === 'string' && URL.canParse(value, base) ? new URL(value, base) : null;
+}

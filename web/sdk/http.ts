@@ -1,0 +1,91 @@
+import { type ErrorCode, isErrorCode, LiveError } from './error.ts';
+import { parseRetryAfter } from './retry.ts';
+
+/** A bearer token, or a function that gives one. */
+export type TokenSource = string | (() => string | Promise<string>);
+
+/** Options of {@link request}. */
+export interface RequestOptions {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+  readonly token?: TokenSource;
+  readonly signal?: AbortSignal;
+  /** Lets the request outlive the page (RFC 9725 §4.2 wants the DELETE). */
+  readonly keepalive?: boolean;
+}
+
+const timeoutMs = 8000;
+
+const statusCodes: Readonly<Record<number, ErrorCode>> = {
+  400: 'offer/syntax',
+  401: 'auth/missing',
+  403: 'auth/denied',
+  404: 'room/not-found',
+  409: 'stream/offline',
+  412: 'ice/stale-etag',
+  422: 'offer/unsupported',
+  428: 'ice/missing-etag',
+  429: 'rate-limited',
+  503: 'server/overloaded',
+};
+
+/** Sends a request; resolves on 2xx only, every other outcome is a {@link LiveError}. */
+export async function request(url: URL, options: RequestOptions): Promise<Response> {
+  const { method, body, token, signal, keepalive = false } = options;
+  const headers = new Headers(options.headers);
+  const bearer = typeof token === 'function' ? await token() : token;
+  if (bearer) headers.set('Authorization', `Bearer ${bearer}`);
+  const timeout = AbortSignal.timeout(timeoutMs);
+  let response: Response;
+  try {
+    response = await fetch(url, {
+      method,
+      headers,
+      keepalive,
+      cache: 'no-store',
+      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+      ...(body === undefined ? {} : { body }),
+    });
+  } catch (cause) {
+    signal?.throwIfAborted();
+    if (timeout.aborted)
+      throw new LiveError('net/timeout', `no answer from ${url.host} within 8 s`, { cause });
+    throw new LiveError('net/unreachable', `${url.host} cannot be reached`, { cause });
+  }
+  if (!response.ok) throw await problem(response);
+  return response;
+}
+
+/** Turns a refusal into an error, by its problem details (RFC 9457) or, without them, by its status. */
+export async function problem(response: Response): Promise<LiveError> {
+  const { status } = response;
+  const details = await readProblem(response);
+  const fallback = status >= 500 ? 'server/overloaded' : 'protocol/bad-response';
+  const code = isErrorCode(details['code']) ? details['code'] : (statusCodes[status] ?? fallback);
+  const title = text(details['title']) ?? text(details['detail']) ?? `the server answered ${status}`;
+  const retryAfterMs = parseRetryAfter(response.headers.get('Retry-After'), Date.now());
+  const hint = text(details['hint']);
+  const requestId = text(details['request_id']) ?? response.headers.get('x-request-id');
+  return new LiveError(code, title, {
+    status,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    ...(hint ? { hint } : {}),
+    ...(requestId ? { requestId } : {}),
+  });
+}
+
+async function readProblem(response: Response): Promise<Record<string, unknown>> {
+  if (!/\bjson\b/.test(response.headers.get('Content-Type') ?? '')) return {};
+  const body: unknown = await response.json().catch(() => null);
+  return isRecord(body) ? body : {};
+}
+
+/** Tells a JSON object from other values. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}

@@ -1,0 +1,136 @@
+import { type CodecPick, codecPreferences, type Layer, sendEncodings, simulcastLayers } from './encodings.ts';
+import type { LiveError } from './error.ts';
+import { Handle, type HandleEvents, type Progress } from './handle.ts';
+import type { TokenSource } from './http.ts';
+import { type ReconnectPolicy, reconnectDefault } from './retry.ts';
+import { Session } from './session.ts';
+import { type PublishStats, StatsReader } from './stats.ts';
+
+/** Options of {@link publish}. */
+export interface PublishOptions {
+  /** The WHIP endpoint. */
+  readonly url: string | URL;
+  readonly source: MediaStream;
+  readonly token?: TokenSource;
+  /** True for three layers made for the source's size; false for one; or a list of your own. */
+  readonly simulcast?: boolean | readonly Layer[];
+  readonly codec?: CodecPick;
+  /** bit/s of the highest layer. */
+  readonly maxBitrate?: number;
+  readonly reconnect?: ReconnectPolicy;
+  readonly signal?: AbortSignal;
+  /** May change the server's answer before the browser sees it. */
+  readonly prepareAnswer?: (sdp: string) => string;
+}
+
+/** A reading of what is being sent, once a second while live. */
+export class PublishStatsEvent extends Event {
+  override readonly type = 'stats';
+  readonly stats: PublishStats;
+
+  constructor(stats: PublishStats) {
+    super('stats');
+    this.stats = stats;
+  }
+}
+
+/** The events of a {@link Publish}. */
+export interface PublishEvents extends HandleEvents {
+  stats: PublishStatsEvent;
+}
+
+const statsIntervalMs = 1000;
+
+/** Sends a `MediaStream` to a room until it is closed. Made by {@link publish}. */
+export class Publish extends Handle<PublishEvents> {
+  readonly #options: PublishOptions;
+  readonly #tracks: Record<'audio' | 'video', MediaStreamTrack | null>;
+  readonly #senders: Partial<Record<'audio' | 'video', RTCRtpSender>> = {};
+  #session: Session | null = null;
+
+  constructor(options: PublishOptions) {
+    super({ reconnect: reconnectDefault(), ...options });
+    this.#options = options;
+    this.#tracks = {
+      audio: options.source.getAudioTracks()[0] ?? null,
+      video: options.source.getVideoTracks()[0] ?? null,
+    };
+    this.start();
+  }
+
+  /** The session's URL, null while there is none. */
+  get sessionUrl(): URL | null {
+    return this.#session?.url ?? null;
+  }
+
+  /** Sends another track, or nothing, in place of the one before; no renegotiation. */
+  async replace(kind: 'audio' | 'video', track: MediaStreamTrack | null): Promise<void> {
+    this.#tracks[kind] = track;
+    await this.#senders[kind]?.replaceTrack(track);
+  }
+
+  protected override async attempt(progress: Progress, signal: AbortSignal): Promise<never> {
+    const { url, token, prepareAnswer } = this.#options;
+    const connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
+    const over = new AbortController();
+    try {
+      this.#addTracks(connection);
+      const session = await Session.open({
+        endpoint: new URL(url, globalThis.location?.href),
+        connection,
+        signal,
+        ...(token === undefined ? {} : { token }),
+        ...(prepareAnswer === undefined ? {} : { prepareAnswer }),
+      });
+      this.#session = session;
+      const leave = (): void => void session.close({ keepalive: true });
+      globalThis.addEventListener?.('pagehide', leave, { signal: over.signal });
+      signal.addEventListener('abort', leave, { signal: over.signal });
+      progress.live();
+      void this.#report(new StatsReader(connection), over.signal);
+      const reason: LiveError = await session.lost;
+      await session.close();
+      throw reason;
+    } finally {
+      over.abort();
+      connection.close();
+      this.#session = null;
+    }
+  }
+
+  #addTracks(connection: RTCPeerConnection): void {
+    const { audio, video } = this.#tracks;
+    const { source, simulcast = true, codec = 'auto', maxBitrate } = this.#options;
+    // Both kinds are always offered, so that a microphone or camera can be added without a new session.
+    const sound = connection.addTransceiver(audio ?? 'audio', { direction: 'sendonly', streams: [source] });
+    const height = video?.getSettings().height ?? 720;
+    const layers = typeof simulcast === 'boolean' ? simulcastLayers(height, maxBitrate) : simulcast;
+    const top = layers.at(-1);
+    const single = top ? [{ maxBitrate: top.maxBitrate }] : [];
+    const encodings = simulcast === false ? single : sendEncodings(layers, codec);
+    const picture = connection.addTransceiver(video ?? 'video', {
+      direction: 'sendonly',
+      streams: [source],
+      sendEncodings: encodings,
+    });
+    if (codec !== 'auto') {
+      const available = RTCRtpSender.getCapabilities('video')?.codecs ?? [];
+      picture.setCodecPreferences(codecPreferences(available, codec));
+    }
+    this.#senders.audio = sound.sender;
+    this.#senders.video = picture.sender;
+  }
+
+  async #report(reader: StatsReader, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const stats = await reader.publish().catch(() => null);
+      if (stats && !signal.aborted) this.emit(new PublishStatsEvent(stats));
+      await new Promise((resolve) => setTimeout(resolve, statsIntervalMs));
+    }
+  }
+}
+
+/** Goes live: sends `source` to the WHIP endpoint until `close`, through losses and refusals that pass. */
+export function publish(options: PublishOptions): Publish {
+  return new Publish(options);
+}

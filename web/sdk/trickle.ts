@@ -1,0 +1,70 @@
+import { isLiveError } from './error.ts';
+import { buildFragment, iceCredentials } from './sdp-fragment.ts';
+
+/** Sends one fragment; rejects with the server's refusal. */
+export type SendFragment = (fragment: string) => Promise<void>;
+
+/** Gathers local candidates and hands them over in as few requests as it can (RFC 9725 §4.3.1). */
+export class Trickle {
+  readonly #connection: RTCPeerConnection;
+  #candidates: string[] = [];
+  #ended = false;
+  #send: SendFragment | null = null;
+  #sending = false;
+
+  constructor(connection: RTCPeerConnection, signal: AbortSignal) {
+    this.#connection = connection;
+    connection.addEventListener('icecandidate', (event) => this.#collect(event.candidate), { signal });
+  }
+
+  /** Begins to send: what was gathered so far goes out in one request. */
+  start(send: SendFragment): void {
+    this.#send = send;
+    void this.#flush();
+  }
+
+  /** Forgets what was gathered, because an ICE restart gathers anew. */
+  reset(): void {
+    this.#candidates = [];
+    this.#ended = false;
+  }
+
+  #collect(candidate: RTCIceCandidate | null): void {
+    if (candidate === null || candidate.candidate === '') this.#ended = true;
+    // Everything is bundled, so the first section's candidates are everybody's.
+    else if (candidate.sdpMLineIndex === 0) this.#candidates.push(candidate.candidate);
+    void this.#flush();
+  }
+
+  async #flush(): Promise<void> {
+    if (this.#sending) return;
+    this.#sending = true;
+    // One task later, so that candidates found together travel together.
+    await new Promise((resolve) => setTimeout(resolve));
+    const fragment = this.#take();
+    const send = this.#send;
+    try {
+      if (fragment && send) await send(fragment);
+    } catch (error) {
+      // Without trickle the server still learns our address from our checks; it may also not support it at all.
+      if (isLiveError(error) && [405, 422, 501].includes(error.status ?? 0)) this.#send = null;
+    }
+    this.#sending = false;
+    if (this.#send && (this.#candidates.length > 0 || this.#ended)) void this.#flush();
+  }
+
+  #take(): string | null {
+    const credentials = iceCredentials(this.#connection.localDescription?.sdp ?? '');
+    const first = this.#connection.getTransceivers()[0];
+    if (!this.#send || !credentials || (this.#candidates.length === 0 && !this.#ended)) return null;
+    const fragment = buildFragment({
+      credentials,
+      mid: first?.mid ?? '0',
+      kind: first?.receiver.track.kind ?? 'video',
+      candidates: this.#candidates,
+      endOfCandidates: this.#ended,
+    });
+    this.reset();
+    return fragment;
+  }
+}

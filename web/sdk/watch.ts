@@ -1,0 +1,197 @@
+import { discover, type Quality, type RoomInfo } from './discovery.ts';
+import { isLiveError, LiveError } from './error.ts';
+import { Handle, type HandleEvents, type Progress } from './handle.ts';
+import { request, type TokenSource } from './http.ts';
+import { type Latency, LatencyMeter } from './latency.ts';
+import { type Autoplay, type Playback, Player } from './player.ts';
+import { type ReconnectPolicy, reconnectDefault } from './retry.ts';
+import { Session } from './session.ts';
+import { StallWatch } from './stall.ts';
+import { StatsReader, type WatchStats } from './stats.ts';
+import { PlaybackEvent, QualitiesEvent, RoomEvent, WatchStatsEvent } from './watch-events.ts';
+
+/** Options of {@link watch}. */
+export interface WatchOptions {
+  /** The room's page; its endpoints are discovered. The WHEP endpoint itself works too. */
+  readonly url: string | URL;
+  readonly video: HTMLVideoElement;
+  readonly token?: TokenSource;
+  readonly autoplay?: Autoplay;
+  readonly quality?: QualityPick;
+  readonly reconnect?: ReconnectPolicy;
+  readonly signal?: AbortSignal;
+  /** May change the server's answer before the browser sees it. */
+  readonly prepareAnswer?: (sdp: string) => string;
+}
+
+/** The layer to show: the server's choice, one by its id, or the highest not above a height in pixels. */
+export type QualityPick = 'auto' | { readonly id: string } | { readonly maxHeight: number };
+
+/** The events of a {@link Watch}. */
+export interface WatchEvents extends HandleEvents {
+  playback: PlaybackEvent;
+  qualities: QualitiesEvent;
+  room: RoomEvent;
+  stats: WatchStatsEvent;
+}
+
+/** How often the stream is looked at. */
+const tickMs = 500;
+/** Every so many ticks the room is asked for its layers and viewers; more often in the first seconds. */
+const roomTicks = 10;
+const roomTicksEarly = 3;
+
+/** Plays a room in a `<video>` until it is closed. Made by {@link watch}. */
+export class Watch extends Handle<WatchEvents> {
+  readonly #options: WatchOptions;
+  readonly #player: Player;
+  #session: Session | null = null;
+  #qualities: readonly Quality[] = [];
+  #selected: QualityPick;
+  #latency: Latency | null = null;
+
+  constructor(options: WatchOptions) {
+    super({ reconnect: reconnectDefault(), ...options });
+    this.#options = options;
+    this.#selected = options.quality ?? 'auto';
+    this.#player = new Player(options.video, (playback) => this.emit(new PlaybackEvent(playback)));
+    this.start();
+  }
+
+  /** The session's URL, null while there is none. */
+  get sessionUrl(): URL | null {
+    return this.#session?.url ?? null;
+  }
+
+  get playback(): Playback {
+    return this.#player.playback;
+  }
+
+  /** Highest first; empty until known. */
+  get qualities(): readonly Quality[] {
+    return this.#qualities;
+  }
+
+  get selected(): QualityPick {
+    return this.#selected;
+  }
+
+  get latency(): Latency | null {
+    return this.#latency;
+  }
+
+  /** Plays after the browser refused to. Call it from a click. */
+  play(): Promise<void> {
+    return this.#player.setMuted(false);
+  }
+
+  /** Turns the sound on or off. Call it from a click. */
+  setMuted(muted: boolean): Promise<void> {
+    return this.#player.setMuted(muted);
+  }
+
+  /** Asks the server for a layer; it switches at that layer's next keyframe. A new session asks again. */
+  async setQuality(pick: QualityPick): Promise<void> {
+    this.#selected = pick;
+    const session = this.#session;
+    if (!session) return;
+    const body = JSON.stringify(pick === 'auto' || 'maxHeight' in pick ? pick : { rid: pick.id });
+    const headers = { 'Content-Type': 'application/json' };
+    const url = new URL(`/api/v1/sessions/${session.id}/layer`, session.url);
+    await request(url, { method: 'PUT', headers, body, ...this.#auth() });
+  }
+
+  protected override async attempt(progress: Progress, signal: AbortSignal): Promise<never> {
+    const room = await this.#find(signal);
+    this.#learn(room);
+    const connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
+    const over = new AbortController();
+    try {
+      const audio = connection.addTransceiver('audio', { direction: 'recvonly' });
+      const video = connection.addTransceiver('video', { direction: 'recvonly' });
+      const { prepareAnswer } = this.#options;
+      const session = await Session.open({
+        endpoint: room.whep,
+        connection,
+        signal,
+        ...this.#auth(),
+        ...(prepareAnswer === undefined ? {} : { prepareAnswer }),
+      });
+      this.#session = session;
+      const leave = (): void => void session.close({ keepalive: true });
+      globalThis.addEventListener?.('pagehide', leave, { signal: over.signal });
+      signal.addEventListener('abort', leave, { signal: over.signal });
+      const { autoplay = 'sound' } = this.#options;
+      void this.#player.show(new MediaStream([audio.receiver.track, video.receiver.track]), autoplay);
+      if (this.#selected !== 'auto') await this.setQuality(this.#selected).catch(() => undefined);
+      const reason = await Promise.race([session.lost, this.#observe(connection, progress, over.signal)]);
+      await session.close();
+      throw reason;
+    } finally {
+      over.abort();
+      connection.close();
+      this.#session = null;
+    }
+  }
+
+  /** Finds the WHEP endpoint; rejects with `stream/offline` while nobody is live, which costs no offer. */
+  async #find(signal: AbortSignal): Promise<RoomInfo> {
+    const url = new URL(this.#options.url, globalThis.location?.href);
+    let room: RoomInfo;
+    try {
+      room = await discover(url, { signal, ...this.#auth() });
+    } catch (error) {
+      if (!isLiveError(error, 'protocol/bad-response')) throw error;
+      return { whep: url, whip: null, live: true, viewers: 0, qualities: [] };
+    }
+    if (!room.live) throw new LiveError('stream/offline', 'nobody is live in this room');
+    return room;
+  }
+
+  /** Follows one session: state, figures, room. Settles when the picture is gone though the room is live. */
+  async #observe(connection: RTCPeerConnection, progress: Progress, signal: AbortSignal): Promise<LiveError> {
+    const reader = new StatsReader(connection);
+    const meter = new LatencyMeter(this.#options.video);
+    const stall = new StallWatch();
+    signal.addEventListener('abort', () => meter.close());
+    for (let tick = 1; !signal.aborted; tick += 1) {
+      await new Promise((resolve) => setTimeout(resolve, tickMs));
+      const stats = await reader.watch().catch(() => null);
+      if (!stats || signal.aborted) continue;
+      const flow = this.#options.video.ownerDocument.hidden ? 'hidden' : stall.look(stats, performance.now());
+      if (flow === 'flowing') progress.live();
+      if (tick % 2 === 0) this.#report(stats, meter);
+      const due = tick % (tick < 20 ? roomTicksEarly : roomTicks) === 0;
+      if (!due && flow !== 'frozen') continue;
+      const room = await this.#find(signal).catch((error: unknown) => error);
+      if (isLiveError(room, 'stream/offline')) {
+        stall.reset(performance.now());
+        if (flow === 'frozen') progress.waiting();
+      } else if (!(room instanceof Error)) this.#learn(room as RoomInfo);
+      if (flow === 'frozen' && stall.lasted(performance.now())) break;
+    }
+    return new LiveError('media/stalled', 'the room is live, but no picture arrives');
+  }
+
+  #report(stats: WatchStats, meter: LatencyMeter): void {
+    this.#latency = meter.read(stats);
+    this.emit(new WatchStatsEvent(stats, this.#latency));
+  }
+
+  #learn(room: RoomInfo): void {
+    this.emit(new RoomEvent(room.live, room.viewers));
+    if (JSON.stringify(room.qualities) === JSON.stringify(this.#qualities)) return;
+    this.#qualities = room.qualities;
+    this.emit(new QualitiesEvent(room.qualities));
+  }
+
+  #auth(): { readonly token?: TokenSource } {
+    const { token } = this.#options;
+    return token === undefined ? {} : { token };
+  }
+}
+
+/** Watches a room: plays as soon as somebody is live, and goes on through losses, restarts and takeovers. */
+export function watch(options: WatchOptions): Watch {
+  return new Watch(options);
+}
