@@ -1,0 +1,86 @@
+# Two commands for a newcomer; the rest are their steps.
+#
+#   make run     install what is missing, build pages and server, start it for this machine and its LAN
+#   make test    install what is missing, run every test (also what .ci/run calls)
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+CARGO := cargo
+# Test targets of the root package that are neither a step of their own nor slow.
+ROOT_TESTS := $(filter-out architecture e2e,$(basename $(notdir $(wildcard tests/*.rs))))
+# `make run ARGS="--http 127.0.0.1:9000"` adds flags; an explicit flag wins over --dev.
+ARGS ?=
+
+# One step's name and duration, so that a slow one is seen. Commands of a step are parted by `;`: the shell runs with
+# -e, which `&&` would silence for all but the last.
+define step
+@start=$$(date +%s); printf '\n== %s\n' '$@'; { $(1); }; printf '== %s: %d s\n' '$@' $$(( $$(date +%s) - start ))
+endef
+
+.PHONY: help run test setup setup-run pages build fmt clippy architecture unit doc deny e2e web audit nightly clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+run: setup-run pages
+	$(CARGO) build --locked --release --bin nearcast
+	exec target/release/nearcast serve --dev $(ARGS)
+
+# In cost order; each step ends the run when it fails. One make a step keeps the order under `make -j`.
+test:
+	@start=$$(date +%s); \
+	for step in setup pages fmt clippy architecture unit doc deny build e2e web; do $(MAKE) $$step; done; \
+	printf '\nmake test: everything passed in %d s\n' $$(( $$(date +%s) - start ))
+
+setup-run:
+	$(call step,.ci/setup run)
+
+setup:
+	$(call step,.ci/setup test)
+
+pages:
+	$(call step,cd web; npm run --silent build)
+
+build:
+	$(call step,$(CARGO) build --locked --bin nearcast)
+
+fmt:
+	$(call step,$(CARGO) fmt --all --check)
+
+clippy:
+	$(call step,$(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings)
+
+architecture:
+	$(call step,$(CARGO) test --locked --quiet --test architecture)
+
+unit:
+	$(call step,$(CARGO) test --locked --quiet --workspace --exclude nearcast --lib --tests; $(CARGO) test --locked --quiet -p nearcast --bins $(addprefix --test ,$(ROOT_TESTS)))
+
+doc:
+	$(call step,RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --quiet --workspace --no-deps --document-private-items; $(CARGO) test --locked --quiet --workspace --doc)
+
+deny:
+	$(call step,$(CARGO) deny --locked --log-level error check bans licenses sources)
+
+e2e: build
+	$(call step,$(CARGO) test --locked --test e2e)
+
+web: build
+	$(call step,cd web; npm run --silent check; npm test --silent; npm run --silent e2e)
+
+# Needs the advisory database, which is fetched from outside the package registries: not part of `make test`.
+audit:
+	$(call step,$(CARGO) deny --locked check advisories)
+
+# Needs a nightly toolchain: fails where there is none.
+nightly:
+	@$(CARGO) +nightly --version >/dev/null 2>&1 || { echo 'make nightly: no nightly toolchain here (rustup toolchain install nightly)' >&2; exit 1; }
+	$(call step,for target in $$(cd tests/fuzz; $(CARGO) +nightly fuzz list); do (cd tests/fuzz; $(CARGO) +nightly fuzz run $$target -- -max_total_time=600); done)
+	$(call step,$(CARGO) +nightly miri test -p nearcast-rtp -p nearcast-sfu)
+
+clean:
+	$(CARGO) clean
+	rm -rf web/dist web/node_modules tests/e2e/peers/node_modules
