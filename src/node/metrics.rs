@@ -1,0 +1,91 @@
+//! What the node counts, in Prometheus' terms.
+//!
+//! Shards add to counters once per tick, never per packet. Labels come from closed sets: no session, no address.
+
+use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use crate::mesh::EndReason;
+
+/// The node's metrics; see [`Metrics::register`].
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    pub(crate) packets_received: IntCounter,
+    pub(crate) packets_forwarded: IntCounter,
+    pub(crate) bytes_forwarded: IntCounter,
+    pub(crate) packets_retransmitted: IntCounter,
+    pub(crate) packets_unsent: IntCounter,
+    pub(crate) messages_dropped: IntGauge,
+    pub(crate) drops: IntCounterVec,
+    pub(crate) sessions_ended: IntCounterVec,
+    pub(crate) links_connected: IntCounterVec,
+    sessions: IntGaugeVec,
+}
+
+impl Metrics {
+    /// Makes and registers all metrics of a node.
+    ///
+    /// # Errors
+    /// When two metrics share a name, which is a defect.
+    pub(crate) fn register() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str| -> Result<IntCounter, prometheus::Error> {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        let counters = |name: &str, help: &str, label: &str| -> Result<IntCounterVec, prometheus::Error> {
+            let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
+            registry.register(Box::new(counters.clone()))?;
+            Ok(counters)
+        };
+        let sessions = IntGaugeVec::new(Opts::new("nearcast_sessions", "Sessions by role."), &["role"])?;
+        registry.register(Box::new(sessions.clone()))?;
+        let messages_dropped =
+            IntGauge::new("nearcast_mesh_messages_dropped", "Messages between shards dropped at a full mailbox.")?;
+        registry.register(Box::new(messages_dropped.clone()))?;
+        let metrics = Self {
+            packets_received: counter("nearcast_rtp_received_packets_total", "RTP packets from publishers.")?,
+            packets_forwarded: counter("nearcast_rtp_forwarded_packets_total", "RTP packets sent to viewers.")?,
+            bytes_forwarded: counter("nearcast_rtp_forwarded_bytes_total", "Sealed RTP bytes sent to viewers.")?,
+            packets_retransmitted: counter(
+                "nearcast_rtp_retransmitted_packets_total",
+                "Packets sent again because a viewer asked.",
+            )?,
+            packets_unsent: counter(
+                "nearcast_udp_unsent_packets_total",
+                "Packets that the kernel would not take.",
+            )?,
+            drops: counters(
+                "nearcast_drops_total",
+                "Datagrams and packets not used or not forwarded, by reason.",
+                "reason",
+            )?,
+            sessions_ended: counters("nearcast_sessions_ended_total", "Sessions that ended, by reason.", "reason")?,
+            links_connected: counters(
+                "nearcast_links_connected_total",
+                "Sessions whose DTLS completed, by SRTP profile.",
+                "profile",
+            )?,
+            messages_dropped,
+            sessions,
+            registry,
+        };
+        for reason in EndReason::ALL {
+            metrics.sessions_ended.with_label_values(&[reason.as_str()]);
+        }
+        Ok(metrics)
+    }
+
+    /// Renders Prometheus' text format.
+    pub(crate) fn render(&self, publishers: usize, viewers: usize, messages_dropped: u64) -> String {
+        self.sessions.with_label_values(&["publisher"]).set(i64::try_from(publishers).unwrap_or(i64::MAX));
+        self.sessions.with_label_values(&["viewer"]).set(i64::try_from(viewers).unwrap_or(i64::MAX));
+        self.messages_dropped.set(i64::try_from(messages_dropped).unwrap_or(i64::MAX));
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "metrics could not be rendered");
+        }
+        String::from_utf8(text).unwrap_or_default()
+    }
+}

@@ -1,0 +1,210 @@
+//! Starts a node: binds the sockets, makes the shards, hands out the handle.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use mio::{Poll, Waker};
+use tokio::sync::watch;
+use transport::dtls::Certificate;
+use transport::udp::{GsoMode, UdpGroup, UdpSocket};
+
+use crate::advertise::Advertised;
+use crate::clock::Clock;
+use crate::handle::{Inner, NodeHandle};
+use crate::mesh::Mailboxes;
+use crate::metrics::Metrics;
+use crate::registry::{Limits, Registry};
+use crate::shard::{self, Shard};
+
+/// An address that answers name besides, or instead of, the local ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdvertisedAddress {
+    /// The address as clients reach it.
+    pub ip: IpAddr,
+    /// The port as clients reach it; the bound ports when absent.
+    pub port: Option<u16>,
+}
+
+/// What a node needs to know to start.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Where media arrives. A wildcard address means every usable local address; port 0 lets the system choose.
+    pub udp: SocketAddr,
+    /// Where the HTTP listener really listens, so that answers can name it for ICE-TCP.
+    pub tcp: Vec<SocketAddr>,
+    /// When not empty, only these addresses go into answers.
+    pub advertise: Vec<AdvertisedAddress>,
+    /// How many shards to run, at least one.
+    pub shards: usize,
+    /// Whether to use segmentation offload.
+    pub gso: GsoMode,
+    /// How many sessions may exist at once.
+    pub sessions_max: usize,
+    /// How long a room and its viewers stay without a publisher.
+    pub room_linger: Duration,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            udp: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            tcp: Vec::new(),
+            advertise: Vec::new(),
+            shards: 1,
+            gso: GsoMode::Auto,
+            sessions_max: 20_000,
+            room_linger: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No local address is usable for a wildcard.
+    #[error("no usable local address was found for {0}")]
+    NoAddress(SocketAddr),
+    /// A media socket could not be bound.
+    #[error("cannot listen for media on udp {address}")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The DTLS certificate could not be made.
+    #[error("cannot make the DTLS certificate: {0}")]
+    Certificate(String),
+    /// A thread or its event queue could not be made.
+    #[error("cannot start a shard")]
+    Shard(#[source] io::Error),
+    /// The metrics clash.
+    #[error("cannot register metrics")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    handle: NodeHandle,
+    udp: Vec<SocketAddr>,
+}
+
+impl Node {
+    /// Binds all sockets, then starts all shards; when it returns, the node takes sessions.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(config: &NodeConfig) -> Result<Self, StartError> {
+        let shards = config.shards.clamp(1, SHARDS_MAX);
+        let (addresses, mut sockets) = bind(config.udp, shards)?;
+        let polls: Vec<Poll> = (0..shards).map(|_| Poll::new()).collect::<Result<_, _>>().map_err(StartError::Shard)?;
+        let wakers: Vec<Waker> = polls
+            .iter()
+            .map(|poll| Waker::new(poll.registry(), shard::WAKER))
+            .collect::<Result<_, _>>()
+            .map_err(StartError::Shard)?;
+        let (stopped_sender, stopped) = watch::channel(0);
+        let inner = Arc::new(Inner {
+            clock: Clock::start(),
+            registry: Mutex::new(Registry::new(limits(config))),
+            mailboxes: Mailboxes::new(wakers),
+            metrics: Metrics::register()?,
+            certificate: Arc::new(
+                Certificate::generate().map_err(|error| StartError::Certificate(error.to_string()))?,
+            ),
+            advertised: Advertised::new(config, &addresses),
+            sessions_max: config.sessions_max,
+            draining: AtomicBool::new(false),
+            stopped,
+        });
+        let stopped = Arc::new(stopped_sender);
+        for (id, poll) in polls.into_iter().enumerate() {
+            let own: Vec<UdpSocket> = sockets.iter_mut().filter_map(Vec::pop).collect();
+            let shard = Shard::new(id, Arc::clone(&inner), poll, (own, config.gso)).map_err(StartError::Shard)?;
+            spawn(id, shard, Arc::clone(&stopped)).map_err(StartError::Shard)?;
+        }
+        Ok(Self { handle: NodeHandle::new(inner), udp: addresses })
+    }
+
+    /// Returns the door for signaling.
+    #[must_use]
+    pub fn handle(&self) -> NodeHandle {
+        self.handle.clone()
+    }
+
+    /// Returns the addresses that media arrives at, as bound.
+    #[must_use]
+    pub fn udp_addresses(&self) -> &[SocketAddr] {
+        &self.udp
+    }
+}
+
+/// Binds one socket per shard on each address. They must all exist before the first answer: adding one later would
+/// re-hash every session to another shard.
+fn bind(udp: SocketAddr, shards: usize) -> Result<(Vec<SocketAddr>, Vec<Vec<UdpSocket>>), StartError> {
+    let mut bound = Vec::new();
+    let mut groups = Vec::new();
+    let mut port = udp.port();
+    for ip in local_addresses(udp.ip()) {
+        let address = SocketAddr::new(ip, port);
+        let group = UdpGroup::bind(address, shards).map_err(|source| StartError::Bind { address, source })?;
+        for warning in group.warnings() {
+            tracing::warn!(%warning, "socket buffers are small");
+        }
+        port = group.address().port();
+        bound.push(group.address());
+        groups.push(group.into_sockets());
+    }
+    if bound.is_empty() {
+        return Err(StartError::NoAddress(udp));
+    }
+    Ok((bound, groups))
+}
+
+fn local_addresses(ip: IpAddr) -> Vec<IpAddr> {
+    if !ip.is_unspecified() {
+        return vec![ip];
+    }
+    let mut addresses = transport::addresses::usable_local_addresses();
+    let loopback: IpAddr = if ip.is_ipv4() {
+        std::net::Ipv4Addr::LOCALHOST.into()
+    } else {
+        std::net::Ipv6Addr::LOCALHOST.into()
+    };
+    // `[::]` stands for both families, as it does for TCP listeners; `0.0.0.0` for IPv4 alone.
+    addresses.retain(|address| ip.is_ipv6() || address.is_ipv4());
+    if ip.is_ipv6() && !addresses.contains(&std::net::Ipv4Addr::LOCALHOST.into()) {
+        addresses.push(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    if !addresses.contains(&loopback) {
+        addresses.push(loopback);
+    }
+    addresses
+}
+
+const fn limits(config: &NodeConfig) -> Limits {
+    Limits {
+        sessions_max: config.sessions_max,
+        room_linger: config.room_linger,
+        takeover_after: Duration::from_secs(1),
+        unclaimed_max: Duration::from_secs(30),
+    }
+}
+
+fn spawn(id: usize, mut shard: Shard, stopped: Arc<watch::Sender<usize>>) -> io::Result<()> {
+    let work = move || {
+        let _span = tracing::info_span!("shard", id).entered();
+        shard.run();
+        stopped.send_modify(|count| *count += 1);
+    };
+    thread::Builder::new().name(format!("shard-{id}")).spawn(work).map(drop)
+}
+
+/// A mask of shards is a `u64`.
+pub(crate) const SHARDS_MAX: usize = 64;

@@ -1,0 +1,481 @@
+//! Who is where: rooms, sessions, and which shard owns what.
+//!
+//! One lock guards it. It is taken by HTTP requests, by the first check of a session and by the once-a-second
+//! sweep; never for a packet. Invariants: a session's secret id, its ICE user fragments and its room entry appear
+//! and vanish together; a room has at most one publisher; a room without a publisher lives for the linger time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rtp::MonoTime;
+use rtp::negotiation::{PublishedTrack, ViewedTrack};
+use sfu::track::Epoch;
+use sfu::viewer::LayerRequest;
+use tokio::sync::watch;
+use transport::ice::Credentials;
+use transport::link::LinkConfig;
+
+use crate::api::{LayerStatus, Role, RoomStatus, SessionStatus};
+use crate::name::{PublicId, RoomId, RoomName, SessionId};
+
+/// A shard's number, from zero.
+pub(crate) type ShardId = usize;
+
+/// What a shard needs to build a session at its first valid check.
+#[derive(Debug)]
+pub(crate) struct Seed {
+    pub(crate) session: SessionId,
+    pub(crate) public_id: PublicId,
+    pub(crate) room: RoomId,
+    pub(crate) room_name: RoomName,
+    pub(crate) link: LinkConfig,
+    pub(crate) media: SeedMedia,
+    pub(crate) shared: Arc<Shared>,
+    /// What the viewer wished before it connected.
+    pub(crate) layer: Option<LayerRequest>,
+}
+
+/// The media that was negotiated.
+#[derive(Debug)]
+pub(crate) enum SeedMedia {
+    Publisher { epoch: Epoch, tracks: Vec<PublishedTrack> },
+    Viewer { tracks: Vec<ViewedTrack> },
+}
+
+impl SeedMedia {
+    pub(crate) const fn role(&self) -> Role {
+        match self {
+            Self::Publisher { .. } => Role::Publisher,
+            Self::Viewer { .. } => Role::Viewer,
+        }
+    }
+}
+
+/// What the owning shard tells the rest about a session, without a lock.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    last_media_nanos: AtomicU64,
+}
+
+impl Shared {
+    /// Notes that media arrived.
+    pub(crate) fn note_media(&self, at: MonoTime) {
+        self.last_media_nanos.store(at.as_nanos(), Ordering::Relaxed);
+    }
+
+    fn last_media(&self) -> MonoTime {
+        MonoTime::from_nanos(self.last_media_nanos.load(Ordering::Relaxed))
+    }
+}
+
+/// A session from its answer to its end.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) public_id: PublicId,
+    pub(crate) role: Role,
+    pub(crate) room: RoomName,
+    pub(crate) credential: Option<Credential>,
+    pub(crate) etag: String,
+    pub(crate) owner: Option<ShardId>,
+    created: MonoTime,
+    seed: Option<Box<Seed>>,
+    shared: Arc<Shared>,
+    /// The present ICE generation last; at most two.
+    generations: Vec<Credentials>,
+}
+
+/// The bearer that a session was created with. It reaches no log.
+pub(crate) struct Credential(Box<[u8]>);
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Credential(secret)")
+    }
+}
+
+impl Credential {
+    pub(crate) fn new(bearer: &str) -> Self {
+        Self(bearer.as_bytes().into())
+    }
+
+    /// Compares without a shortcut at the first difference.
+    pub(crate) fn matches(&self, bearer: &str) -> bool {
+        let pairs = self.0.iter().zip(bearer.as_bytes());
+        let difference = pairs.fold(0, |sum, (left, right)| sum | (left ^ right));
+        difference == 0 && self.0.len() == bearer.len()
+    }
+}
+
+#[derive(Debug)]
+struct Room {
+    id: RoomId,
+    publisher: Option<SessionId>,
+    viewers: usize,
+    next_epoch: u32,
+    offline_since: Option<MonoTime>,
+    status: watch::Sender<RoomStatus>,
+}
+
+/// A new session, complete but for its place in the registry.
+#[derive(Debug)]
+pub(crate) struct NewSession {
+    pub(crate) id: SessionId,
+    pub(crate) room: RoomName,
+    pub(crate) credential: Option<Credential>,
+    pub(crate) etag: String,
+    pub(crate) link: LinkConfig,
+    pub(crate) media: NewMedia,
+}
+
+/// What a new session will send or receive.
+#[derive(Debug)]
+pub(crate) enum NewMedia {
+    Publisher(Vec<PublishedTrack>),
+    Viewer(Vec<ViewedTrack>),
+}
+
+/// Why a session did not get in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    RoomNotFound,
+    Offline,
+    Conflict,
+    Full,
+}
+
+/// A session that got in.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) public_id: PublicId,
+    /// The publisher that has to go, with its shard.
+    pub(crate) replaced: Option<Ended>,
+}
+
+/// A session that has left the registry; its shard must be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) session: SessionId,
+    pub(crate) owner: Option<ShardId>,
+}
+
+/// What a check's user fragment leads to.
+pub(crate) struct Lookup {
+    pub(crate) session: SessionId,
+    pub(crate) pwd: String,
+    pub(crate) owner: Option<ShardId>,
+}
+
+/// What became of a shard's claim.
+#[derive(Debug)]
+pub(crate) enum Claim {
+    /// The session is this shard's; build it.
+    Granted(Box<Seed>),
+    /// Another shard was first.
+    Taken(ShardId),
+    /// It ended in between.
+    Gone,
+}
+
+/// Bounds and times of the registry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) sessions_max: usize,
+    /// How long a room and its viewers stay without a publisher.
+    pub(crate) room_linger: Duration,
+    /// A publisher silent for this long may be taken over.
+    pub(crate) takeover_after: Duration,
+    /// A session whose first check does not come ends after this.
+    pub(crate) unclaimed_max: Duration,
+}
+
+/// The registry; see the module's text.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    limits: Limits,
+    rooms: BTreeMap<RoomName, Room>,
+    sessions: HashMap<SessionId, Session>,
+    by_public: HashMap<PublicId, SessionId>,
+    by_ufrag: HashMap<String, SessionId>,
+    next_public: u64,
+    next_room: u32,
+}
+
+impl Registry {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            rooms: BTreeMap::new(),
+            sessions: HashMap::new(),
+            by_public: HashMap::new(),
+            by_ufrag: HashMap::new(),
+            next_public: 1,
+            next_room: 1,
+        }
+    }
+
+    /// Lets a publisher in, over a silent one where there is one.
+    pub(crate) fn admit(&mut self, now: MonoTime, new: NewSession) -> Result<Admitted, Refusal> {
+        self.check(now, &new)?;
+        let replaced = match new.media {
+            NewMedia::Publisher(_) => self.open_room(&new.room).publisher.and_then(|old| self.end(now, old)),
+            NewMedia::Viewer(_) => None,
+        };
+        let public_id = PublicId(self.next_public);
+        self.next_public = self.next_public.saturating_add(1);
+        let session = self.seat(now, public_id, new);
+        self.publish_status(&session);
+        Ok(Admitted { public_id, replaced })
+    }
+
+    fn check(&self, now: MonoTime, new: &NewSession) -> Result<(), Refusal> {
+        if self.sessions.len() >= self.limits.sessions_max {
+            return Err(Refusal::Full);
+        }
+        let room = self.rooms.get(&new.room);
+        match new.media {
+            NewMedia::Publisher(_) => {
+                let rival = room.and_then(|room| room.publisher).and_then(|id| self.sessions.get(&id));
+                match rival {
+                    Some(rival) if !self.is_silent(now, rival) => Err(Refusal::Conflict),
+                    _ => Ok(()),
+                }
+            }
+            NewMedia::Viewer(_) => match room {
+                None => Err(Refusal::RoomNotFound),
+                Some(room) if room.publisher.is_none() => Err(Refusal::Offline),
+                Some(_) => Ok(()),
+            },
+        }
+    }
+
+    fn is_silent(&self, now: MonoTime, session: &Session) -> bool {
+        let last = session.shared.last_media().max(session.created);
+        now.since(last) >= self.limits.takeover_after
+    }
+
+    fn open_room(&mut self, name: &RoomName) -> &mut Room {
+        let next_room = &mut self.next_room;
+        self.rooms.entry(name.clone()).or_insert_with(|| {
+            let id = RoomId(*next_room);
+            *next_room = next_room.wrapping_add(1);
+            let status = RoomStatus { room: name.to_string(), ..RoomStatus::default() };
+            Room {
+                id,
+                publisher: None,
+                viewers: 0,
+                next_epoch: 1,
+                offline_since: None,
+                status: watch::Sender::new(status),
+            }
+        })
+    }
+
+    fn seat(&mut self, now: MonoTime, public_id: PublicId, new: NewSession) -> RoomName {
+        let shared = Arc::new(Shared::default());
+        let generation = new.link.ice.clone();
+        let room = self.open_room(&new.room);
+        let media = match new.media {
+            NewMedia::Publisher(tracks) => {
+                let epoch = Epoch(room.next_epoch);
+                room.next_epoch = room.next_epoch.wrapping_add(1);
+                room.publisher = Some(new.id);
+                room.offline_since = None;
+                SeedMedia::Publisher { epoch, tracks }
+            }
+            NewMedia::Viewer(tracks) => {
+                room.viewers = room.viewers.saturating_add(1);
+                SeedMedia::Viewer { tracks }
+            }
+        };
+        let role = media.role();
+        let seed = Box::new(Seed {
+            session: new.id,
+            public_id,
+            room: room.id,
+            room_name: new.room.clone(),
+            link: new.link,
+            media,
+            shared: Arc::clone(&shared),
+            layer: None,
+        });
+        self.by_ufrag.insert(generation.ufrag.clone(), new.id);
+        self.by_public.insert(public_id, new.id);
+        let session = Session {
+            public_id,
+            role,
+            room: new.room.clone(),
+            credential: new.credential,
+            etag: new.etag,
+            owner: None,
+            created: now,
+            seed: Some(seed),
+            shared,
+            generations: vec![generation],
+        };
+        self.sessions.insert(new.id, session);
+        new.room
+    }
+
+    /// Ends a session: its URLs and user fragments stop existing at once.
+    pub(crate) fn end(&mut self, now: MonoTime, id: SessionId) -> Option<Ended> {
+        let session = self.sessions.remove(&id)?;
+        self.by_public.remove(&session.public_id);
+        for generation in &session.generations {
+            self.by_ufrag.remove(&generation.ufrag);
+        }
+        if let Some(room) = self.rooms.get_mut(&session.room) {
+            match session.role {
+                Role::Viewer => room.viewers = room.viewers.saturating_sub(1),
+                Role::Publisher if room.publisher == Some(id) => {
+                    room.publisher = None;
+                    room.offline_since = Some(now);
+                    room.status.send_modify(|status| status.layers.clear());
+                }
+                Role::Publisher => {}
+            }
+        }
+        self.publish_status(&session.room);
+        Some(Ended { session: id, owner: session.owner })
+    }
+
+    /// Ends what has waited too long: unclaimed sessions, and rooms without a publisher with their viewers.
+    pub(crate) fn sweep(&mut self, now: MonoTime, ended: &mut Vec<Ended>) {
+        let limits = self.limits;
+        let over: Vec<RoomName> = self
+            .rooms
+            .iter()
+            .filter(|(_, room)| room.offline_since.is_some_and(|since| now.since(since) >= limits.room_linger))
+            .map(|(name, _)| name.clone())
+            .collect();
+        let stale: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| {
+                let unclaimed = session.owner.is_none() && now.since(session.created) >= limits.unclaimed_max;
+                unclaimed || over.contains(&session.room)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        ended.extend(stale.into_iter().filter_map(|id| self.end(now, id)));
+        for name in over {
+            self.rooms.remove(&name);
+        }
+    }
+
+    /// Returns what a user fragment of ours leads to.
+    pub(crate) fn lookup(&self, ufrag: &str) -> Option<Lookup> {
+        let id = *self.by_ufrag.get(ufrag)?;
+        let session = self.sessions.get(&id)?;
+        let generation = session.generations.iter().find(|generation| generation.ufrag == ufrag)?;
+        Some(Lookup { session: id, pwd: generation.pwd.clone(), owner: session.owner })
+    }
+
+    /// Gives a session to the shard whose socket its first valid check reached.
+    pub(crate) fn claim(&mut self, ufrag: &str, shard: ShardId) -> Claim {
+        let Some(session) = self.by_ufrag.get(ufrag).and_then(|id| self.sessions.get_mut(id)) else {
+            return Claim::Gone;
+        };
+        match (session.owner, session.seed.take()) {
+            (Some(owner), _) => Claim::Taken(owner),
+            (None, Some(seed)) => {
+                session.owner = Some(shard);
+                Claim::Granted(seed)
+            }
+            (None, None) => Claim::Gone,
+        }
+    }
+
+    /// Replaces the ICE generation; the one before stays valid until the shard sees the new one used.
+    pub(crate) fn restart_ice(&mut self, id: SessionId, credentials: &Credentials, etag: String) -> bool {
+        let Some(session) = self.sessions.get_mut(&id) else { return false };
+        if let Some(seed) = session.seed.as_mut() {
+            seed.link.ice = credentials.clone();
+        }
+        session.generations.push(credentials.clone());
+        if session.generations.len() > GENERATIONS_MAX {
+            let oldest = session.generations.remove(0);
+            self.by_ufrag.remove(&oldest.ufrag);
+        }
+        session.etag = etag;
+        self.by_ufrag.insert(credentials.ufrag.clone(), id);
+        true
+    }
+
+    /// Keeps a viewer's wish until a shard has taken the session; gives it back when one has.
+    pub(crate) fn wish(&mut self, id: SessionId, request: LayerRequest) -> Option<(ShardId, LayerRequest)> {
+        let session = self.sessions.get_mut(&id)?;
+        if let Some(seed) = session.seed.as_mut() {
+            seed.layer = Some(request);
+            return None;
+        }
+        session.owner.map(|owner| (owner, request))
+    }
+
+    /// Notes the layers that a publisher's shard measured.
+    pub(crate) fn note_layers(&self, room: &RoomName, layers: Vec<LayerStatus>) {
+        if let Some(room) = self.rooms.get(room) {
+            room.status.send_modify(|status| status.layers = layers);
+        }
+    }
+
+    pub(crate) fn session(&self, id: SessionId) -> Option<&Session> {
+        self.sessions.get(&id)
+    }
+
+    pub(crate) fn by_public(&self, id: PublicId) -> Option<SessionId> {
+        self.by_public.get(&id).copied()
+    }
+
+    pub(crate) fn room_status(&self, name: &RoomName) -> Option<RoomStatus> {
+        self.rooms.get(name).map(|room| room.status.borrow().clone())
+    }
+
+    pub(crate) fn room_events(&self, name: &RoomName) -> Option<watch::Receiver<RoomStatus>> {
+        self.rooms.get(name).map(|room| room.status.subscribe())
+    }
+
+    pub(crate) fn rooms(&self) -> Vec<RoomStatus> {
+        self.rooms.values().map(|room| room.status.borrow().clone()).collect()
+    }
+
+    pub(crate) fn session_statuses(&self, now: MonoTime) -> Vec<SessionStatus> {
+        let mut list: Vec<(PublicId, SessionStatus)> = self
+            .sessions
+            .values()
+            .map(|session| {
+                let status = SessionStatus {
+                    id: session.public_id.to_string(),
+                    room: session.room.to_string(),
+                    role: session.role,
+                    connected: session.owner.is_some(),
+                    age_s: now.since(session.created).as_secs(),
+                };
+                (session.public_id, status)
+            })
+            .collect();
+        list.sort_by_key(|(id, _)| *id);
+        list.into_iter().map(|(_, status)| status).collect()
+    }
+
+    /// Returns how many publishers and viewers there are.
+    pub(crate) fn census(&self) -> (usize, usize) {
+        let publishers = self.rooms.values().filter(|room| room.publisher.is_some()).count();
+        (publishers, self.rooms.values().map(|room| room.viewers).sum())
+    }
+
+    fn publish_status(&self, name: &RoomName) {
+        let Some(room) = self.rooms.get(name) else { return };
+        let (live, viewers) = (room.publisher.is_some(), room.viewers);
+        room.status.send_if_modified(|status| {
+            let changed = status.live != live || status.viewers != viewers;
+            status.live = live;
+            status.viewers = viewers;
+            changed
+        });
+    }
+}
+
+/// A restart keeps the generation before it until the new one is used.
+const GENERATIONS_MAX: usize = 2;

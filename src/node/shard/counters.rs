@@ -1,0 +1,45 @@
+//! What a shard counts on the packet path: plain numbers, flushed into the metrics once a second.
+
+use transport::DropReason as DatagramDrop;
+
+use crate::metrics::Metrics;
+
+/// Counts since the last flush.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) packets_received: u64,
+    pub(super) packets_forwarded: u64,
+    pub(super) packets_retransmitted: u64,
+    pub(super) bytes_forwarded: u64,
+    pub(super) packets_unsent: u64,
+    datagrams: [u64; DatagramDrop::ALL.len()],
+    packets: sfu::drop_reason::DropCounts,
+}
+
+impl Counters {
+    pub(super) fn drop_datagram(&mut self, reason: DatagramDrop) {
+        if let Some(count) = self.datagrams.get_mut(reason.index()) {
+            *count += 1;
+        }
+    }
+
+    pub(super) fn drop_packet(&mut self, reason: sfu::drop_reason::DropReason) {
+        self.packets.add(reason);
+    }
+
+    /// Adds everything to the metrics and starts again from zero.
+    pub(super) fn flush(&mut self, metrics: &Metrics) {
+        let counts = std::mem::take(self);
+        metrics.packets_received.inc_by(counts.packets_received);
+        metrics.packets_forwarded.inc_by(counts.packets_forwarded);
+        metrics.packets_retransmitted.inc_by(counts.packets_retransmitted);
+        metrics.bytes_forwarded.inc_by(counts.bytes_forwarded);
+        metrics.packets_unsent.inc_by(counts.packets_unsent);
+        for (reason, count) in DatagramDrop::ALL.iter().zip(counts.datagrams).filter(|(_, count)| *count > 0) {
+            metrics.drops.with_label_values(&[reason.name()]).inc_by(count);
+        }
+        for (reason, count) in counts.packets.iter().filter(|(_, count)| *count > 0) {
+            metrics.drops.with_label_values(&[reason.as_str()]).inc_by(count);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! One thread with its sockets and sessions. Packet path.
+//!
+//! A shard does everything that happens to a packet and shares nothing. One turn of its loop: wait; take the mail;
+//! receive; fan out what arrived; call sessions whose time has come; service every session that was touched; send.
+//! Invariants: a turn's work is bounded; a session that panics ends alone; nothing is sent but at the end of a turn
+//! or when a batch is full.
+//!
+//! Start reading at [`Shard::run`].
+
+mod counters;
+mod fanout;
+mod inbox;
+mod receive;
+mod room;
+mod sender;
+mod service;
+mod session;
+mod table;
+mod tcp;
+mod timers;
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use rtp::MonoTime;
+use sfu::viewer::Forward;
+use transport::ice::FailureBudget;
+use transport::udp::{GsoMode, ReceiveBatch, UdpSocket};
+
+use self::counters::Counters;
+use self::room::ShardRoom;
+use self::sender::Sender;
+use self::table::{SessionKey, Table};
+use self::timers::Timers;
+use crate::handle::Inner;
+use crate::mesh::EndReason;
+use crate::name::RoomId;
+use crate::registry::ShardId;
+
+/// One shard; see the module's text.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    id: ShardId,
+    world: Arc<Inner>,
+    poll: Poll,
+    table: Table,
+    rooms: HashMap<RoomId, ShardRoom>,
+    timers: Timers,
+    sender: Sender,
+    counters: Counters,
+    strangers: FailureBudget,
+    inbound: Option<Box<ReceiveBatch>>,
+    /// UDP sockets that may hold more; the event queue tells of a change only once.
+    readable: Vec<bool>,
+    /// TCP sockets that may hold more.
+    readable_tcp: Vec<u32>,
+    touched: Vec<SessionKey>,
+    dirty_rooms: Vec<RoomId>,
+    forwards: Vec<Forward>,
+    scratch: Box<[u8]>,
+    frame: Vec<u8>,
+    housekept: MonoTime,
+    stopping: bool,
+}
+
+impl Shard {
+    /// Makes a shard on its event queue with its sockets, one per local address.
+    ///
+    /// # Errors
+    /// When a socket cannot be watched.
+    pub(crate) fn new(
+        id: ShardId,
+        world: Arc<Inner>,
+        poll: Poll,
+        (sockets, gso): (Vec<UdpSocket>, GsoMode),
+    ) -> io::Result<Self> {
+        for (lane, socket) in sockets.iter().enumerate() {
+            let fd = socket.as_raw_fd();
+            poll.registry().register(&mut SourceFd(&fd), lane_token(lane), Interest::READABLE)?;
+        }
+        let now = world.clock.now();
+        Ok(Self {
+            id,
+            poll,
+            table: Table::default(),
+            rooms: HashMap::new(),
+            timers: Timers::default(),
+            counters: Counters::default(),
+            strangers: FailureBudget::new(),
+            inbound: Some(Box::new(ReceiveBatch::new())),
+            readable: vec![true; sockets.len()],
+            readable_tcp: Vec::new(),
+            sender: Sender::new(sockets, gso),
+            touched: Vec::new(),
+            dirty_rooms: Vec::new(),
+            forwards: Vec::with_capacity(FORWARDS_CAPACITY),
+            scratch: vec![0; sender::PACKET_MAX].into_boxed_slice(),
+            frame: Vec::new(),
+            housekept: now,
+            stopping: false,
+            world,
+        })
+    }
+
+    /// Runs until told to shut down.
+    pub(crate) fn run(&mut self) {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        while !self.stopping {
+            if let Err(error) = self.wait(&mut events) {
+                tracing::error!(%error, "event queue failed, shard stopped");
+                return;
+            }
+            self.turn();
+        }
+        self.say_goodbye();
+    }
+
+    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        let busy = self.readable.contains(&true) || !self.readable_tcp.is_empty();
+        let may_sleep = !busy && self.world.mailboxes.may_sleep(self.id);
+        let timeout = if may_sleep { self.until_next_deadline() } else { Duration::ZERO };
+        match self.poll.poll(events, Some(timeout)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        for event in events.iter() {
+            match event.token() {
+                WAKER => {}
+                token => match tcp::number(token) {
+                    Some(number) if event.is_readable() && !self.readable_tcp.contains(&number) => {
+                        self.readable_tcp.push(number);
+                    }
+                    Some(_) => {}
+                    None => {
+                        if let Some(readable) = self.readable.get_mut(token.0.saturating_sub(FIRST_LANE)) {
+                            *readable = true;
+                        }
+                    }
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn until_next_deadline(&self) -> Duration {
+        let now = self.world.clock.now();
+        self.timers.next().map_or(HOUSEKEEPING, |at| at.since(now)).min(HOUSEKEEPING)
+    }
+
+    /// Does everything that is due now.
+    fn turn(&mut self) {
+        let now = self.world.clock.now();
+        self.take_mail(now);
+        self.receive(now);
+        self.fan_out(now);
+        self.call_due(now);
+        self.service_touched(now);
+        if now.since(self.housekept) >= HOUSEKEEPING {
+            self.housekept = now;
+            self.keep_house(now);
+        }
+        self.sender.flush();
+    }
+
+    fn call_due(&mut self, now: MonoTime) {
+        // Bounded, so that a crowd of deadlines cannot hold up packets; the rest comes in the next turn.
+        for _ in 0..DUE_MAX {
+            let Some((at, key)) = self.timers.pop_due(now) else { return };
+            let Some(session) = self.table.get_mut(key) else { continue };
+            if session.timer != Some(at) {
+                continue;
+            }
+            session.timer = None;
+            service::guarded(session, |session| session.handle_timeout(now));
+            self.touch(key);
+        }
+    }
+
+    /// Puts a session on the list of this turn's service.
+    fn touch(&mut self, key: SessionKey) {
+        if let Some(session) = self.table.get_mut(key)
+            && !session.touched
+        {
+            session.touched = true;
+            self.touched.push(key);
+        }
+    }
+
+    /// Sends every session a BYE and closes its DTLS.
+    fn say_goodbye(&mut self) {
+        let now = self.world.clock.now();
+        for key in self.table.keys() {
+            self.end_session(now, key, EndReason::Shutdown);
+        }
+        self.sender.flush();
+        self.counters.flush(&self.world.metrics);
+    }
+}
+
+const fn lane_token(lane: usize) -> Token {
+    Token(FIRST_LANE + lane)
+}
+
+/// The waker's token.
+pub(crate) const WAKER: Token = Token(0);
+
+const FIRST_LANE: usize = 1;
+
+const EVENTS_MAX: usize = 256;
+
+/// How often counters are flushed and slow things looked at.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// Sessions called per turn.
+const DUE_MAX: usize = 1_024;
+
+/// Decisions for one viewer in one turn: a keyframe and more.
+const FORWARDS_CAPACITY: usize = 2_048;

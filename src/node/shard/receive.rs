@@ -1,0 +1,225 @@
+//! From a socket to a session: demultiplexing, first contact, hand-over to the owner. Packet path.
+
+use rtp::MonoTime;
+use rtp::demux::{self, Kind};
+use transport::link::Inbound;
+use transport::path::{Path, Via};
+use transport::udp::ReceiveBatch;
+use transport::{DropReason, stun};
+
+use super::session::{Media, Session};
+use super::table::{Route, SessionKey};
+use super::{Shard, service};
+use crate::mesh::Message;
+use crate::registry::{Claim, Lookup};
+
+impl Shard {
+    /// Receives from every readable socket, a bounded amount of datagrams each.
+    pub(super) fn receive(&mut self, now: MonoTime) {
+        let Some(mut batch) = self.inbound.take() else { return };
+        for lane in 0..self.sender.lanes() {
+            self.receive_lane(now, lane, &mut batch);
+        }
+        self.inbound = Some(batch);
+        self.receive_tcp(now);
+    }
+
+    fn receive_lane(&mut self, now: MonoTime, lane: usize, batch: &mut ReceiveBatch) {
+        for _ in 0..BATCHES_MAX {
+            if !self.readable.get(lane).copied().unwrap_or(false) {
+                return;
+            }
+            let Some(socket) = self.sender.socket(lane) else { return };
+            let received = socket.receive(batch).unwrap_or(0);
+            if received == 0 {
+                if let Some(readable) = self.readable.get_mut(lane) {
+                    *readable = false;
+                }
+                return;
+            }
+            let via = Via::Udp(u8::try_from(lane).unwrap_or(u8::MAX));
+            for (remote, datagram) in batch.iter_mut() {
+                self.handle_datagram(now, Path { via, remote }, datagram);
+            }
+        }
+    }
+
+    fn receive_tcp(&mut self, now: MonoTime) {
+        let mut frame = std::mem::take(&mut self.frame);
+        while let Some(number) = self.readable_tcp.pop() {
+            while let Some(path) = self.sender.tcp.next_frame(number, &mut frame) {
+                self.handle_datagram(now, path, &mut frame);
+            }
+        }
+        self.frame = frame;
+    }
+
+    /// Takes one datagram, from a socket or from another shard.
+    pub(super) fn handle_datagram(&mut self, now: MonoTime, path: Path, datagram: &mut [u8]) {
+        let outcome = match demux::classify(datagram) {
+            Kind::Unknown => Err(DropReason::Unclassified),
+            _ if datagram.len() > DATAGRAM_MAX => Err(DropReason::Oversized),
+            Kind::Stun => self.handle_stun(now, path, datagram),
+            Kind::Dtls | Kind::Rtp | Kind::Rtcp => match self.table.route(&path) {
+                Some(Route::Here(key)) => self.hand_to_session(now, key, path, datagram),
+                Some(Route::There(shard)) => {
+                    self.world.mailboxes.post(shard, Message::Datagram { path, bytes: (&*datagram).into() });
+                    Ok(())
+                }
+                None => Err(DropReason::UnvalidatedPath),
+            },
+        };
+        if let Err(reason) = outcome {
+            self.counters.drop_datagram(reason);
+        }
+    }
+
+    fn handle_stun(&mut self, now: MonoTime, path: Path, datagram: &mut [u8]) -> Result<(), DropReason> {
+        let (ours, _) = stun::username(datagram).ok_or(DropReason::StunMalformed)?;
+        if let Some(Route::Here(key)) = self.table.route(&path)
+            && self.table.get_mut(key).is_some_and(|session| session.ufrags.iter().any(|ufrag| ufrag == ours))
+        {
+            return self.hand_to_session(now, key, path, datagram);
+        }
+        if !self.strangers.admits(now, path.remote.ip()) {
+            return Err(DropReason::StunBudget);
+        }
+        let met = self.meet(now, path, datagram);
+        if met.is_err() {
+            self.strangers.charge(now, path.remote.ip());
+        }
+        met
+    }
+
+    /// First contact of a path: the check must be valid before anything is remembered.
+    fn meet(&mut self, now: MonoTime, path: Path, datagram: &mut [u8]) -> Result<(), DropReason> {
+        let (ours, _) = stun::username(datagram).ok_or(DropReason::StunMalformed)?;
+        let Some(Lookup { session, pwd, .. }) = self.world.registry().lookup(ours) else {
+            return Err(DropReason::StunUnknownUser);
+        };
+        if !stun::verify(datagram, &pwd) {
+            return Err(DropReason::StunIntegrity);
+        }
+        let claim = self.world.registry().claim(ours, self.id);
+        let key = match claim {
+            Claim::Granted(seed) => self.seat(now, *seed),
+            Claim::Taken(owner) if owner == self.id => self.table.key_of(session).ok_or(DropReason::Closed)?,
+            Claim::Taken(owner) => {
+                self.hand_over(now, path, owner, datagram);
+                return Ok(());
+            }
+            Claim::Gone => return Err(DropReason::StunUnknownUser),
+        };
+        if let Via::Tcp(number) = path.via {
+            self.sender.tcp.prove(number);
+        }
+        self.table.lead_here(path, key);
+        self.hand_to_session(now, key, path, datagram)
+    }
+
+    /// Gives a path to the shard that owns its session: a UDP path by forwarding, a TCP socket whole.
+    fn hand_over(&mut self, now: MonoTime, path: Path, owner: usize, datagram: &[u8]) {
+        match path.via {
+            Via::Udp(_) => {
+                self.table.lead_there(now, path, owner);
+                self.world.mailboxes.post(owner, Message::Datagram { path, bytes: datagram.into() });
+            }
+            Via::Tcp(number) => {
+                let Some((socket, remote)) = self.sender.tcp.release(self.poll.registry(), number) else { return };
+                let first = transport::tcp_framing::framed(datagram).into_boxed_slice();
+                self.world.mailboxes.post(owner, Message::Tcp { socket, remote, first });
+            }
+        }
+    }
+
+    fn hand_to_session(
+        &mut self,
+        now: MonoTime,
+        key: SessionKey,
+        path: Path,
+        datagram: &mut [u8],
+    ) -> Result<(), DropReason> {
+        let Some(session) = self.table.get_mut(key) else { return Err(DropReason::Closed) };
+        let inbound = service::guarded(session, |session| session.link.handle_datagram(now, path, datagram));
+        let outcome = match inbound {
+            Some(Ok(Inbound::Nothing)) => Ok(()),
+            Some(Ok(Inbound::Rtp(len))) => {
+                self.handle_rtp(now, key, datagram.get(..len).unwrap_or_default());
+                Ok(())
+            }
+            Some(Ok(Inbound::Rtcp(len))) => {
+                self.handle_rtcp(now, key, datagram.get(..len).unwrap_or_default());
+                Ok(())
+            }
+            Some(Err(reason)) => Err(reason),
+            None => Ok(()),
+        };
+        self.touch(key);
+        outcome
+    }
+
+    fn handle_rtp(&mut self, now: MonoTime, key: SessionKey, packet: &[u8]) {
+        self.counters.packets_received += 1;
+        let Some(session) = self.table.get_mut(key) else { return };
+        let outcome = service::guarded(session, |session| match &mut session.media {
+            Media::Publisher(publisher, _) => Some(publisher.handle_rtp(now, packet)),
+            Media::Viewer(_) => None,
+        });
+        match outcome.flatten() {
+            Some(Ok(Some(arrival))) => {
+                session.shared.note_media(now);
+                let room = session.room;
+                // A page that was just opened must reach the rings before the arrival is looked up in them.
+                self.drain_publisher(now, key);
+                if let Some(entry) = self.rooms.get_mut(&room) {
+                    if entry.arrivals.is_empty() {
+                        self.dirty_rooms.push(room);
+                    }
+                    entry.arrivals.push(arrival);
+                }
+            }
+            Some(Ok(None)) => {}
+            Some(Err(reason)) => self.counters.drop_packet(reason),
+            None => self.counters.drop_datagram(DropReason::Unclassified),
+        }
+    }
+
+    fn handle_rtcp(&mut self, now: MonoTime, key: SessionKey, compound: &[u8]) {
+        let Self { table, rooms, forwards, .. } = self;
+        let Some(session) = table.get_mut(key) else { return };
+        let Some(room) = rooms.get(&session.room) else { return };
+        forwards.clear();
+        service::guarded(session, |session| match &mut session.media {
+            Media::Publisher(publisher, _) => publisher.handle_rtcp(now, compound),
+            Media::Viewer(viewer) => viewer.handle_rtcp(now, &room.rings, compound, forwards),
+        });
+        self.counters.packets_retransmitted += self.forwards.len() as u64;
+        self.send_forwards(now, key);
+    }
+
+    /// Builds a session that this shard was granted.
+    fn seat(&mut self, now: MonoTime, seed: crate::registry::Seed) -> SessionKey {
+        let name = seed.room_name.clone();
+        let session = Session::grow(seed, &self.world.clock, now);
+        let (room, public_id, role) = (session.room, session.public_id, session.role());
+        let is_viewer = matches!(session.media, Media::Viewer(_));
+        tracing::info!(session = %public_id, role, room = %name, "session began");
+        let key = self.table.insert(Box::new(session));
+        let entry = self.rooms.entry(room).or_insert_with(|| super::room::ShardRoom::new(name));
+        if is_viewer {
+            entry.viewers.push(key);
+        } else {
+            entry.publisher = Some(key);
+        }
+        if is_viewer {
+            self.announce_interest(room, true);
+        }
+        key
+    }
+}
+
+/// Receive batches per socket and turn; more waits for the next turn, after the fan-out.
+const BATCHES_MAX: usize = 4;
+
+/// What a path of the internet carries; larger datagrams are nobody's media.
+const DATAGRAM_MAX: usize = 1_500;

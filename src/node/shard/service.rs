@@ -1,0 +1,346 @@
+//! What a session asks for after it was touched: sends, events, reports, its next deadline, its end.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rtp::MonoTime;
+use rtp::codec::MediaKind;
+use sfu::publisher::PublisherOutput;
+use sfu::track::{LayerIndex, TrackInfo};
+use sfu::viewer::ViewerOutput;
+use transport::link::{CloseReason, LinkOutput, SRTP_OVERHEAD};
+
+use super::session::{Media, Session};
+use super::table::SessionKey;
+use super::{Shard, sender};
+use crate::api::LayerStatus;
+use crate::mesh::{EndReason, Message};
+use crate::name::RoomId;
+use crate::registry::Ended;
+
+/// Calls into a session's machines; a panic there ends the session and nothing else.
+pub(super) fn guarded<R>(session: &mut Session, call: impl FnOnce(&mut Session) -> R) -> Option<R> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| call(session)));
+    if outcome.is_err() {
+        tracing::error!(session = %session.public_id, role = session.role(), "session failed inside the server");
+        session.end(EndReason::Fault);
+    }
+    outcome.ok()
+}
+
+impl Shard {
+    /// Services every session that was touched in this turn.
+    pub(super) fn service_touched(&mut self, now: MonoTime) {
+        let mut index = 0;
+        while let Some(key) = self.touched.get(index).copied() {
+            index += 1;
+            self.service(now, key);
+        }
+        self.touched.clear();
+    }
+
+    fn service(&mut self, now: MonoTime, key: SessionKey) {
+        self.drain_link(now, key);
+        self.drain_publisher(now, key);
+        self.drain_viewer(now, key);
+        self.send_reports(now, key);
+        let Some(session) = self.table.get_mut(key) else { return };
+        session.touched = false;
+        if let Some(reason) = session.ending {
+            self.end_session(now, key, reason);
+            return;
+        }
+        if let Some(at) = session.next_timeout()
+            && session.timer.is_none_or(|timer| at < timer)
+        {
+            session.timer = Some(at);
+            self.timers.schedule(at, key);
+        }
+    }
+
+    fn drain_link(&mut self, now: MonoTime, key: SessionKey) {
+        while let Some(session) = self.table.get_mut(key) {
+            let Some(output) = guarded(session, |session| session.link.poll_output()).flatten() else { return };
+            match output {
+                LinkOutput::Transmit { path, datagram } => self.sender.send(path, &datagram),
+                LinkOutput::PathSelected(path) => {
+                    tracing::debug!(session = %session.public_id, ?path, "path selected");
+                }
+                LinkOutput::Connected { profile } => self.begin_media(now, key, profile),
+                LinkOutput::ChannelOpened { label, .. } => {
+                    tracing::debug!(session = %session.public_id, label, "data channel opened");
+                }
+                LinkOutput::ChannelClosed { .. } => {}
+                LinkOutput::Message { channel, message } => {
+                    // Nothing is spoken on data channels yet: what comes goes back.
+                    if let Err(error) = session.link.send_message(now, channel, &message) {
+                        tracing::debug!(session = %session.public_id, %error, "message was not echoed");
+                    }
+                }
+                LinkOutput::Closed(reason) => {
+                    if reason != CloseReason::Local {
+                        tracing::info!(session = %session.public_id, reason = reason.name(), "link closed: {reason}");
+                    }
+                    session.end(EndReason::Link);
+                }
+            }
+        }
+    }
+
+    fn begin_media(&mut self, now: MonoTime, key: SessionKey, profile: &'static str) {
+        self.world.metrics.links_connected.with_label_values(&[profile]).inc();
+        let Self { table, rooms, .. } = self;
+        let Some(session) = table.get_mut(key) else { return };
+        tracing::info!(session = %session.public_id, role = session.role(), profile, "media began");
+        let Some(room) = rooms.get(&session.room) else { return };
+        if let Media::Viewer(viewer) = &mut session.media {
+            room.tracks().for_each(|info| viewer.handle_track(now, info));
+        }
+    }
+
+    /// Passes on what a publisher made: pages first, for arrivals point into them.
+    pub(super) fn drain_publisher(&mut self, now: MonoTime, key: SessionKey) {
+        while let Some(session) = self.table.get_mut(key) {
+            let room = session.room;
+            let Media::Publisher(publisher, epoch) = &mut session.media else { return };
+            let epoch = *epoch;
+            match publisher.poll_output() {
+                None => return,
+                Some(PublisherOutput::Page { kind, layer, page }) => {
+                    for shard in self.interested_shards(room) {
+                        let page = std::sync::Arc::clone(&page);
+                        self.world.mailboxes.post(shard, Message::Page { room, epoch, kind, layer, page });
+                    }
+                    if let Some(entry) = self.rooms.get_mut(&room)
+                        && entry.enter(epoch)
+                    {
+                        entry.rings.get_mut(kind, layer).add_page(page);
+                    }
+                }
+                Some(PublisherOutput::Track(info)) => {
+                    for shard in self.interested_shards(room) {
+                        let info = Box::new(info.clone());
+                        self.world.mailboxes.post(shard, Message::Track { room, from: self.id, info });
+                    }
+                    self.note_layers(room, &info);
+                    self.take_track(now, room, self.id, info);
+                }
+            }
+        }
+    }
+
+    /// Takes what is known of a track now, from here or from the publisher's shard.
+    pub(super) fn take_track(&mut self, now: MonoTime, room: RoomId, from: usize, info: TrackInfo) {
+        let Some(entry) = self.rooms.get_mut(&room) else { return };
+        if !entry.enter(info.epoch) {
+            return;
+        }
+        entry.publisher_shard = Some(from);
+        for index in 0..entry.viewers.len() {
+            let Some(key) = entry.viewers.get(index).copied() else { continue };
+            let Some(session) = self.table.get_mut(key).filter(|session| session.link.is_connected()) else {
+                continue;
+            };
+            guarded(session, |session| {
+                if let Media::Viewer(viewer) = &mut session.media {
+                    viewer.handle_track(now, &info);
+                }
+            });
+            if !session.touched {
+                session.touched = true;
+                self.touched.push(key);
+            }
+        }
+        entry.set_track(info);
+    }
+
+    fn drain_viewer(&mut self, now: MonoTime, key: SessionKey) {
+        while let Some(session) = self.table.get_mut(key) {
+            let room = session.room;
+            let Media::Viewer(viewer) = &mut session.media else { return };
+            match viewer.poll_output() {
+                None => return,
+                Some(ViewerOutput::RequestKeyframe(layer)) => self.request_keyframe(now, room, layer),
+                Some(ViewerOutput::CodecUnsupported(codec)) => {
+                    tracing::info!(session = %session.public_id, codec = codec.name(), "viewer lacks the codec");
+                    session.end(EndReason::Codec);
+                }
+                Some(ViewerOutput::LayerChanged { from, to, reason }) => {
+                    tracing::debug!(session = %session.public_id, ?from, ?to, ?reason, "layer changed");
+                }
+            }
+        }
+    }
+
+    /// Asks the room's publisher for a keyframe, on whichever shard it is.
+    pub(super) fn request_keyframe(&mut self, now: MonoTime, room: RoomId, layer: LayerIndex) {
+        let Some(entry) = self.rooms.get(&room) else { return };
+        if let Some(key) = entry.publisher {
+            let Some(session) = self.table.get_mut(key) else { return };
+            if let Media::Publisher(publisher, _) = &mut session.media {
+                publisher.request_keyframe(now, layer);
+            }
+            self.touch(key);
+        } else if let Some(shard) = entry.publisher_shard {
+            self.world.mailboxes.post(shard, Message::Keyframe { room, layer });
+        }
+    }
+
+    fn send_reports(&mut self, now: MonoTime, key: SessionKey) {
+        let Self { table, sender, .. } = self;
+        let Some(session) = table.get_mut(key) else { return };
+        let Some(path) = session.link.selected_path().filter(|_| session.link.is_connected()) else { return };
+        for _ in 0..REPORTS_MAX {
+            let Some(slot) = sender.slot(path) else { return };
+            let written = guarded(session, |session| {
+                let plain = slot.get_mut(..sender::PACKET_MAX - SRTP_OVERHEAD)?;
+                let len = match &mut session.media {
+                    Media::Publisher(publisher, _) => publisher.write_rtcp(now, plain),
+                    Media::Viewer(viewer) => viewer.write_rtcp(now, plain),
+                }?;
+                session.link.seal_rtcp(slot, len)
+            });
+            let Some(sealed) = written.flatten() else { return };
+            sender.commit(path, sealed);
+        }
+    }
+
+    /// Ends a session here and, where that is not where it came from, in the registry.
+    pub(super) fn end_session(&mut self, now: MonoTime, key: SessionKey, reason: EndReason) {
+        self.send_bye(key);
+        if let Some(session) = self.table.get_mut(key) {
+            guarded(session, |session| session.link.close(now));
+            while let Some(output) = guarded(session, |session| session.link.poll_output()).flatten() {
+                if let LinkOutput::Transmit { path, datagram } = output {
+                    self.sender.send(path, &datagram);
+                }
+            }
+        }
+        let Some(session) = self.table.remove(key) else { return };
+        for path in &session.paths {
+            if let transport::path::Via::Tcp(number) = path.via {
+                self.sender.tcp.close(self.poll.registry(), number);
+            }
+        }
+        self.world.registry().end(now, session.id);
+        self.world.metrics.sessions_ended.with_label_values(&[reason.as_str()]).inc();
+        tracing::info!(session = %session.public_id, role = session.role(), reason = reason.as_str(), "session ended");
+        self.leave_room(now, key, &session);
+    }
+
+    fn send_bye(&mut self, key: SessionKey) {
+        let Self { table, sender, .. } = self;
+        let Some(session) = table.get_mut(key) else { return };
+        let Some(path) = session.link.selected_path().filter(|_| session.link.is_connected()) else { return };
+        let Some(slot) = sender.slot(path) else { return };
+        let sealed = guarded(session, |session| {
+            let len = session.write_bye(slot.get_mut(..sender::PACKET_MAX - SRTP_OVERHEAD)?);
+            session.link.seal_rtcp(slot, len)
+        });
+        if let Some(sealed) = sealed.flatten() {
+            sender.commit(path, sealed);
+        }
+    }
+
+    fn leave_room(&mut self, now: MonoTime, key: SessionKey, session: &Session) {
+        let room = session.room;
+        let Some(entry) = self.rooms.get_mut(&room) else { return };
+        match &session.media {
+            Media::Viewer(_) => {
+                entry.remove_viewer(key);
+                if entry.viewers.is_empty() {
+                    self.announce_interest(room, false);
+                }
+            }
+            Media::Publisher(_, epoch) => {
+                let epoch = *epoch;
+                if entry.publisher == Some(key) {
+                    entry.publisher = None;
+                }
+                for shard in self.interested_shards(room) {
+                    self.world.mailboxes.post(shard, Message::Gone { room, epoch });
+                }
+                self.take_gone(now, room, epoch);
+            }
+        }
+        self.forget_unused(room);
+    }
+
+    /// Tells the viewers here that the publisher left.
+    pub(super) fn take_gone(&mut self, now: MonoTime, room: RoomId, epoch: sfu::track::Epoch) {
+        let Self { table, rooms, .. } = self;
+        let Some(entry) = rooms.get_mut(&room).filter(|entry| entry.epoch() == Some(epoch)) else { return };
+        entry.leave(epoch);
+        for key in &entry.viewers {
+            let Some(session) = table.get_mut(*key) else { continue };
+            guarded(session, |session| {
+                if let Media::Viewer(viewer) = &mut session.media {
+                    viewer.handle_track_gone(now, MediaKind::Audio);
+                    viewer.handle_track_gone(now, MediaKind::Video);
+                }
+            });
+        }
+    }
+
+    fn forget_unused(&mut self, room: RoomId) {
+        if self.rooms.get(&room).is_some_and(super::room::ShardRoom::is_unused) {
+            self.rooms.remove(&room);
+        }
+    }
+
+    /// Tells the registry what a video track's layers are.
+    fn note_layers(&self, room: RoomId, info: &TrackInfo) {
+        let Some(entry) = self.rooms.get(&room).filter(|_| info.kind == MediaKind::Video) else { return };
+        let layers = info
+            .layers
+            .iter()
+            .map(|layer| LayerStatus {
+                rid: layer.rid.clone(),
+                codec: layer.codec.name(),
+                width: layer.size.map(|(width, _)| width),
+                height: layer.size.map(|(_, height)| height),
+                bitrate: layer.bitrate_bps,
+                active: layer.active,
+            })
+            .collect();
+        self.world.registry().note_layers(&entry.name, layers);
+    }
+
+    /// Does what happens once a second: sweeping, repeating what the mesh may have dropped, flushing counters.
+    pub(super) fn keep_house(&mut self, now: MonoTime) {
+        if self.id == 0 {
+            let mut ended = Vec::new();
+            self.world.registry().sweep(now, &mut ended);
+            for Ended { session, owner } in ended {
+                match owner {
+                    Some(owner) => {
+                        self.world.mailboxes.post(owner, Message::End { session, reason: EndReason::Expired });
+                    }
+                    None => tracing::info!("session ended before any valid check arrived; is the UDP port open?"),
+                }
+            }
+        }
+        let watched: Vec<RoomId> =
+            self.rooms.iter().filter(|(_, entry)| !entry.viewers.is_empty()).map(|(room, _)| *room).collect();
+        watched.into_iter().for_each(|room| self.announce_interest(room, true));
+        self.table.forget_foreign(now);
+        self.sender.tcp.sweep(self.poll.registry(), now);
+        self.counters.packets_unsent += std::mem::take(&mut self.sender.unsent);
+        self.counters.flush(&self.world.metrics);
+    }
+
+    /// Tells all other shards whether this one has viewers in a room.
+    pub(super) fn announce_interest(&self, room: RoomId, wanted: bool) {
+        let shard = self.id;
+        for other in (0..self.world.mailboxes.len()).filter(|other| *other != shard) {
+            self.world.mailboxes.post(other, Message::Interest { room, shard, wanted });
+        }
+    }
+
+    fn interested_shards(&self, room: RoomId) -> impl Iterator<Item = usize> + use<> {
+        let mask = self.rooms.get(&room).map_or(0, |entry| entry.interested);
+        (0..crate::node::SHARDS_MAX).filter(move |shard| mask & (1 << shard) != 0)
+    }
+}
+
+/// Compound packets of one session and turn.
+const REPORTS_MAX: usize = 8;

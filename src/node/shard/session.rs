@@ -1,0 +1,156 @@
+//! One session on its shard: its link, and the media machine of its role.
+
+use std::sync::Arc;
+
+use rtp::MonoTime;
+use sfu::publisher::{Publisher, PublisherConfig};
+use sfu::track::Epoch;
+use sfu::viewer::{LayerRequest, Viewer, ViewerConfig};
+use transport::link::Link;
+use transport::path::Path;
+
+use super::sender::Sender;
+use crate::clock::Clock;
+use crate::mesh::EndReason;
+use crate::name::{PublicId, RoomId, SessionId};
+use crate::registry::{Seed, SeedMedia, Shared};
+
+/// A session that this shard owns.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: SessionId,
+    pub(super) public_id: PublicId,
+    pub(super) room: RoomId,
+    pub(super) link: Link,
+    pub(super) media: Media,
+    pub(super) shared: Arc<Shared>,
+    /// Our ICE user fragments: the first generation and those of restarts; at most two.
+    pub(super) ufrags: Vec<String>,
+    /// The paths that lead here, oldest first.
+    pub(super) paths: Vec<Path>,
+    /// When the timer heap will call; `None` when it will not.
+    pub(super) timer: Option<MonoTime>,
+    /// Whether it is on the list of sessions to service in this turn.
+    pub(super) touched: bool,
+    /// Set when the session has to go.
+    pub(super) ending: Option<EndReason>,
+    /// The viewer's TCP socket is full: video waits for the next keyframe after it has drained.
+    pub(super) held_back: bool,
+}
+
+/// Whether a viewer takes media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Readiness {
+    /// Not connected, or its socket is full.
+    Waits,
+    /// Its socket has drained; it begins again at a keyframe.
+    Resumes,
+    /// As usual.
+    Flows,
+}
+
+/// The machine of a role.
+#[derive(Debug)]
+pub(super) enum Media {
+    Publisher(Box<Publisher>, Epoch),
+    Viewer(Box<Viewer>),
+}
+
+impl Session {
+    /// Builds a session from its seed.
+    pub(super) fn grow(seed: Seed, clock: &Clock, now: MonoTime) -> Self {
+        let dice = getrandom::u64().unwrap_or_default();
+        let media = match seed.media {
+            SeedMedia::Publisher { epoch, tracks } => {
+                let config = PublisherConfig {
+                    epoch,
+                    tracks,
+                    rtcp_ssrc: rtp::Ssrc(getrandom::u32().unwrap_or(1).max(1)),
+                    cname: CNAME.to_owned(),
+                    clock: clock.media(),
+                };
+                Media::Publisher(Box::new(Publisher::new(config, now, dice)), epoch)
+            }
+            SeedMedia::Viewer { tracks } => {
+                let mut viewer = Viewer::new(ViewerConfig { tracks, clock: clock.media() }, now, dice);
+                viewer.set_layer(now, seed.layer.unwrap_or(LayerRequest::Auto));
+                Media::Viewer(Box::new(viewer))
+            }
+        };
+        Self {
+            id: seed.session,
+            public_id: seed.public_id,
+            room: seed.room,
+            ufrags: vec![seed.link.ice.ufrag.clone()],
+            link: Link::new(seed.link, now),
+            media,
+            shared: seed.shared,
+            paths: Vec::new(),
+            timer: None,
+            touched: false,
+            ending: None,
+            held_back: false,
+        }
+    }
+
+    /// Returns when the session wants to be called again.
+    pub(super) fn next_timeout(&self) -> Option<MonoTime> {
+        let media = match &self.media {
+            Media::Publisher(publisher, _) => publisher.next_timeout(),
+            Media::Viewer(viewer) => viewer.next_timeout(),
+        };
+        match (self.link.next_timeout(), media) {
+            (Some(link), Some(media)) => Some(link.min(media)),
+            (link, media) => link.or(media),
+        }
+    }
+
+    /// Tells both machines the time.
+    pub(super) fn handle_timeout(&mut self, now: MonoTime) {
+        self.link.handle_timeout(now);
+        match &mut self.media {
+            Media::Publisher(publisher, _) => publisher.handle_timeout(now),
+            Media::Viewer(viewer) => viewer.handle_timeout(now),
+        }
+    }
+
+    /// Says whether a viewer takes media now. A TCP socket that filled up waits until it has drained, then begins
+    /// again at a keyframe: never inside a frame, never with a queue of old pictures.
+    pub(super) fn readiness(&mut self, sender: &Sender) -> Readiness {
+        let Some(path) = self.link.selected_path().filter(|_| self.link.is_connected()) else {
+            return Readiness::Waits;
+        };
+        let held_back = self.held_back;
+        self.held_back = if held_back { !sender.is_drained(path) } else { !sender.is_writable(path) };
+        match (held_back, self.held_back) {
+            (_, true) => Readiness::Waits,
+            (true, false) => Readiness::Resumes,
+            (false, false) => Readiness::Flows,
+        }
+    }
+
+    /// Writes a BYE into `out`; its length.
+    pub(super) fn write_bye(&mut self, out: &mut [u8]) -> usize {
+        match &mut self.media {
+            Media::Publisher(publisher, _) => publisher.bye(out),
+            Media::Viewer(viewer) => viewer.bye(out),
+        }
+    }
+
+    /// Returns the role's name for logs.
+    pub(super) const fn role(&self) -> &'static str {
+        match self.media {
+            Media::Publisher(..) => "publisher",
+            Media::Viewer(_) => "viewer",
+        }
+    }
+
+    /// Notes that the session has to go; the first reason stays.
+    pub(super) fn end(&mut self, reason: EndReason) {
+        self.ending.get_or_insert(reason);
+    }
+}
+
+
+/// Our canonical name as a receiver of media; senders' names are per session.
+const CNAME: &str = "nearcast";
