@@ -314,7 +314,8 @@ impl Window {
         let newest = self.pages.back()?;
         // Nearly always the pages follow each other without a gap and the packet lies in the newest ones.
         let from_end = usize::try_from(newest.index.checked_sub(index)?).ok()?;
-        let guess = self.pages.len().checked_sub(from_end.saturating_add(1)).and_then(|at| self.pages.get(at));
+        let guess =
+            self.pages.len().checked_sub(from_end.saturating_add(1)).and_then(|at| self.pages.get(at));
         if let Some(page) = guess.filter(|page| page.index == index) {
             return Some(page);
         }
