@@ -10,6 +10,7 @@ pub mod ice;
 pub mod link;
 pub mod path;
 pub mod sctp;
+pub mod sdp;
 pub mod srtp;
 pub mod stun;
 
