@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use transport::sdp::Candidate;
+use transport::sdp::{Candidate, host_candidates};
 
 use crate::node::{AdvertisedAddress, NodeConfig};
 
@@ -26,15 +26,21 @@ impl Advertised {
     /// Returns the candidates for a request that reached us by `host`, UDP before TCP, best first.
     pub(crate) fn candidates(&self, host: Option<IpAddr>) -> Vec<Candidate> {
         let addresses = self.addresses(host);
-        let udp = addresses.iter().filter_map(|address| {
-            let port = address.port.or_else(|| self.udp.first().map(SocketAddr::port))?;
-            Some(SocketAddr::new(address.ip, port))
-        });
-        let tcp = addresses.iter().filter_map(|address| {
-            let port = address.port.or_else(|| self.tcp_port(address.ip))?;
-            Some(SocketAddr::new(address.ip, port))
-        });
-        Candidate::list(udp, tcp)
+        let udp: Vec<SocketAddr> = addresses
+            .iter()
+            .filter_map(|address| {
+                let port = address.port.or_else(|| self.udp.first().map(SocketAddr::port))?;
+                Some(SocketAddr::new(address.ip, port))
+            })
+            .collect();
+        let tcp: Vec<SocketAddr> = addresses
+            .iter()
+            .filter_map(|address| {
+                let port = address.port.or_else(|| self.tcp_port(address.ip))?;
+                Some(SocketAddr::new(address.ip, port))
+            })
+            .collect();
+        host_candidates(&udp, &tcp)
     }
 
     fn addresses(&self, host: Option<IpAddr>) -> Vec<AdvertisedAddress> {
@@ -79,8 +85,11 @@ mod tests {
     use super::*;
 
     fn advertised(udp: &[&str], explicit: &[&str]) -> Advertised {
-        let parse = |text: &&str| -> SocketAddr { text.parse().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0))) };
-        let explicit = explicit.iter().map(parse).map(|it| AdvertisedAddress { ip: it.ip(), port: Some(it.port()) });
+        let parse = |text: &&str| -> SocketAddr {
+            text.parse().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
+        };
+        let explicit =
+            explicit.iter().map(parse).map(|it| AdvertisedAddress { ip: it.ip(), port: Some(it.port()) });
         Advertised {
             explicit: explicit.collect(),
             udp: udp.iter().map(parse).collect(),
@@ -106,7 +115,10 @@ mod tests {
         let advertised = advertised(&["192.168.1.4:8080", "127.0.0.1:8080"], &[]);
 
         assert_eq!(ips(&advertised.addresses(None)), ["192.168.1.4"]);
-        assert_eq!(ips(&advertised.addresses(Some(IpAddr::from([127, 0, 0, 1])))), ["127.0.0.1", "192.168.1.4"]);
+        assert_eq!(
+            ips(&advertised.addresses(Some(IpAddr::from([127, 0, 0, 1])))),
+            ["127.0.0.1", "192.168.1.4"]
+        );
     }
 
     #[test]

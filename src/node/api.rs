@@ -87,6 +87,9 @@ pub enum JoinError {
         /// The limit that was met.
         limit: usize,
     },
+    /// The system gave no random bytes for secrets.
+    #[error("the system has no randomness to give")]
+    NoRandomness,
     /// The node is shutting down.
     #[error("the node is shutting down")]
     Draining,
@@ -115,6 +118,9 @@ pub enum SessionError {
     /// The SDP fragment cannot be read.
     #[error("the SDP fragment is not valid: {0}")]
     Fragment(String),
+    /// The system gave no random bytes for secrets.
+    #[error("the system has no randomness to give")]
+    NoRandomness,
     /// The request does not apply to a session of this role.
     #[error("a {0} session has no layer to choose")]
     WrongRole(&'static str),

@@ -95,7 +95,10 @@ impl NodeHandle {
         let registry = self.inner.registry();
         let (_, session) = find(&registry, session, credential)?;
         if session.etag != if_match {
-            return Err(SessionError::StaleEtag { given: if_match.to_owned(), current: session.etag.clone() });
+            return Err(SessionError::StaleEtag {
+                given: if_match.to_owned(),
+                current: session.etag.clone(),
+            });
         }
         drop(registry);
         parse_fragment(fragment).map(drop)
@@ -113,21 +116,23 @@ impl NodeHandle {
         host: Option<IpAddr>,
         credential: Option<&str>,
     ) -> Result<Restarted, SessionError> {
-        let offered = parse_fragment(fragment)?;
-        let credentials = Credentials::generate();
+        parse_fragment(fragment)?;
+        let credentials = Credentials::generate().map_err(|_| SessionError::NoRandomness)?;
         let etag = draw_etag();
-        let (id, owner) = {
+        let (id, owner, section) = {
             let mut registry = self.inner.registry();
             let (id, found) = find(&registry, session, credential)?;
-            let owner = found.owner;
+            let (owner, section) = (found.owner, found.section.clone());
             registry.restart_ice(id, &credentials, etag.clone());
-            (id, owner)
+            (id, owner, section)
         };
         if let Some(owner) = owner {
-            self.inner.mailboxes.post(owner, Message::RestartIce { session: id, credentials: credentials.clone() });
+            self.inner
+                .mailboxes
+                .post(owner, Message::RestartIce { session: id, credentials: credentials.clone() });
         }
         let candidates = self.inner.advertised.candidates(host);
-        let fragment = sdp::fragment::render(&credentials, offered.mid.as_deref(), &candidates);
+        let fragment = sdp::fragment::render(&credentials, &candidates, &section.mid, section.kind);
         Ok(Restarted { etag, fragment })
     }
 
@@ -167,7 +172,8 @@ impl NodeHandle {
     /// As [`Self::set_layer`].
     pub fn set_layer_by_public_id(&self, public_id: &str, request: LayerRequest) -> Result<(), SessionError> {
         let mut registry = self.inner.registry();
-        let id = PublicId::parse(public_id).and_then(|id| registry.by_public(id)).ok_or(SessionError::NotFound)?;
+        let id =
+            PublicId::parse(public_id).and_then(|id| registry.by_public(id)).ok_or(SessionError::NotFound)?;
         self.ask_layer(&mut registry, id, request)
     }
 
@@ -276,10 +282,10 @@ impl NodeHandle {
     }
 
     fn draft(&self, request: JoinRequest<'_>) -> Result<Draft, JoinError> {
-        let id = SessionId::draw().map_err(|_| JoinError::Overloaded { limit: self.inner.sessions_max })?;
+        let id = SessionId::draw().map_err(|_| JoinError::NoRandomness)?;
         let answer = AnswerConfig {
-            credentials: Credentials::generate(),
-            fingerprint: self.inner.certificate.fingerprint().to_owned(),
+            credentials: Credentials::generate().map_err(|_| JoinError::NoRandomness)?,
+            fingerprint: self.inner.certificate.fingerprint().clone(),
             candidates: self.inner.advertised.candidates(request.host),
             session_id: u64::from(draw_u32()),
             cname: format!("{:08x}", draw_u32()),
@@ -311,7 +317,8 @@ impl NodeHandle {
             media,
         };
         let admitted = self.inner.registry().admit(self.inner.clock.now(), new);
-        let Admitted { public_id, replaced } = admitted.map_err(|refusal| self.refuse(refusal, request.room))?;
+        let Admitted { public_id, replaced } =
+            admitted.map_err(|refusal| self.refuse(refusal, request.room))?;
         self.tell(replaced, EndReason::TakenOver);
         Ok(Joined { session: draft.id.secret(), public_id: public_id.to_string(), etag, answer })
     }

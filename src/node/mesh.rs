@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 use mio::Waker;
-use rtp::codec::MediaKind;
+use rtp::MediaKind;
 use sfu::ring::Page;
 use sfu::track::{Arrival, Epoch, LayerIndex, TrackInfo};
 use sfu::viewer::LayerRequest;
@@ -39,15 +39,8 @@ pub(crate) enum EndReason {
 }
 
 impl EndReason {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Deleted,
-        Self::TakenOver,
-        Self::Expired,
-        Self::Codec,
-        Self::Link,
-        Self::Shutdown,
-        Self::Fault,
-    ];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Deleted, Self::TakenOver, Self::Expired, Self::Codec, Self::Link, Self::Shutdown, Self::Fault];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {

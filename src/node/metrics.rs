@@ -41,13 +41,21 @@ impl Metrics {
         };
         let sessions = IntGaugeVec::new(Opts::new("nearcast_sessions", "Sessions by role."), &["role"])?;
         registry.register(Box::new(sessions.clone()))?;
-        let messages_dropped =
-            IntGauge::new("nearcast_mesh_messages_dropped", "Messages between shards dropped at a full mailbox.")?;
+        let messages_dropped = IntGauge::new(
+            "nearcast_mesh_messages_dropped",
+            "Messages between shards dropped at a full mailbox.",
+        )?;
         registry.register(Box::new(messages_dropped.clone()))?;
         let metrics = Self {
             packets_received: counter("nearcast_rtp_received_packets_total", "RTP packets from publishers.")?,
-            packets_forwarded: counter("nearcast_rtp_forwarded_packets_total", "RTP packets sent to viewers.")?,
-            bytes_forwarded: counter("nearcast_rtp_forwarded_bytes_total", "Sealed RTP bytes sent to viewers.")?,
+            packets_forwarded: counter(
+                "nearcast_rtp_forwarded_packets_total",
+                "RTP packets sent to viewers.",
+            )?,
+            bytes_forwarded: counter(
+                "nearcast_rtp_forwarded_bytes_total",
+                "Sealed RTP bytes sent to viewers.",
+            )?,
             packets_retransmitted: counter(
                 "nearcast_rtp_retransmitted_packets_total",
                 "Packets sent again because a viewer asked.",
@@ -61,7 +69,11 @@ impl Metrics {
                 "Datagrams and packets not used or not forwarded, by reason.",
                 "reason",
             )?,
-            sessions_ended: counters("nearcast_sessions_ended_total", "Sessions that ended, by reason.", "reason")?,
+            sessions_ended: counters(
+                "nearcast_sessions_ended_total",
+                "Sessions that ended, by reason.",
+                "reason",
+            )?,
             links_connected: counters(
                 "nearcast_links_connected_total",
                 "Sessions whose DTLS completed, by SRTP profile.",

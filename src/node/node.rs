@@ -103,7 +103,8 @@ impl Node {
     pub fn start(config: &NodeConfig) -> Result<Self, StartError> {
         let shards = config.shards.clamp(1, SHARDS_MAX);
         let (addresses, mut sockets) = bind(config.udp, shards)?;
-        let polls: Vec<Poll> = (0..shards).map(|_| Poll::new()).collect::<Result<_, _>>().map_err(StartError::Shard)?;
+        let polls: Vec<Poll> =
+            (0..shards).map(|_| Poll::new()).collect::<Result<_, _>>().map_err(StartError::Shard)?;
         let wakers: Vec<Waker> = polls
             .iter()
             .map(|poll| Waker::new(poll.registry(), shard::WAKER))
@@ -126,7 +127,8 @@ impl Node {
         let stopped = Arc::new(stopped_sender);
         for (id, poll) in polls.into_iter().enumerate() {
             let own: Vec<UdpSocket> = sockets.iter_mut().filter_map(Vec::pop).collect();
-            let shard = Shard::new(id, Arc::clone(&inner), poll, (own, config.gso)).map_err(StartError::Shard)?;
+            let shard =
+                Shard::new(id, Arc::clone(&inner), poll, (own, config.gso)).map_err(StartError::Shard)?;
             spawn(id, shard, Arc::clone(&stopped)).map_err(StartError::Shard)?;
         }
         Ok(Self { handle: NodeHandle::new(inner), udp: addresses })

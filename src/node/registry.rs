@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rtp::MonoTime;
 use rtp::negotiation::{PublishedTrack, ViewedTrack};
+use rtp::{MediaKind, MonoTime};
 use sfu::track::Epoch;
 use sfu::viewer::LayerRequest;
 use tokio::sync::watch;
@@ -79,11 +79,36 @@ pub(crate) struct Session {
     pub(crate) credential: Option<Credential>,
     pub(crate) etag: String,
     pub(crate) owner: Option<ShardId>,
+    /// The first media section, which fragments name.
+    pub(crate) section: FirstSection,
     created: MonoTime,
     seed: Option<Box<Seed>>,
     shared: Arc<Shared>,
     /// The present ICE generation last; at most two.
     generations: Vec<Credentials>,
+}
+
+/// The first media section of an answer.
+#[derive(Clone, Debug)]
+pub(crate) struct FirstSection {
+    pub(crate) mid: String,
+    pub(crate) kind: &'static str,
+}
+
+impl FirstSection {
+    fn of(media: &NewMedia) -> Self {
+        let first = match media {
+            NewMedia::Publisher(tracks) => tracks.first().map(|track| (&track.mid, track.kind)),
+            NewMedia::Viewer(tracks) => tracks.first().map(|track| (&track.mid, track.kind)),
+        };
+        let (mid, kind) =
+            first.map_or_else(|| ("0".to_owned(), MediaKind::Audio), |(mid, kind)| (mid.clone(), kind));
+        let kind = match kind {
+            MediaKind::Audio => "audio",
+            MediaKind::Video => "video",
+        };
+        Self { mid, kind }
+    }
 }
 
 /// The bearer that a session was created with. It reaches no log.
@@ -275,6 +300,7 @@ impl Registry {
     fn seat(&mut self, now: MonoTime, public_id: PublicId, new: NewSession) -> RoomName {
         let shared = Arc::new(Shared::default());
         let generation = new.link.ice.clone();
+        let section = FirstSection::of(&new.media);
         let room = self.open_room(&new.room);
         let media = match new.media {
             NewMedia::Publisher(tracks) => {
@@ -309,6 +335,7 @@ impl Registry {
             credential: new.credential,
             etag: new.etag,
             owner: None,
+            section,
             created: now,
             seed: Some(seed),
             shared,
@@ -346,7 +373,9 @@ impl Registry {
         let over: Vec<RoomName> = self
             .rooms
             .iter()
-            .filter(|(_, room)| room.offline_since.is_some_and(|since| now.since(since) >= limits.room_linger))
+            .filter(|(_, room)| {
+                room.offline_since.is_some_and(|since| now.since(since) >= limits.room_linger)
+            })
             .map(|(name, _)| name.clone())
             .collect();
         let stale: Vec<SessionId> = self

@@ -35,7 +35,8 @@ impl Counters {
         metrics.packets_retransmitted.inc_by(counts.packets_retransmitted);
         metrics.bytes_forwarded.inc_by(counts.bytes_forwarded);
         metrics.packets_unsent.inc_by(counts.packets_unsent);
-        for (reason, count) in DatagramDrop::ALL.iter().zip(counts.datagrams).filter(|(_, count)| *count > 0) {
+        for (reason, count) in DatagramDrop::ALL.iter().zip(counts.datagrams).filter(|(_, count)| *count > 0)
+        {
             metrics.drops.with_label_values(&[reason.name()]).inc_by(count);
         }
         for (reason, count) in counts.packets.iter().filter(|(_, count)| *count > 0) {

@@ -1,7 +1,7 @@
 //! From a ring to the viewers: viewer by viewer, everything that arrived in this turn. Packet path.
 
+use rtp::MediaKind;
 use rtp::MonoTime;
-use rtp::codec::MediaKind;
 use transport::link::SRTP_OVERHEAD;
 
 use super::session::{Media, Readiness, Session};
@@ -71,10 +71,8 @@ impl Shard {
     /// Tells the shards that have viewers in the room which slots were filled.
     fn tell_other_shards(&self, room: RoomId) {
         let Some(entry) = self.rooms.get(&room) else { return };
-        let Some(epoch) = entry.epoch().filter(|_| entry.publisher.is_some() && entry.interested != 0) else {
-            return;
-        };
-        for shard in (0..self.world.mailboxes.len()).filter(|shard| entry.interested & (1 << shard) != 0) {
+        let Some(epoch) = entry.epoch().filter(|_| entry.publisher.is_some()) else { return };
+        for shard in self.interested_shards(room) {
             for chunk in entry.arrivals.chunks(ARRIVALS_MAX) {
                 let Some(first) = chunk.first() else { continue };
                 let mut items = [*first; ARRIVALS_MAX];

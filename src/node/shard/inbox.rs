@@ -1,7 +1,7 @@
 //! Mail from other shards and from signaling.
 
+use rtp::MediaKind;
 use rtp::MonoTime;
-use rtp::codec::MediaKind;
 use sfu::track::LayerIndex;
 
 use super::session::Media;
@@ -87,14 +87,18 @@ impl Shard {
 
     /// Notes that a shard has viewers in a room; a new one gets everything that the room's rings hold.
     fn take_interest(&mut self, room: RoomId, shard: ShardId, wanted: bool) {
-        let Some(entry) = self.rooms.get_mut(&room) else { return };
         let bit = 1 << shard;
+        let mask = self.interests.entry(room).or_default();
+        let is_new = *mask & bit == 0;
         if !wanted {
-            entry.interested &= !bit;
+            *mask &= !bit;
+            if *mask == 0 {
+                self.interests.remove(&room);
+            }
             return;
         }
-        let is_new = entry.interested & bit == 0;
-        entry.interested |= bit;
+        *mask |= bit;
+        let Some(entry) = self.rooms.get(&room) else { return };
         let Some(epoch) = entry.epoch().filter(|_| is_new && entry.publisher.is_some()) else { return };
         for info in entry.tracks() {
             let info = Box::new(info.clone());

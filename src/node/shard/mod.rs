@@ -50,6 +50,8 @@ pub(crate) struct Shard {
     poll: Poll,
     table: Table,
     rooms: HashMap<RoomId, ShardRoom>,
+    /// Other shards with viewers, as bits; kept for every room, for its publisher may come here later.
+    interests: HashMap<RoomId, u64>,
     timers: Timers,
     sender: Sender,
     counters: Counters,
@@ -89,6 +91,7 @@ impl Shard {
             poll,
             table: Table::default(),
             rooms: HashMap::new(),
+            interests: HashMap::new(),
             timers: Timers::default(),
             counters: Counters::default(),
             strangers: FailureBudget::new(),

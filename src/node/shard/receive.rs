@@ -103,7 +103,9 @@ impl Shard {
         let claim = self.world.registry().claim(ours, self.id);
         let key = match claim {
             Claim::Granted(seed) => self.seat(now, *seed),
-            Claim::Taken(owner) if owner == self.id => self.table.key_of(session).ok_or(DropReason::Closed)?,
+            Claim::Taken(owner) if owner == self.id => {
+                self.table.key_of(session).ok_or(DropReason::Closed)?
+            }
             Claim::Taken(owner) => {
                 self.hand_over(now, path, owner, datagram);
                 return Ok(());
@@ -125,7 +127,9 @@ impl Shard {
                 self.world.mailboxes.post(owner, Message::Datagram { path, bytes: datagram.into() });
             }
             Via::Tcp(number) => {
-                let Some((socket, remote)) = self.sender.tcp.release(self.poll.registry(), number) else { return };
+                let Some((socket, remote)) = self.sender.tcp.release(self.poll.registry(), number) else {
+                    return;
+                };
                 let first = transport::tcp_framing::framed(datagram).into_boxed_slice();
                 self.world.mailboxes.post(owner, Message::Tcp { socket, remote, first });
             }

@@ -1,6 +1,6 @@
 //! What one shard knows of one room.
 
-use rtp::codec::MediaKind;
+use rtp::MediaKind;
 use sfu::ring::Rings;
 use sfu::track::{Arrival, Epoch, TrackInfo};
 
@@ -18,8 +18,6 @@ pub(super) struct ShardRoom {
     pub(super) publisher: Option<SessionKey>,
     /// The shard of the publisher, when there is one.
     pub(super) publisher_shard: Option<ShardId>,
-    /// Other shards with viewers, as bits. Kept only by those that might serve them.
-    pub(super) interested: u64,
     /// What arrived since the last fan-out.
     pub(super) arrivals: Vec<Arrival>,
     epoch: Option<Epoch>,
@@ -35,7 +33,6 @@ impl ShardRoom {
             viewers: Vec::new(),
             publisher: None,
             publisher_shard: None,
-            interested: 0,
             arrivals: Vec::with_capacity(ARRIVALS_CAPACITY),
             epoch: None,
             audio: None,

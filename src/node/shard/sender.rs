@@ -26,7 +26,8 @@ pub(super) struct Sender {
 
 impl Sender {
     pub(super) fn new(sockets: Vec<UdpSocket>, gso: GsoMode) -> Self {
-        let lanes = sockets.into_iter().map(|socket| Lane { batch: SendBatch::new(&socket, gso), socket }).collect();
+        let lanes =
+            sockets.into_iter().map(|socket| Lane { batch: SendBatch::new(&socket, gso), socket }).collect();
         Self { lanes, tcp: TcpTable::default(), scratch: vec![0; PACKET_MAX].into_boxed_slice(), unsent: 0 }
     }
 

@@ -2,8 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use rtp::MediaKind;
 use rtp::MonoTime;
-use rtp::codec::MediaKind;
 use sfu::publisher::PublisherOutput;
 use sfu::track::{LayerIndex, TrackInfo};
 use sfu::viewer::ViewerOutput;
@@ -59,7 +59,9 @@ impl Shard {
 
     fn drain_link(&mut self, now: MonoTime, key: SessionKey) {
         while let Some(session) = self.table.get_mut(key) {
-            let Some(output) = guarded(session, |session| session.link.poll_output()).flatten() else { return };
+            let Some(output) = guarded(session, |session| session.link.poll_output()).flatten() else {
+                return;
+            };
             match output {
                 LinkOutput::Transmit { path, datagram } => self.sender.send(path, &datagram),
                 LinkOutput::PathSelected(path) => {
@@ -313,9 +315,13 @@ impl Shard {
             for Ended { session, owner } in ended {
                 match owner {
                     Some(owner) => {
-                        self.world.mailboxes.post(owner, Message::End { session, reason: EndReason::Expired });
+                        self.world
+                            .mailboxes
+                            .post(owner, Message::End { session, reason: EndReason::Expired });
                     }
-                    None => tracing::info!("session ended before any valid check arrived; is the UDP port open?"),
+                    None => {
+                        tracing::info!("session ended before any valid check arrived; is the UDP port open?")
+                    }
                 }
             }
         }
@@ -336,8 +342,8 @@ impl Shard {
         }
     }
 
-    fn interested_shards(&self, room: RoomId) -> impl Iterator<Item = usize> + use<> {
-        let mask = self.rooms.get(&room).map_or(0, |entry| entry.interested);
+    pub(super) fn interested_shards(&self, room: RoomId) -> impl Iterator<Item = usize> + use<> {
+        let mask = self.interests.get(&room).copied().unwrap_or(0);
         (0..crate::node::SHARDS_MAX).filter(move |shard| mask & (1 << shard) != 0)
     }
 }

@@ -151,6 +151,5 @@ impl Session {
     }
 }
 
-
 /// Our canonical name as a receiver of media; senders' names are per session.
 const CNAME: &str = "nearcast";

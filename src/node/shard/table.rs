@@ -62,7 +62,8 @@ impl Table {
 
     /// Unseats a session and forgets its paths.
     pub(super) fn remove(&mut self, key: SessionKey) -> Option<Box<Session>> {
-        let place = self.places.get_mut(key.index as usize).filter(|place| place.generation == key.generation)?;
+        let place =
+            self.places.get_mut(key.index as usize).filter(|place| place.generation == key.generation)?;
         let session = place.session.take()?;
         place.generation = place.generation.wrapping_add(1);
         self.free.push(key.index);
@@ -76,7 +77,8 @@ impl Table {
     }
 
     pub(super) fn get_mut(&mut self, key: SessionKey) -> Option<&mut Session> {
-        let place = self.places.get_mut(key.index as usize).filter(|place| place.generation == key.generation)?;
+        let place =
+            self.places.get_mut(key.index as usize).filter(|place| place.generation == key.generation)?;
         place.session.as_deref_mut()
     }
 

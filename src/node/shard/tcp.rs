@@ -119,7 +119,11 @@ impl TcpTable {
     }
 
     /// Gives a socket away with what is still unread, for the shard that owns its session.
-    pub(super) fn release(&mut self, registry: &Registry, number: u32) -> Option<(std::net::TcpStream, SocketAddr)> {
+    pub(super) fn release(
+        &mut self,
+        registry: &Registry,
+        number: u32,
+    ) -> Option<(std::net::TcpStream, SocketAddr)> {
         let mut pipe = self.pipes.remove(&number)?;
         pipe.socket.deregister(registry).ok()?;
         Some((std::net::TcpStream::from(pipe.socket), pipe.remote))
