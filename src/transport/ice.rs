@@ -40,7 +40,14 @@ impl IceLite {
     /// Makes an agent that waits for its first check; it expires when none comes within [`CONSENT`].
     #[must_use]
     pub const fn new(local: Credentials, now: MonoTime) -> Self {
-        Self { current: local, next: None, pairs: Vec::new(), selected: None, last_check: now, expired: false }
+        Self {
+            current: local,
+            next: None,
+            pairs: Vec::new(),
+            selected: None,
+            last_check: now,
+            expired: false,
+        }
     }
 
     /// Takes a STUN datagram and returns the response to send back on the same path.

@@ -4,15 +4,19 @@
 //! appears in a public signature. Everything but the sockets is sans-IO. Start reading at [`link`], one
 //! session's bundle of ICE, DTLS, SRTP and SCTP.
 
+pub mod addresses;
 pub mod drop_reason;
 pub mod dtls;
 pub mod ice;
 pub mod link;
 pub mod path;
+pub mod rate;
 pub mod sctp;
 pub mod sdp;
 pub mod srtp;
 pub mod stun;
+pub mod tcp_framing;
+pub mod udp;
 
 pub use drop_reason::DropReason;
 pub use link::{CloseReason, Inbound, Link, LinkConfig, LinkOutput};

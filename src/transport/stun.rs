@@ -166,7 +166,9 @@ impl<'a> Found<'a> {
 
     fn note(&mut self, kind: u16, value: &'a [u8], last: bool) -> Result<(), DropReason> {
         match kind {
-            FINGERPRINT_TYPE if !last || value.len() != FINGERPRINT_LEN => return Err(DropReason::StunMalformed),
+            FINGERPRINT_TYPE if !last || value.len() != FINGERPRINT_LEN => {
+                return Err(DropReason::StunMalformed);
+            }
             FINGERPRINT_TYPE => self.fingerprint = true,
             INTEGRITY_TYPE if value.len() != INTEGRITY_LEN || self.integrity => {
                 return Err(DropReason::StunMalformed);
