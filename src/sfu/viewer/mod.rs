@@ -1,1 +1,478 @@
-//! What one viewer gets of a room, and under which numbers.
+//! The viewer's side: what goes out to one viewer, of what its room's publisher sends.
+//!
+//! Think of one [`Viewer`] per session with a subscription per track. It is told which packets have come
+//! ([`Viewer::handle_arrivals`]) and appends *rewrite instructions* ([`Forward`]); the driver turns each into
+//! bytes with [`Viewer::write_packet`], once, and seals them. Everything else happens rarely: the track is
+//! described anew, the viewer reports, a timer is due.
+//!
+//! **Invariants.** One outgoing sequence number stands for one source packet and is handed out once. Numbers,
+//! timestamps and pictures stay unbroken over layer switches, publisher restarts and takeovers. A layer is
+//! joined at a keyframe only. Nothing is allocated per packet.
+//!
+//! Start reading at [`Viewer`], then `subscription` (which layer, when), `outgoing` and `rewriter` (under which
+//! numbers).
+
+mod format;
+mod outgoing;
+mod pictures;
+mod report;
+mod retransmit;
+mod rewriter;
+mod selector;
+mod stats;
+mod subscription;
+mod temporal;
+#[cfg(test)]
+mod tests;
+mod timeline;
+mod write;
+
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use rtp::negotiation::ViewedTrack;
+use rtp::rtcp::{self, NackIter, ReportBlock, Writer};
+use rtp::{
+    Codec, ExtSeq, Extension, MediaClock, MediaKind, MonoTime, OutgoingHeader, RtpTimestamp, SeqNo, Ssrc,
+};
+
+use self::report::{Report, Reporter};
+use self::retransmit::Budget;
+use self::subscription::{Repair, Start, Step, Subscription};
+use self::write::Additions;
+use crate::{Arrival, DropReason, LayerIndex, Rings, TrackInfo};
+
+pub use self::selector::LayerRequest;
+pub use self::stats::{TrackStats, ViewerStats};
+
+/// One viewer of a room.
+#[derive(Debug)]
+pub struct Viewer {
+    clock: MediaClock,
+    cname: String,
+    audio: Option<Track>,
+    video: Option<Track>,
+    /// The next transport-wide number; one space for media and retransmissions of all tracks.
+    transport_cc: u16,
+    budget: Budget,
+    stats: ViewerStats,
+}
+
+/// What a viewer needs to begin.
+#[derive(Clone, Debug)]
+pub struct ViewerConfig {
+    /// What the session negotiated; the first track of each kind counts.
+    pub tracks: Vec<ViewedTrack>,
+    /// The canonical name of what the server sends (RFC 7022); audio and video of one room share it.
+    pub cname: String,
+    /// The server media clock.
+    pub clock: MediaClock,
+}
+
+/// What the driver shall do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ViewerOutput {
+    /// Ask the publisher's side for a keyframe of this video layer.
+    RequestKeyframe(LayerIndex),
+    /// Another layer is being forwarded now; for logs, events and the session's state.
+    LayerChanged {
+        /// The track.
+        kind: MediaKind,
+        /// The layer before; `None` when nothing was being forwarded.
+        from: Option<LayerIndex>,
+        /// The layer now.
+        to: LayerIndex,
+        /// Why.
+        reason: SwitchReason,
+    },
+    /// The publisher sends a codec that the viewer did not negotiate. Once per publisher session and track.
+    CodecUnsupported(Codec),
+}
+
+/// Why the forwarded layer changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SwitchReason {
+    /// The viewer's first packet.
+    Join,
+    /// The viewer asked for another layer.
+    Request,
+    /// The publisher stopped sending the layer before.
+    LayerLost,
+    /// A better layer has come, or come back.
+    BetterLayer,
+    /// The publisher restarted, or another one took over.
+    NewPublisher,
+}
+
+impl SwitchReason {
+    /// Returns the reason's label in logs and events.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Join => "join",
+            Self::Request => "request",
+            Self::LayerLost => "layer_lost",
+            Self::BetterLayer => "better_layer",
+            Self::NewPublisher => "new_publisher",
+        }
+    }
+}
+
+/// How one packet of a ring goes out to one viewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// The track.
+    pub kind: MediaKind,
+    /// The layer whose ring holds the packet.
+    pub layer: LayerIndex,
+    /// The packet's number in that ring.
+    pub source: ExtSeq,
+    /// The fixed part of the RTP header.
+    pub header: OutgoingHeader,
+    /// For a retransmission, the original sequence number (OSN, RFC 4588 §4).
+    pub rtx: Option<SeqNo>,
+    /// The VP8 picture id and TL0PICIDX as they go out.
+    pub picture: Option<(u16, u8)>,
+    /// The frame number of the dependency descriptor as it goes out.
+    pub frame_number: Option<u16>,
+    /// Whether the primary block of a RED packet goes out alone (RFC 2198).
+    pub primary_only: bool,
+    /// Whether the packet goes out empty: it came late and would be withheld, but its number is taken.
+    pub filler: bool,
+    /// Bytes that suffice for the packet before it is sealed.
+    pub size_hint: usize,
+}
+
+/// A subscription and what the network side of it keeps.
+#[derive(Debug)]
+struct Track {
+    subscription: Subscription,
+    reporter: Reporter,
+}
+
+impl Viewer {
+    /// Makes a viewer. `seed` gives the first numbers and timestamps, which must not be guessable
+    /// (RFC 3550 §5.1).
+    #[must_use]
+    pub fn new(config: ViewerConfig, now: MonoTime, seed: u64) -> Self {
+        let mut dice = ChaCha8Rng::seed_from_u64(seed);
+        let mut first_of = |kind| {
+            let track = config.tracks.iter().find(|track| track.kind == kind)?.clone();
+            let start = Start {
+                seq: ExtSeq((1 << 16) | u64::from(dice.next_u32() & FIRST_SEQ_MASK)),
+                timestamp: RtpTimestamp(dice.next_u32()),
+                rtx: ExtSeq(u64::from(dice.next_u32() & FIRST_SEQ_MASK)).wire(),
+            };
+            Some(Track { subscription: Subscription::new(track, start), reporter: Reporter::default() })
+        };
+        Self {
+            audio: first_of(MediaKind::Audio),
+            video: first_of(MediaKind::Video),
+            clock: config.clock,
+            cname: config.cname,
+            transport_cc: 0,
+            budget: Budget::new(now),
+            stats: ViewerStats::default(),
+        }
+    }
+
+    /// Takes the description of a track: of this publisher session, or of a new one.
+    ///
+    /// A new epoch must be described before its arrivals are announced, and after the rings were reset.
+    pub fn handle_track(&mut self, now: MonoTime, info: &TrackInfo) {
+        if let Some(track) = self.track_mut(info.kind) {
+            track.subscription.handle_track(now, info);
+        }
+    }
+
+    /// Learns that the publisher of a track has left. The numbering waits for the next one.
+    pub fn handle_track_gone(&mut self, _now: MonoTime, kind: MediaKind) {
+        if let Some(track) = self.track_mut(kind) {
+            track.subscription.handle_track_gone();
+        }
+    }
+
+    /// Decides about the packets of one tick, in their order of arrival, and appends what goes out to `out`.
+    ///
+    /// Each appended instruction is to be written once, in this order, before the rings move on. Drops are
+    /// counted in [`Self::stats`].
+    pub fn handle_arrivals(
+        &mut self,
+        now: MonoTime,
+        rings: &Rings,
+        arrivals: &[Arrival],
+        out: &mut Vec<Forward>,
+    ) {
+        for arrival in arrivals {
+            let track = match arrival.kind {
+                MediaKind::Audio => &mut self.audio,
+                MediaKind::Video => &mut self.video,
+            };
+            if let Some(track) = track {
+                let mut step = Step { out, stats: self.stats.track_mut(arrival.kind) };
+                track.subscription.handle_arrival(now, rings, *arrival, &mut step);
+            }
+        }
+    }
+
+    /// Takes a decrypted RTCP compound of the viewer: answers NACKs with retransmissions appended to `out`,
+    /// passes on keyframe requests, notes loss and round trip.
+    pub fn handle_rtcp(&mut self, now: MonoTime, rings: &Rings, compound: &[u8], out: &mut Vec<Forward>) {
+        for packet in rtcp::packets(compound) {
+            match packet {
+                Ok(rtcp::Packet::Nack { media, lost }) => self.handle_nack(now, rings, (media, lost), out),
+                Ok(rtcp::Packet::Pli { media }) => self.handle_keyframe_wanted(now, media),
+                Ok(rtcp::Packet::Fir { targets }) => {
+                    targets.for_each(|media| self.handle_keyframe_wanted(now, media));
+                }
+                Ok(
+                    rtcp::Packet::ReceiverReport { reports, .. } | rtcp::Packet::SenderReport { reports, .. },
+                ) => {
+                    reports.for_each(|block| self.handle_report(now, &block));
+                }
+                Ok(_) => {}
+                Err(_) => self.stats.malformed_rtcp = self.stats.malformed_rtcp.saturating_add(1),
+            }
+        }
+    }
+
+    /// Writes the packet of one instruction, before it is sealed, and returns its length.
+    ///
+    /// Call it once for each instruction. `None`, counted, when `out` is too short or the packet has left its
+    /// ring; nothing is written past `out`.
+    pub fn write_packet(
+        &mut self,
+        now: MonoTime,
+        forward: &Forward,
+        rings: &Rings,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let written = self.write(now, forward, rings, out);
+        let stats = self.stats.track_mut(forward.kind);
+        match written {
+            Some(length) if forward.rtx.is_some() => {
+                stats.rtx_packets = stats.rtx_packets.saturating_add(1);
+                stats.rtx_octets = stats.rtx_octets.saturating_add(octets(length));
+            }
+            Some(_) => stats.packets = stats.packets.saturating_add(1),
+            None => stats.unwritten = stats.unwritten.saturating_add(1),
+        }
+        written
+    }
+
+    /// Changes the layer that the viewer desires.
+    pub fn set_layer(&mut self, now: MonoTime, request: LayerRequest) {
+        if let Some(track) = &mut self.video {
+            track.subscription.set_layer(now, request);
+        }
+    }
+
+    /// Sets the highest temporal layer of video to send; 255 sends all. Higher layers end at the next frame,
+    /// and begin again at a layer sync or a keyframe.
+    pub fn set_temporal_limit(&mut self, limit: u8) {
+        if let Some(track) = &mut self.video {
+            track.subscription.set_temporal_limit(limit);
+        }
+    }
+
+    /// Does what is due by `now`; reports are written by [`Self::write_rtcp`].
+    pub fn handle_timeout(&mut self, now: MonoTime) {
+        if let Some(track) = &mut self.video {
+            track.subscription.handle_timeout(now);
+        }
+    }
+
+    /// Returns the next thing for the driver to do.
+    pub fn poll_output(&mut self) -> Option<ViewerOutput> {
+        let tracks = [&mut self.video, &mut self.audio];
+        let output = tracks.into_iter().flatten().find_map(|track| track.subscription.poll_output())?;
+        if let ViewerOutput::RequestKeyframe(_) = output {
+            let stats = &mut self.stats.video;
+            stats.keyframes_requested = stats.keyframes_requested.saturating_add(1);
+        }
+        Some(output)
+    }
+
+    /// Writes the next compound that is due and returns its length; call until `None`. 512 bytes suffice.
+    pub fn write_rtcp(&mut self, now: MonoTime, out: &mut [u8]) -> Option<usize> {
+        let ntp = self.clock.ntp(now);
+        for track in [&mut self.video, &mut self.audio].into_iter().flatten() {
+            if !track.reporter.take_due(now) {
+                continue;
+            }
+            let outgoing = track.subscription.outgoing();
+            let Some(timestamp) = outgoing.timestamp_at(now, ntp) else { continue };
+            let report = Report { ssrc: outgoing.track().ssrc, ntp, timestamp, cname: &self.cname };
+            if let Some(length) = track.reporter.write(report, out) {
+                return Some(length);
+            }
+        }
+        None
+    }
+
+    /// Writes the goodbye of every source and returns its length, zero when `out` is too short
+    /// (RFC 3550 §6.6). 512 bytes suffice.
+    pub fn bye(&mut self, out: &mut [u8]) -> usize {
+        let sources = || [&self.video, &self.audio].into_iter().flatten().map(Track::ssrc);
+        let Some(first) = sources().next() else { return 0 };
+        let mut writer = Writer::new(out);
+        let written = writer.receiver_report(first, &[])
+            && writer.sdes_cname(first, &self.cname)
+            && sources().all(|ssrc| writer.bye(ssrc));
+        if written { writer.finish() } else { 0 }
+    }
+
+    /// Returns when [`Self::handle_timeout`] or [`Self::write_rtcp`] has something to do.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<MonoTime> {
+        let tracks = [&self.video, &self.audio].into_iter().flatten();
+        tracks.flat_map(|track| [track.subscription.next_timeout(), track.reporter.next()]).flatten().min()
+    }
+
+    /// Returns the layer of a track that is being forwarded.
+    #[must_use]
+    pub fn current_layer(&self, kind: MediaKind) -> Option<LayerIndex> {
+        self.track(kind)?.subscription.current()
+    }
+
+    /// Returns the layer of a track that shall be forwarded, as soon as it has a keyframe.
+    #[must_use]
+    pub fn target_layer(&self, kind: MediaKind) -> Option<LayerIndex> {
+        self.track(kind)?.subscription.target()
+    }
+
+    /// Returns the video layer that the viewer desires; `None` without a video track.
+    #[must_use]
+    pub fn desired_layer(&self) -> Option<&LayerRequest> {
+        self.video.as_ref().map(|track| track.subscription.request())
+    }
+
+    /// Returns the newest description of a track; `None` without a publisher.
+    #[must_use]
+    pub fn track_info(&self, kind: MediaKind) -> Option<&TrackInfo> {
+        self.track(kind)?.subscription.info()
+    }
+
+    /// Returns the counters.
+    #[must_use]
+    pub const fn stats(&self) -> &ViewerStats {
+        &self.stats
+    }
+
+    fn track(&self, kind: MediaKind) -> Option<&Track> {
+        match kind {
+            MediaKind::Audio => self.audio.as_ref(),
+            MediaKind::Video => self.video.as_ref(),
+        }
+    }
+
+    fn track_mut(&mut self, kind: MediaKind) -> Option<&mut Track> {
+        match kind {
+            MediaKind::Audio => self.audio.as_mut(),
+            MediaKind::Video => self.video.as_mut(),
+        }
+    }
+
+    fn track_of(&mut self, ssrc: Ssrc) -> Option<&mut Track> {
+        [&mut self.video, &mut self.audio].into_iter().flatten().find(|track| track.ssrc() == ssrc)
+    }
+
+    fn handle_nack(
+        &mut self,
+        now: MonoTime,
+        rings: &Rings,
+        asked: (Ssrc, NackIter<'_>),
+        out: &mut Vec<Forward>,
+    ) {
+        let (media, lost) = asked;
+        let interval = self.stats.rtt.unwrap_or(ROUND_TRIP_ASSUMED).max(REPEAT_INTERVAL_MIN);
+        let Self { audio, video, budget, stats, .. } = self;
+        let tracks = [video, audio].into_iter().flatten();
+        let Some(track) = tracks.into_iter().find(|track| track.ssrc() == media) else { return };
+        let stats = stats.track_mut(track.subscription.outgoing().track().kind);
+        let repaired = track.subscription.outgoing().track().rtx_ssrc.is_some();
+        for wire in lost {
+            stats.nacked = stats.nacked.saturating_add(1);
+            if !repaired {
+                stats.nacked_without_rtx = stats.nacked_without_rtx.saturating_add(1);
+                continue;
+            }
+            match track.subscription.repair(&Repair { now, rings, interval }, wire, budget) {
+                Ok(forward) => out.push(forward),
+                Err(reason) => stats.drops.add(reason),
+            }
+        }
+    }
+
+    fn handle_keyframe_wanted(&mut self, now: MonoTime, media: Ssrc) {
+        if let Some(track) = self.video.as_mut().filter(|track| track.ssrc() == media) {
+            track.subscription.handle_keyframe_wanted(now);
+            self.stats.video.keyframes_wanted = self.stats.video.keyframes_wanted.saturating_add(1);
+        }
+    }
+
+    fn handle_report(&mut self, now: MonoTime, block: &ReportBlock) {
+        let ntp = self.clock.ntp(now);
+        let Some(kind) = self.track_of(block.ssrc).map(|track| track.subscription.outgoing().track().kind)
+        else {
+            return;
+        };
+        let stats = self.stats.track_mut(kind);
+        stats.fraction_lost = block.fraction_lost;
+        stats.cumulative_lost = block.cumulative_lost;
+        stats.jitter = block.jitter;
+        if let Some(trip) = report::round_trip(ntp, block) {
+            self.stats.rtt = Some(trip);
+        }
+    }
+
+    fn write(&mut self, now: MonoTime, forward: &Forward, rings: &Rings, out: &mut [u8]) -> Option<usize> {
+        let Some(packet) = rings.get(forward.kind, forward.layer).packet(forward.source) else {
+            self.stats.track_mut(forward.kind).drops.add(DropReason::NotInRing);
+            return None;
+        };
+        let track = match forward.kind {
+            MediaKind::Audio => self.audio.as_mut(),
+            MediaKind::Video => self.video.as_mut(),
+        }?;
+        let outgoing = track.subscription.outgoing();
+        let viewed = outgoing.track();
+        let numbered = viewed.transport_cc && viewed.extensions.id(Extension::TransportCc).is_some();
+        let additions = Additions {
+            extensions: &viewed.extensions,
+            transport_cc: numbered.then_some(self.transport_cc),
+            ntp: self.clock.ntp(now),
+            opus: outgoing.formats().opus(),
+        };
+        let written = write::write(forward, packet, &additions, out)?;
+        if numbered {
+            self.transport_cc = self.transport_cc.wrapping_add(1);
+        }
+        if forward.rtx.is_none() {
+            track.reporter.note_sent(now, written.payload);
+            self.budget.earn(now, written.length);
+            let stats = self.stats.track_mut(forward.kind);
+            stats.octets = stats.octets.saturating_add(octets(written.payload));
+        }
+        Some(written.length)
+    }
+}
+
+impl Track {
+    fn ssrc(&self) -> Ssrc {
+        self.subscription.outgoing().track().ssrc
+    }
+}
+
+fn octets(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+/// First sequence numbers are below 2^15: a receiver that misses the first packets of a higher one takes the
+/// wrap that follows for another cycle (RFC 3711 §3.3.1).
+const FIRST_SEQ_MASK: u32 = 0x7fff;
+/// The round trip until a receiver report shows one.
+const ROUND_TRIP_ASSUMED: Duration = Duration::from_millis(50);
+/// Two requests for one number closer than this come from one loss, however short the round trip.
+const REPEAT_INTERVAL_MIN: Duration = Duration::from_millis(10);

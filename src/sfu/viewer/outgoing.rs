@@ -1,0 +1,242 @@
+//! One outgoing source: turns packets of changing layers into one unbroken track.
+//!
+//! Packet path. Numbers, timestamps, picture numbers, temporal layers and payload types each live in their own
+//! part; this joins them for one packet. It knows nothing of why a layer was chosen.
+
+use rtp::negotiation::ViewedTrack;
+use rtp::{ExtSeq, Extension, MediaKind, MonoTime, NtpTime, OutgoingHeader, RtpTimestamp, SeqNo};
+
+use super::Forward;
+use super::format::FormatTable;
+use super::pictures::{Numbers, Pictures};
+use super::rewriter::{Located, Offsets, Rewriter, Source};
+use super::temporal::TemporalFilter;
+use super::timeline::{Sample, Timeline};
+use crate::track::Timing;
+use crate::{DropReason, Packet};
+
+/// The numbering of one subscription's media.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    track: ViewedTrack,
+    formats: FormatTable,
+    /// What is being forwarded now.
+    source: Option<Source>,
+    rewriter: Rewriter,
+    timeline: Timeline,
+    pictures: Pictures,
+    temporal: TemporalFilter,
+    /// The newest frame that went out, and whether its last packet did.
+    frame: Option<(RtpTimestamp, bool)>,
+}
+
+impl Outgoing {
+    /// Makes a source whose first packet has this number and timestamp.
+    pub(crate) fn new(track: ViewedTrack, first: ExtSeq, start: RtpTimestamp) -> Self {
+        let (clock_rate, intervals) = match track.kind {
+            MediaKind::Audio => (48_000, AUDIO_INTERVALS),
+            MediaKind::Video => (90_000, VIDEO_INTERVALS),
+        };
+        Self {
+            formats: FormatTable::new(track.formats.clone()),
+            track,
+            source: None,
+            rewriter: Rewriter::new(first, intervals),
+            timeline: Timeline::new(clock_rate, start),
+            pictures: Pictures::default(),
+            temporal: TemporalFilter::new(),
+            frame: None,
+        }
+    }
+
+    /// Goes over to another layer, whose packet `first` comes next.
+    pub(crate) fn join(&mut self, source: Source, first: &Packet, timing: Option<Timing>) {
+        let mut offsets =
+            Offsets { timestamp: self.timeline.join(sample(first), timing), ..Offsets::default() };
+        self.pictures.join(Numbers::of(first), &mut offsets);
+        self.temporal.reset();
+        self.rewriter.begin(source, first.seq, offsets);
+        self.source = Some(source);
+        self.frame = None;
+    }
+
+    /// Forwards nothing until the next [`Self::join`]; the numbering stays.
+    pub(crate) fn leave(&mut self) {
+        self.source = None;
+        self.frame = None;
+    }
+
+    /// Decides about one packet of a layer; `None` when it has gone out already.
+    ///
+    /// # Errors
+    ///
+    /// The reason for which the packet goes no further.
+    pub(crate) fn forward(&mut self, source: Source, packet: &Packet) -> Result<Option<Forward>, DropReason> {
+        if self.source == Some(source) && self.rewriter.is_new(source, packet.seq) {
+            self.forward_new(source, packet)
+        } else {
+            self.forward_late(source, packet)
+        }
+    }
+
+    /// Keeps numbers for the current frame's packets before `seq`, where its layer shows a new frame.
+    pub(crate) fn end_frame_before(&mut self, seq: ExtSeq) {
+        if let Some(source) = self.source {
+            self.rewriter.extend(source, seq);
+        }
+        self.frame = None;
+    }
+
+    /// Takes a newer place of the current layer on the server media time line.
+    pub(crate) fn set_timing(&mut self, timing: Option<Timing>) {
+        self.timeline.set_timing(timing);
+    }
+
+    /// Sets the highest temporal layer to send.
+    pub(crate) fn set_temporal_limit(&mut self, limit: u8) {
+        self.temporal.set_limit(limit);
+    }
+
+    /// Gives the payload types, to describe the layers anew.
+    pub(crate) fn formats_mut(&mut self) -> &mut FormatTable {
+        &mut self.formats
+    }
+
+    /// Gives the payload types.
+    pub(crate) fn formats(&self) -> &FormatTable {
+        &self.formats
+    }
+
+    /// Returns what was negotiated.
+    pub(crate) fn track(&self) -> &ViewedTrack {
+        &self.track
+    }
+
+    /// Returns the layer that is being forwarded.
+    pub(crate) fn source(&self) -> Option<Source> {
+        self.source
+    }
+
+    /// Says whether the newest frame that went out still lacks its last packet.
+    pub(crate) fn is_mid_frame(&self) -> bool {
+        self.track.kind == MediaKind::Video && self.frame.is_some_and(|(_, ended)| !ended)
+    }
+
+    /// Says whether a packet of the current layer shows that the newest frame has ended.
+    pub(crate) fn shows_new_frame(&self, source: Source, packet: &Packet) -> bool {
+        self.rewriter.is_new(source, packet.seq)
+            && self.frame.is_some_and(|(timestamp, _)| timestamp != packet.timestamp)
+    }
+
+    /// Says whether the packet has a number, given or kept for it.
+    pub(crate) fn holds(&self, source: Source, seq: ExtSeq) -> bool {
+        self.rewriter.holds(source, seq)
+    }
+
+    /// Says whether the layer may be joined at `seq` without sending a packet under a second number.
+    pub(crate) fn may_join(&self, source: Source, seq: ExtSeq) -> bool {
+        self.rewriter.may_begin(source, seq)
+    }
+
+    /// Finds the packet of an outgoing number that was given.
+    pub(crate) fn locate(&self, wire: SeqNo) -> Option<Located> {
+        self.rewriter.locate(wire)
+    }
+
+    /// Returns the outgoing timestamp of the instant `now`, `ntp` in server media time.
+    pub(crate) fn timestamp_at(&self, now: MonoTime, ntp: NtpTime) -> Option<RtpTimestamp> {
+        self.timeline.at(now, ntp, self.rewriter.offsets().timestamp)
+    }
+
+    /// Writes down how a located packet goes out; `None` when the viewer has no payload type for it.
+    pub(crate) fn describe(&self, located: &Located, packet: &Packet) -> Option<Forward> {
+        let choice = self.formats.choice(located.source.layer, packet)?;
+        let Numbers { picture, tl0, frame } = Numbers::of(packet).moved(located.offsets);
+        let carried: usize = [Extension::DependencyDescriptor, Extension::AbsCaptureTime]
+            .into_iter()
+            .filter_map(|extension| packet.carried(extension))
+            .map(<[u8]>::len)
+            .sum();
+        Some(Forward {
+            kind: self.track.kind,
+            layer: located.source.layer,
+            source: located.seq,
+            header: OutgoingHeader {
+                payload_type: choice.payload_type,
+                marker: packet.marker && !located.filler,
+                seq: located.out.wire(),
+                timestamp: packet.timestamp.plus(located.offsets.timestamp),
+                ssrc: self.track.ssrc,
+            },
+            rtx: None,
+            picture: picture.or(tl0.map(|_| 0)).map(|picture| (picture, tl0.unwrap_or_default())),
+            frame_number: frame,
+            primary_only: choice.primary_only,
+            filler: located.filler,
+            size_hint: packet.payload().len().saturating_add(carried).saturating_add(HEADROOM),
+        })
+    }
+
+    fn forward_new(&mut self, source: Source, packet: &Packet) -> Result<Option<Forward>, DropReason> {
+        let mut offsets = self.rewriter.offsets();
+        if let Some(reason) = self.unsendable(source, packet) {
+            self.rewriter.skip(source, packet.seq, offsets);
+            return Err(reason);
+        }
+        let numbers = Numbers::of(packet);
+        if !self.temporal.admit(packet.timestamp, &packet.descriptor) {
+            self.pictures.withhold(numbers, &mut offsets);
+            self.rewriter.skip(source, packet.seq, offsets);
+            return Err(DropReason::TemporalLayer);
+        }
+        self.pictures.note(numbers, offsets);
+        self.frame = Some((packet.timestamp, packet.marker));
+        self.number(source, packet, false)
+    }
+
+    /// Handles a packet whose number was kept for it when later ones went out. What would have been withheld
+    /// goes out empty: the number exists now, and a hole would be asked for again and again.
+    fn forward_late(&mut self, source: Source, packet: &Packet) -> Result<Option<Forward>, DropReason> {
+        let filler = self.unsendable(source, packet).is_some() || !self.temporal.passes(&packet.descriptor);
+        self.number(source, packet, filler)
+    }
+
+    fn number(
+        &mut self,
+        source: Source,
+        packet: &Packet,
+        filler: bool,
+    ) -> Result<Option<Forward>, DropReason> {
+        let Some(numbered) = self.rewriter.number(source, packet.seq, filler)? else { return Ok(None) };
+        self.timeline.note(sample(packet), numbered.offsets.timestamp);
+        let located =
+            Located { source, seq: packet.seq, out: numbered.out, offsets: numbered.offsets, filler };
+        Ok(self.describe(&located, packet))
+    }
+
+    /// Returns why a packet cannot go out, whatever the temporal layer.
+    fn unsendable(&self, source: Source, packet: &Packet) -> Option<DropReason> {
+        if packet.is_padding() {
+            return Some(DropReason::Padding);
+        }
+        match self.formats.choice(source.layer, packet) {
+            None => Some(DropReason::CodecUnsupported),
+            Some(choice) if choice.primary_only && packet.red_primary().is_none() => {
+                Some(DropReason::BadPayload)
+            }
+            Some(_) => None,
+        }
+    }
+}
+
+fn sample(packet: &Packet) -> Sample {
+    Sample { timestamp: packet.timestamp, arrival: packet.arrival }
+}
+
+/// Remembered intervals: four seconds of a layer at 30 frames/s of which every second frame is withheld.
+const VIDEO_INTERVALS: usize = 64;
+/// Audio begins an interval at a restart, a takeover or a withheld packet only.
+const AUDIO_INTERVALS: usize = 16;
+/// Header, extension block without the long extensions, and OSN: 12 + 4 + 32 in the two-byte form + 2, padded,
+/// with room for one byte of padding.
+const HEADROOM: usize = 72;

@@ -1,0 +1,128 @@
+//! Sender reports to a viewer, and what its receiver reports tell (RFC 3550 §6.4).
+
+use std::time::Duration;
+
+use rtp::rtcp::{ReportBlock, SenderInfo, Writer};
+use rtp::{MonoTime, NtpTime, RtpTimestamp, Ssrc};
+
+/// What one source has sent, and when it reports next.
+#[derive(Debug, Default)]
+pub(crate) struct Reporter {
+    next: Option<MonoTime>,
+    packets: u32,
+    octets: u32,
+}
+
+impl Reporter {
+    /// Counts a packet that was sent; the first one makes a report due soon.
+    pub(crate) fn note_sent(&mut self, now: MonoTime, payload_bytes: usize) {
+        if self.next.is_none() {
+            self.next = Some(now + FIRST_REPORT);
+        }
+        self.packets = self.packets.wrapping_add(1);
+        // Truncation to 32 bits is the wrap of the counter.
+        self.octets = self.octets.wrapping_add(payload_bytes as u32);
+    }
+
+    /// Says when the next report is due; `None` before the first packet.
+    pub(crate) fn next(&self) -> Option<MonoTime> {
+        self.next
+    }
+
+    /// Takes the due report away and puts the next one an interval later.
+    pub(crate) fn take_due(&mut self, now: MonoTime) -> bool {
+        let due = self.next.is_some_and(|at| at <= now);
+        if due {
+            self.next = Some(now + REPORT_INTERVAL);
+        }
+        due
+    }
+
+    /// Writes the sender report and the canonical name; `None` when there is no room.
+    pub(crate) fn write(&self, report: Report<'_>, out: &mut [u8]) -> Option<usize> {
+        let mut writer = Writer::new(out);
+        let info = SenderInfo {
+            ssrc: report.ssrc,
+            ntp: report.ntp,
+            rtp: report.timestamp,
+            packets: self.packets,
+            octets: self.octets,
+        };
+        let written = writer.sender_report(info, &[]) && writer.sdes_cname(report.ssrc, report.cname);
+        written.then(|| writer.finish())
+    }
+}
+
+/// What a sender report says beside the counters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Report<'a> {
+    /// The source.
+    pub(crate) ssrc: Ssrc,
+    /// The server media time of the report.
+    pub(crate) ntp: NtpTime,
+    /// The same instant on the source's time line.
+    pub(crate) timestamp: RtpTimestamp,
+    /// The canonical name (RFC 7022).
+    pub(crate) cname: &'a str,
+}
+
+/// Returns the round trip that a report block shows at the instant `ntp`; `None` when it answers no report of
+/// ours, or cannot be true (RFC 3550 §6.4.1).
+pub(crate) fn round_trip(ntp: NtpTime, block: &ReportBlock) -> Option<Duration> {
+    if block.last_sr == 0 {
+        return None;
+    }
+    let elapsed = ntp.middle().wrapping_sub(block.last_sr);
+    let units = elapsed.checked_sub(block.delay_since_last_sr)?;
+    let trip = Duration::from_nanos(u64::from(units).saturating_mul(1_000_000_000) >> 16);
+    (trip <= ROUND_TRIP_MAX).then_some(trip)
+}
+
+/// After the first packet: soon, because a player starts lip sync with it, but behind the first frame.
+const FIRST_REPORT: Duration = Duration::from_millis(50);
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// A longer round trip is a wrong report: nobody watches through it.
+const ROUND_TRIP_MAX: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_round_trip_is_what_the_viewer_did_not_wait() {
+        let sent = NtpTime::from_unix_nanos(1_795_248_330_123_456_789);
+        let block =
+            ReportBlock { last_sr: sent.middle(), delay_since_last_sr: 65_536 / 2, ..ReportBlock::default() };
+
+        let trip = round_trip(sent.plus_nanos(580_000_000), &block);
+
+        assert!(
+            trip.is_some_and(|trip| trip.abs_diff(Duration::from_millis(80)) < Duration::from_micros(50))
+        );
+    }
+
+    #[test]
+    fn a_report_that_answers_nothing_shows_no_round_trip() {
+        let now = NtpTime::from_unix_nanos(1_795_248_330_123_456_789);
+        let of = |last_sr, delay_since_last_sr| {
+            round_trip(now, &ReportBlock { last_sr, delay_since_last_sr, ..ReportBlock::default() })
+        };
+
+        assert_eq!(of(0, 0), None);
+        assert_eq!(of(now.middle(), 65_536), None);
+        assert_eq!(of(now.middle().wrapping_sub(65_536 * 60), 0), None);
+    }
+
+    #[test]
+    fn reports_follow_the_first_packet_and_then_each_second() {
+        let mut reporter = Reporter::default();
+        assert!(!reporter.take_due(MonoTime::from_millis(500)));
+
+        reporter.note_sent(MonoTime::from_millis(1_000), 100);
+
+        assert!(!reporter.take_due(MonoTime::from_millis(1_049)));
+        assert!(reporter.take_due(MonoTime::from_millis(1_050)));
+        assert!(!reporter.take_due(MonoTime::from_millis(2_049)));
+        assert!(reporter.take_due(MonoTime::from_millis(2_050)));
+    }
+}

@@ -1,0 +1,187 @@
+//! Limits what a viewer's NACKs may cost (RFC 4585 §6.2.1, RFC 4588).
+//!
+//! Packet path. A NACK is answered by a packet of the retransmission source: own SSRC, own payload type, own
+//! numbers. Bounds, for the whole viewer: [`REQUESTS_PER_SECOND`], and a share of the media bytes; for one
+//! number: once within a round trip. Beyond a bound the request is ignored and counted; the viewer asks again.
+
+use std::time::Duration;
+
+use rtp::{ExtSeq, MonoTime, SeqNo};
+
+/// The retransmission source of one subscription.
+#[derive(Debug)]
+pub(crate) struct Retransmitter {
+    next: SeqNo,
+    /// When numbers were sent again, by their low bits. A number that loses its place to another may be
+    /// repeated early, which the byte budget bounds.
+    recent: Vec<Option<(ExtSeq, MonoTime)>>,
+}
+
+impl Retransmitter {
+    /// Makes a source whose first packet has this number.
+    pub(crate) fn new(first: SeqNo) -> Self {
+        Self { next: first, recent: vec![None; RECENT] }
+    }
+
+    /// Says whether a number was sent again within the last `interval`.
+    pub(crate) fn is_recent(&self, now: MonoTime, out: ExtSeq, interval: Duration) -> bool {
+        let entry = self.recent.get(place(out)).copied().flatten();
+        entry.is_some_and(|(seq, at)| seq == out && now.since(at) < interval)
+    }
+
+    /// Notes that a number is sent again and returns the retransmission's own number.
+    pub(crate) fn number(&mut self, now: MonoTime, out: ExtSeq) -> SeqNo {
+        if let Some(entry) = self.recent.get_mut(place(out)) {
+            *entry = Some((out, now));
+        }
+        let number = self.next;
+        self.next = self.next.plus(1);
+        number
+    }
+}
+
+/// What one viewer may still ask for.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    /// Requests that may come now, and when that was reckoned.
+    requests: u64,
+    refilled: MonoTime,
+    /// Bytes of retransmission that may go now.
+    credit: u64,
+    /// Media bytes of the running second, of the one before, and when the running one began.
+    second: u64,
+    second_before: u64,
+    second_began: MonoTime,
+}
+
+impl Budget {
+    /// Makes a full budget.
+    pub(crate) fn new(now: MonoTime) -> Self {
+        Self {
+            requests: REQUESTS_PER_SECOND,
+            refilled: now,
+            credit: BYTES_MIN,
+            second: 0,
+            second_before: 0,
+            second_began: now,
+        }
+    }
+
+    /// Notes media bytes, which earn retransmission bytes.
+    pub(crate) fn earn(&mut self, now: MonoTime, bytes: usize) {
+        let elapsed = now.since(self.second_began);
+        if elapsed >= SECOND {
+            self.second_before = if elapsed < SECOND * 2 { self.second } else { 0 };
+            self.second = 0;
+            self.second_began = now;
+        }
+        let bytes = u64::try_from(bytes).unwrap_or(0);
+        self.second = self.second.saturating_add(bytes);
+        let hundredfold = bytes.saturating_mul(SUSTAINED_PERCENT);
+        // Fractions of a byte are given: they are less than 1 % of the smallest packet.
+        self.credit = self.credit.saturating_add(hundredfold.div_ceil(100)).min(self.credit_max());
+    }
+
+    /// Takes one request; false when too many came within the second.
+    pub(crate) fn take_request(&mut self, now: MonoTime) -> bool {
+        let earned = now.since(self.refilled).as_nanos().saturating_mul(u128::from(REQUESTS_PER_SECOND))
+            / SECOND.as_nanos();
+        if earned > 0 {
+            let earned = u64::try_from(earned).unwrap_or(REQUESTS_PER_SECOND);
+            self.requests = self.requests.saturating_add(earned).min(REQUESTS_PER_SECOND);
+            self.refilled = now;
+        }
+        let allowed = self.requests > 0;
+        self.requests = self.requests.saturating_sub(1);
+        allowed
+    }
+
+    /// Takes the bytes of one retransmission; false when they are not there.
+    pub(crate) fn take_bytes(&mut self, bytes: usize) -> bool {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let left = self.credit.checked_sub(bytes);
+        self.credit = left.unwrap_or(self.credit);
+        left.is_some()
+    }
+
+    fn credit_max(&self) -> u64 {
+        let busiest = self.second.max(self.second_before);
+        (busiest.saturating_mul(BURST_PERCENT) / 100).max(BYTES_MIN)
+    }
+}
+
+fn place(out: ExtSeq) -> usize {
+    usize::try_from(out.0 % RECENT as u64).unwrap_or(0)
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Numbers that one viewer may ask for in a second: a 10 Mbit/s layer lost whole.
+const REQUESTS_PER_SECOND: u64 = 1_000;
+/// Retransmission bytes, of the media bytes, that may go for any length of time.
+const SUSTAINED_PERCENT: u64 = 15;
+/// Retransmission bytes, of one second's media bytes, that may go after a burst of loss: the sustained share
+/// and 35 % more.
+const BURST_PERCENT: u64 = 50;
+/// Bytes that may always be saved up: half a keyframe, lost right after the join.
+const BYTES_MIN: u64 = 32_000;
+/// Repeated numbers that are remembered: a quarter second of the most that may be asked for.
+const RECENT: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_not_repeated_within_the_interval() {
+        let mut source = Retransmitter::new(SeqNo(65_535));
+        let interval = Duration::from_millis(50);
+
+        assert!(!source.is_recent(MonoTime::ZERO, ExtSeq(7), interval));
+        assert_eq!(source.number(MonoTime::ZERO, ExtSeq(7)), SeqNo(65_535));
+
+        assert!(source.is_recent(MonoTime::from_millis(49), ExtSeq(7), interval));
+        assert!(!source.is_recent(MonoTime::from_millis(50), ExtSeq(7), interval));
+        assert!(!source.is_recent(MonoTime::from_millis(49), ExtSeq(8), interval));
+        assert_eq!(source.number(MonoTime::from_millis(50), ExtSeq(7)), SeqNo(0));
+    }
+
+    #[test]
+    fn at_most_a_thousand_requests_pass_in_a_second() {
+        let mut budget = Budget::new(MonoTime::ZERO);
+
+        let at_once = (0..5_000).filter(|_| budget.take_request(MonoTime::ZERO)).count();
+        let later = (0..5_000).filter(|_| budget.take_request(MonoTime::from_millis(500))).count();
+
+        assert_eq!(at_once, 1_000);
+        assert_eq!(later, 500);
+    }
+
+    #[test]
+    fn retransmissions_take_at_most_their_share_for_long_and_half_a_second_in_a_burst() {
+        let mut budget = Budget::new(MonoTime::ZERO);
+        let (packet, per_second) = (1_000_usize, 300_u64);
+        let mut sent = Vec::new();
+
+        for second in 0..20 {
+            let mut this_second = 0;
+            for count in 0..per_second {
+                budget.earn(MonoTime::from_millis(second * 1_000 + count * 3), packet);
+                // For ten seconds nothing is asked for, then everything.
+                this_second += usize::from(second >= 10 && budget.take_bytes(packet));
+            }
+            sent.push(this_second);
+        }
+
+        assert!((150..=200).contains(&sent[10]), "{sent:?}");
+        assert!(sent[12..].iter().all(|&count| (44..=46).contains(&count)), "{sent:?}");
+    }
+
+    #[test]
+    fn a_first_burst_of_loss_is_repaired_before_anything_was_earned() {
+        let mut budget = Budget::new(MonoTime::ZERO);
+
+        let repaired = (0..100).filter(|_| budget.take_bytes(1_200)).count();
+
+        assert_eq!(repaired, 26);
+    }
+}

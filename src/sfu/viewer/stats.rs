@@ -1,0 +1,71 @@
+//! What a viewer session counts. Plain numbers; whoever owns the metrics reads the differences.
+
+use std::time::Duration;
+
+use rtp::MediaKind;
+
+use crate::DropCounts;
+
+/// The counters of one viewer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ViewerStats {
+    /// The audio track's.
+    pub audio: TrackStats,
+    /// The video track's.
+    pub video: TrackStats,
+    /// The round trip to the viewer by its newest receiver report (RFC 3550 §6.4.1).
+    pub rtt: Option<Duration>,
+    /// RTCP compounds that ended in something malformed.
+    pub malformed_rtcp: u64,
+}
+
+impl ViewerStats {
+    /// Returns the counters of one track.
+    #[must_use]
+    pub const fn track(&self, kind: MediaKind) -> &TrackStats {
+        match kind {
+            MediaKind::Audio => &self.audio,
+            MediaKind::Video => &self.video,
+        }
+    }
+
+    pub(crate) const fn track_mut(&mut self, kind: MediaKind) -> &mut TrackStats {
+        match kind {
+            MediaKind::Audio => &mut self.audio,
+            MediaKind::Video => &mut self.video,
+        }
+    }
+}
+
+/// The counters of one subscription.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TrackStats {
+    /// Media packets written, without retransmissions.
+    pub packets: u64,
+    /// Their payload bytes.
+    pub octets: u64,
+    /// Retransmissions written (RFC 4588).
+    pub rtx_packets: u64,
+    /// Their bytes with headers.
+    pub rtx_octets: u64,
+    /// Packets that did not fit the buffer they were to be written to.
+    pub unwritten: u64,
+    /// Packets that went no further, by reason.
+    pub drops: DropCounts,
+    /// Sequence numbers that the viewer asked for again.
+    pub nacked: u64,
+    /// Of those, the ones that stayed unanswered because no RTX was negotiated: a number is never sealed twice.
+    pub nacked_without_rtx: u64,
+    /// Keyframe requests that the viewer sent (PLI and FIR).
+    pub keyframes_wanted: u64,
+    /// Keyframe requests that went on to the publisher's side.
+    pub keyframes_requested: u64,
+    /// Changes of the current layer, the first included.
+    pub layer_changes: u64,
+    /// Packets lost on the way to the viewer since its last report, in 1/256 (RFC 3550 §6.4.1).
+    pub fraction_lost: u8,
+    /// Packets lost on the way to the viewer since the start.
+    pub cumulative_lost: i32,
+    /// Interarrival jitter at the viewer, in ticks of the track's clock.
+    pub jitter: u32,
+}

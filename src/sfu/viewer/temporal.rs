@@ -1,0 +1,118 @@
+//! Decides which temporal layers go out.
+//!
+//! Packet path. Frames of a higher temporal layer are never needed by a lower one, so they may end anywhere;
+//! they may begin again only where the publisher says so (a layer sync), or at a keyframe.
+
+use rtp::RtpTimestamp;
+use rtp::payload::Descriptor;
+
+/// The temporal layers of one subscription.
+#[derive(Debug)]
+pub(crate) struct TemporalFilter {
+    /// What the viewer may get.
+    limit: u8,
+    /// What it gets: at most the limit, and lower until a way up has come.
+    current: u8,
+    /// The frame that was decided last.
+    frame: Option<RtpTimestamp>,
+}
+
+impl TemporalFilter {
+    /// Makes a filter that lets everything through.
+    pub(crate) fn new() -> Self {
+        Self { limit: u8::MAX, current: u8::MAX, frame: None }
+    }
+
+    /// Sets the highest layer to send; takes effect at the next frame that allows it.
+    pub(crate) fn set_limit(&mut self, limit: u8) {
+        self.limit = limit;
+    }
+
+    /// Begins anew: the next frame is a keyframe, or the first after a restart.
+    pub(crate) fn reset(&mut self) {
+        self.current = self.limit;
+        self.frame = None;
+    }
+
+    /// Decides about a packet that is newer than all before it.
+    pub(crate) fn admit(&mut self, timestamp: RtpTimestamp, descriptor: &Descriptor) -> bool {
+        if self.frame != Some(timestamp) {
+            self.frame = Some(timestamp);
+            self.begin_frame(descriptor);
+        }
+        self.passes(descriptor)
+    }
+
+    /// Says whether the packet's layer goes out now.
+    pub(crate) fn passes(&self, descriptor: &Descriptor) -> bool {
+        descriptor.temporal <= self.current
+    }
+
+    fn begin_frame(&mut self, descriptor: &Descriptor) {
+        let temporal = descriptor.temporal;
+        let way_up = descriptor.layer_sync && temporal > self.current && temporal <= self.limit;
+        if descriptor.keyframe {
+            self.current = self.limit;
+        } else if way_up {
+            self.current = temporal;
+        } else {
+            self.current = self.current.min(self.limit);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lower_limit_ends_higher_layers_at_the_next_frame_not_within_one() {
+        let mut filter = TemporalFilter::new();
+        assert!(filter.admit(RtpTimestamp(0), &frame(2)));
+
+        filter.set_limit(1);
+
+        assert!(filter.admit(RtpTimestamp(0), &frame(2)));
+        assert!(filter.admit(RtpTimestamp(1), &frame(1)));
+        assert!(!filter.admit(RtpTimestamp(2), &frame(2)));
+    }
+
+    #[test]
+    fn a_higher_limit_waits_for_a_layer_sync() {
+        let mut filter = limited_to_base();
+
+        filter.set_limit(2);
+
+        assert!(!filter.admit(RtpTimestamp(2), &frame(1)));
+        assert!(filter.admit(RtpTimestamp(3), &sync(1)));
+        assert!(!filter.admit(RtpTimestamp(4), &frame(2)));
+        assert!(filter.admit(RtpTimestamp(5), &sync(2)));
+        assert!(filter.admit(RtpTimestamp(6), &frame(2)));
+    }
+
+    #[test]
+    fn a_keyframe_opens_every_layer_up_to_the_limit() {
+        let mut filter = limited_to_base();
+        filter.set_limit(1);
+
+        assert!(filter.admit(RtpTimestamp(2), &Descriptor { keyframe: true, ..frame(0) }));
+
+        assert!(filter.admit(RtpTimestamp(3), &frame(1)));
+        assert!(!filter.admit(RtpTimestamp(4), &frame(2)));
+    }
+
+    fn limited_to_base() -> TemporalFilter {
+        let mut filter = TemporalFilter::new();
+        filter.set_limit(0);
+        assert!(filter.admit(RtpTimestamp(1), &frame(0)));
+        filter
+    }
+
+    fn frame(temporal: u8) -> Descriptor {
+        Descriptor { temporal, ..Descriptor::default() }
+    }
+
+    fn sync(temporal: u8) -> Descriptor {
+        Descriptor { layer_sync: true, ..frame(temporal) }
+    }
+}

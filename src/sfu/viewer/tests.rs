@@ -1,0 +1,1 @@
+//! Tests of the viewer through its public API.
