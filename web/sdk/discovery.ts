@@ -3,7 +3,7 @@ import { isRecord, request, type TokenSource } from './http.ts';
 
 /** One simulcast encoding of the room's video, as the server measures it. */
 export interface Quality {
-  /** The rid; its name and order say nothing about its size. */
+  /** The rid, empty without simulcast; its name and order say nothing about its size. */
   readonly id: string;
   /** Made from the measured height. */
   readonly label: string;
@@ -64,18 +64,24 @@ export function decodeQualities(layers: unknown): Quality[] {
 }
 
 function decodeQuality(layer: unknown): Quality | null {
-  if (!isRecord(layer) || typeof layer['rid'] !== 'string') return null;
-  const id = layer['rid'];
+  if (!isRecord(layer)) return null;
+  const id = typeof layer['rid'] === 'string' ? layer['rid'] : '';
   const height = number(layer['height']);
   const optional = {
     width: number(layer['width']),
     height,
-    fps: number(layer['fps'] ?? layer['frames_per_second'] ?? layer['framesPerSecond']),
-    bitrate: number(layer['bitrate'] ?? layer['bitrate_bps'] ?? layer['bitrateBps']),
+    fps: number(layer['fps']),
+    bitrate: number(layer['bitrate']),
     codec: typeof layer['codec'] === 'string' ? layer['codec'] : undefined,
   };
   const known = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined));
-  return { id, label: height ? `${height}p` : `Layer ${id}`, active: layer['active'] !== false, ...known };
+  const label = height ? `${height}p` : `Layer ${id}`.trim();
+  return { id, label, active: layer['active'] !== false, ...known };
+}
+
+/** Whether media can be expected: somebody is live, and not every layer has fallen silent. */
+export function isSending({ live, qualities }: RoomInfo): boolean {
+  return live && (qualities.length === 0 || qualities.some(({ active }) => active));
 }
 
 function number(value: unknown): number | undefined {

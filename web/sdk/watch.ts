@@ -1,4 +1,4 @@
-import { discover, type Quality, type RoomInfo } from './discovery.ts';
+import { discover, isSending, type Quality, type RoomInfo } from './discovery.ts';
 import { isLiveError, LiveError } from './error.ts';
 import { Handle, type HandleEvents, type Progress } from './handle.ts';
 import { request, type TokenSource } from './http.ts';
@@ -163,14 +163,23 @@ export class Watch extends Handle<WatchEvents> {
       if (tick % 2 === 0) this.#report(stats, meter);
       const due = tick % (tick < 20 ? roomTicksEarly : roomTicks) === 0;
       if (!due && flow !== 'frozen') continue;
-      const room = await this.#find(signal).catch((error: unknown) => error);
-      if (isLiveError(room, 'stream/offline')) {
-        stall.reset(performance.now());
-        if (flow === 'frozen') progress.waiting();
-      } else if (!(room instanceof Error)) this.#learn(room as RoomInfo);
+      const sending = await this.#look(signal);
+      if (!sending) stall.reset(performance.now());
+      if (!sending && flow === 'frozen') progress.waiting();
       if (flow === 'frozen' && stall.lasted(performance.now())) break;
     }
     return new LiveError('media/stalled', 'the room is live, but no picture arrives');
+  }
+
+  /** Asks for the room; false when it is silent by its own doing. An unreachable server proves nothing. */
+  async #look(signal: AbortSignal): Promise<boolean> {
+    try {
+      const room = await this.#find(signal);
+      this.#learn(room);
+      return isSending(room);
+    } catch (error) {
+      return !isLiveError(error, 'stream/offline') && !isLiveError(error, 'room/not-found');
+    }
   }
 
   #report(stats: WatchStats, meter: LatencyMeter): void {

@@ -1,0 +1,116 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** A running server of ours. */
+export interface Server {
+  /** `http://127.0.0.1:PORT` */
+  readonly url: string;
+  readonly pid: number;
+  /** Everything it wrote so far. */
+  log(): string;
+  /** CPU time used so far, seconds. */
+  cpuSeconds(): Promise<number>;
+  stop(): Promise<void>;
+}
+
+const readyWithinMs = 20_000;
+const exitWithinMs = 6000;
+const clockTicksPerSecond = 100;
+
+/** The path of the binary under test; throws when there is none, because a missing server must not pass for a pass. */
+export function binaryPath(): string {
+  const path =
+    process.env['NEARCAST_BIN'] ??
+    fileURLToPath(new URL('../../../../target/debug/nearcast', import.meta.url));
+  if (!existsSync(path))
+    throw new Error(`there is no server at ${path}: run \`cargo build\` or set NEARCAST_BIN`);
+  return path;
+}
+
+/** Starts the real server on free ports of the loopback. */
+export async function startServer(flags: readonly string[] = []): Promise<Server> {
+  const folder = await mkdtemp(join(tmpdir(), 'nearcast-e2e-'));
+  const readyFile = join(folder, 'ready.json');
+  const fixed = [
+    'serve',
+    '--http',
+    '127.0.0.1:0',
+    '--udp',
+    '127.0.0.1:0',
+    '--ready-file',
+    readyFile,
+    '--data-dir',
+    folder,
+  ];
+  const child = spawn(binaryPath(), [...fixed, ...flags], { stdio: ['ignore', 'pipe', 'pipe'], cwd: folder });
+  let log = '';
+  for (const output of [child.stdout, child.stderr]) {
+    output.setEncoding('utf8').on('data', (text: string) => {
+      log += text;
+    });
+  }
+  const url = await ready(child, readyFile, () => log);
+  const { pid } = child;
+  if (pid === undefined) throw new Error('the server has no process id');
+  return {
+    url,
+    pid,
+    log: () => log,
+    cpuSeconds: () => cpuSeconds(pid),
+    stop: async () => {
+      await end(child, () => log);
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function ready(child: ChildProcess, file: string, log: () => string): Promise<string> {
+  const deadline = Date.now() + readyWithinMs;
+  while (Date.now() < deadline) {
+    if (child.exitCode !== null) throw new Error(`the server ended with ${child.exitCode}:\n${log()}`);
+    const content = await readFile(file, 'utf8').catch(() => '');
+    const address = httpAddress(content);
+    if (address) return `http://${address}`;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  child.kill('SIGKILL');
+  throw new Error(`the server was not ready within ${readyWithinMs} ms:\n${log()}`);
+}
+
+/** The address bound for HTTP, as the ready file says; null while it is not written. */
+function httpAddress(content: string): string | null {
+  try {
+    const parsed: unknown = JSON.parse(content);
+    const http: unknown =
+      typeof parsed === 'object' && parsed !== null && 'http' in parsed ? parsed.http : null;
+    const first: unknown = Array.isArray(http) ? http[0] : http;
+    return typeof first === 'string' ? first.replace(/^https?:\/\//, '') : null;
+  } catch {
+    return null;
+  }
+}
+
+async function end(child: ChildProcess, log: () => string): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) {
+    throw new Error(`the server had ended by itself (${child.exitCode ?? child.signalCode}):\n${log()}`);
+  }
+  const exited = once(child, 'exit');
+  child.kill('SIGTERM');
+  const timer = setTimeout(() => child.kill('SIGKILL'), exitWithinMs);
+  await exited;
+  clearTimeout(timer);
+  if (child.signalCode === 'SIGKILL')
+    throw new Error(`the server did not end within ${exitWithinMs} ms:\n${log()}`);
+}
+
+async function cpuSeconds(pid: number): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+  // Fields 14 and 15, counted after the parenthesised name (proc(5)).
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / clockTicksPerSecond;
+}

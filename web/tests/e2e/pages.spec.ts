@@ -1,0 +1,119 @@
+import { fileURLToPath } from 'node:url';
+import type { Page } from '@playwright/test';
+import { expect, figure, test } from './harness/fixtures.ts';
+import { untilActive } from './harness/room-state.ts';
+
+/** Keeps a picture for the README when it is asked for, and always for whoever looks at a failure. */
+async function picture(page: Page, name: string): Promise<void> {
+  const kept = process.env['UPDATE_IMAGES'] === '1';
+  const path = kept
+    ? fileURLToPath(new URL(`../../../docs/images/${name}.png`, import.meta.url))
+    : test.info().outputPath(`${name}.png`);
+  await page.screenshot({ path });
+}
+
+test('a host goes live in the studio, and a viewer who came early sees it by itself', async ({
+  open,
+  room,
+}) => {
+  const refusals: string[] = [];
+  const watchPolicy = (page: Page): void => {
+    page.on('console', (message) => {
+      if (/Content Security Policy/.test(message.text())) refusals.push(message.text());
+    });
+  };
+  const viewer = await open({ url: room.page });
+  watchPolicy(viewer);
+  await viewer.reload();
+  await expect(viewer.locator('#words')).toHaveText('Nobody is live yet');
+  await expect(viewer.locator('#state')).toHaveText('Waiting');
+
+  const studio = await open({ url: room.studio });
+  watchPolicy(studio);
+  await studio.reload();
+  await expect(studio.getByRole('button', { name: 'Go live' })).toBeDisabled();
+  await studio.getByRole('button', { name: 'Camera' }).click();
+  await expect(studio.locator('#camera option')).not.toHaveCount(0);
+  await studio.getByRole('button', { name: 'Go live' }).click();
+  await expect(studio.locator('#state')).toContainText('Live');
+
+  await expect(viewer.locator('#state')).toHaveText('Live', { timeout: 15_000 });
+  await expect(viewer.locator('#face')).toBeHidden();
+  await untilActive(room.page, ['q', 'h', 'f']);
+  await expect(studio.locator('#layers tr')).toHaveCount(3);
+  await expect(studio.locator('#layers')).toContainText('kbit/s');
+  await expect(studio.locator('#viewers')).toHaveText('1 viewer');
+  await expect(viewer.locator('#latency')).toHaveText(/^(≈ )?\d+\.\d+ s behind$/);
+  await expect(viewer.locator('#quality option')).toHaveCount(4, { timeout: 10_000 });
+  await viewer.waitForTimeout(4000);
+  await picture(studio, 'studio');
+  await viewer.locator('#details summary').click();
+  await expect(viewer.locator('#figures')).toContainText('Jitter buffer');
+  await expect(viewer.locator('#figures')).toContainText('capture time');
+  figure('viewer page', ((await viewer.locator('#figures').textContent()) ?? '').replace(/\s+/g, ' '));
+  await picture(viewer, 'viewer');
+  expect(refusals, 'the pages keep to their content security policy').toEqual([]);
+});
+
+test('the viewer chooses a quality by its height', async ({ open, room }) => {
+  const studio = await open({ url: room.studio });
+  await studio.getByRole('button', { name: 'Camera' }).click();
+  await studio.getByRole('button', { name: 'Go live' }).click();
+  const qualities = await untilActive(room.page, ['q', 'h', 'f']);
+  const lowest = qualities.at(-1);
+  const viewer = await open({ url: room.page });
+  await expect(viewer.locator('#state')).toHaveText('Live', { timeout: 15_000 });
+  await expect(viewer.locator('#quality option')).toHaveCount(4, { timeout: 10_000 });
+
+  await viewer.locator('#quality').selectOption({ label: `${lowest?.height}p` });
+
+  const height = (): Promise<number> =>
+    viewer
+      .locator('#video')
+      .evaluate((element) => (element instanceof HTMLVideoElement ? element.videoHeight : 0));
+  await expect.poll(height, { timeout: 5000 }).toBe(lowest?.height);
+});
+
+test('the host stops and comes back, and the viewer is told and plays on', async ({ open, room }) => {
+  const studio = await open({ url: room.studio });
+  await studio.getByRole('button', { name: 'Camera' }).click();
+  await studio.getByRole('button', { name: 'Go live' }).click();
+  const viewer = await open({ url: room.page });
+  await expect(viewer.locator('#state')).toHaveText('Live', { timeout: 15_000 });
+
+  await studio.getByRole('button', { name: 'Stop' }).click();
+  await expect(viewer.locator('#words')).toHaveText('The host is away', { timeout: 10_000 });
+  await studio.getByRole('button', { name: 'Go live' }).click();
+
+  await expect(viewer.locator('#state')).toHaveText('Live', { timeout: 10_000 });
+  await expect(viewer.locator('#face')).toBeHidden();
+});
+
+test('the front page leads to the studio and to the viewer', async ({ open, server }) => {
+  const page = await open({ url: `${server.url}/` });
+
+  await page.getByLabel('Room').fill('lecture-7');
+  await page.getByRole('button', { name: 'Watch' }).click();
+  await expect(page).toHaveURL(`${server.url}/r/lecture-7`);
+  await page.goto(`${server.url}/`);
+  await page.getByLabel('Room').fill('lecture-7');
+  await page.getByRole('button', { name: 'Open the studio' }).click();
+  await expect(page).toHaveURL(`${server.url}/studio/lecture-7`);
+});
+
+test('sound that the browser forbids is offered by a tap', async ({ open, room }) => {
+  const studio = await open({ url: room.studio });
+  await studio.getByRole('button', { name: 'Camera' }).click();
+  await studio.getByRole('button', { name: 'Go live' }).click();
+  await expect(studio.locator('#state')).toContainText('Live');
+  const viewer = await open({ url: room.page, without: ['--autoplay-policy=no-user-gesture-required'] });
+  await expect(viewer.locator('#state')).toHaveText('Live', { timeout: 15_000 });
+
+  const muted = (): Promise<boolean> =>
+    viewer.locator('#video').evaluate((element) => element instanceof HTMLVideoElement && element.muted);
+  expect(await muted()).toBe(true);
+  await viewer.getByRole('button', { name: 'Tap for sound' }).click();
+
+  expect(await muted()).toBe(false);
+  await expect(viewer.getByRole('button', { name: 'Tap for sound' })).toBeHidden();
+});

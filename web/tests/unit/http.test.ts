@@ -1,0 +1,85 @@
+import { afterEach, expect, test, vi } from 'vitest';
+import { isLiveError, LiveError } from '../../sdk/error.ts';
+import { problem, request } from '../../sdk/http.ts';
+
+const url = new URL('http://server.example/whip/demo');
+
+afterEach(() => vi.unstubAllGlobals());
+
+test('a refusal with problem details keeps the code, the words, the wait and the request', async () => {
+  const body = {
+    code: 'stream/conflict',
+    title: 'room demo is live already',
+    request_id: '01JD',
+    hint: 'wait',
+  };
+  const headers = { 'Content-Type': 'application/problem+json', 'Retry-After': '1' };
+
+  const error = await problem(new Response(JSON.stringify(body), { status: 409, headers }));
+
+  expect(error).toMatchObject({
+    code: 'stream/conflict',
+    status: 409,
+    retryAfterMs: 1000,
+    requestId: '01JD',
+    hint: 'wait',
+  });
+  expect(error.message).toBe('room demo is live already');
+  expect(error.retryable).toBe(true);
+});
+
+test.each([
+  [401, 'auth/missing'],
+  [404, 'room/not-found'],
+  [412, 'ice/stale-etag'],
+  [422, 'offer/unsupported'],
+  [428, 'ice/missing-etag'],
+  [429, 'rate-limited'],
+  [500, 'server/overloaded'],
+  [418, 'protocol/bad-response'],
+])('a bare %i becomes %s', async (status, code) => {
+  const error = await problem(new Response('nope', { status, headers: { 'Content-Type': 'text/plain' } }));
+
+  expect(error.code).toBe(code);
+  expect(error.hint).not.toBe('');
+});
+
+test('a code that we do not know falls back to the status, and broken JSON does no harm', async () => {
+  const headers = { 'Content-Type': 'application/problem+json' };
+
+  expect((await problem(new Response('{"code":"new/thing"}', { status: 409, headers }))).code).toBe(
+    'stream/offline',
+  );
+  expect((await problem(new Response('{{{', { status: 503, headers }))).code).toBe('server/overloaded');
+});
+
+test('the bearer goes out, and a success comes back', async () => {
+  const fetched = vi.fn(async (_url: URL, _init: RequestInit) => new Response('v=0', { status: 201 }));
+  vi.stubGlobal('fetch', fetched);
+
+  const response = await request(url, { method: 'POST', body: 'v=0', token: async () => 'abc' });
+
+  expect(response.status).toBe(201);
+  const headers = new Headers(fetched.mock.calls[0]?.[1].headers);
+  expect(headers.get('Authorization')).toBe('Bearer abc');
+});
+
+test('an unreachable server is told from our own abort', async () => {
+  vi.stubGlobal('fetch', async (_url: URL, init: RequestInit) => {
+    init.signal?.throwIfAborted();
+    throw new TypeError('fetch failed');
+  });
+  const aborted = AbortSignal.abort(new Error('left'));
+
+  await expect(request(url, { method: 'GET' })).rejects.toMatchObject({ code: 'net/unreachable' });
+  await expect(request(url, { method: 'GET', signal: aborted })).rejects.toThrow('left');
+});
+
+test('errors are recognised by class and code', () => {
+  const error = new LiveError('net/timeout', 'late');
+
+  expect(isLiveError(error)).toBe(true);
+  expect(isLiveError(error, 'net/timeout')).toBe(true);
+  expect(isLiveError(error, 'net/unreachable')).toBe(false);
+  expect(isLiveError(new Error('late'))).toBe(false);
+});

@@ -1,0 +1,40 @@
+import { expect, test } from 'vitest';
+import { StallWatch } from '../../sdk/stall.ts';
+
+test('a picture flows while frames grow, is slow for a moment, then frozen, and flows again', () => {
+  const watch = new StallWatch();
+  const look = (framesDecoded: number, nowMs: number) =>
+    watch.look({ framesDecoded, audioPackets: 0 }, nowMs);
+
+  expect(look(0, 0)).toBe('starting');
+  expect(look(5, 500)).toBe('flowing');
+  expect(look(5, 1000)).toBe('slow');
+  expect(look(5, 2499)).toBe('slow');
+  expect(look(5, 2500)).toBe('frozen');
+  expect(look(6, 3000)).toBe('flowing');
+});
+
+test('a room without video flows when it is heard', () => {
+  const watch = new StallWatch();
+
+  expect(watch.look({ framesDecoded: 0, audioPackets: 50 }, 0)).toBe('flowing');
+  expect(watch.look({ framesDecoded: 0, audioPackets: 50 }, 2000)).toBe('frozen');
+});
+
+test('a frozen picture is not excused by sound', () => {
+  const watch = new StallWatch();
+  watch.look({ framesDecoded: 9, audioPackets: 1 }, 0);
+
+  expect(watch.look({ framesDecoded: 9, audioPackets: 100 }, 2000)).toBe('frozen');
+});
+
+test('a session is given up after eight silent seconds, unless the silence is the room’s own', () => {
+  const watch = new StallWatch();
+  watch.look({ framesDecoded: 1, audioPackets: 0 }, 0);
+
+  expect(watch.lasted(7999)).toBe(false);
+  expect(watch.lasted(8000)).toBe(true);
+  watch.reset(8000);
+  expect(watch.lasted(8001)).toBe(false);
+  expect(watch.look({ framesDecoded: 1, audioPackets: 0 }, 8001)).toBe('frozen');
+});
