@@ -250,8 +250,9 @@ impl NodeHandle {
     /// Takes over a TCP socket that began with an ICE check (RFC 6544), with what was read of it. Gives it to the
     /// shard that owns the session, or to one chosen by the address.
     pub fn accept_ice_tcp(&self, socket: TcpStream, remote: SocketAddr, first: Vec<u8>) {
-        let owner = transport::tcp_framing::first_frame(&first)
-            .and_then(|frame| transport::stun::username(frame))
+        let owner = first
+            .get(FRAME_HEADER..)
+            .and_then(transport::stun::username)
             .and_then(|(ours, _)| self.inner.registry().lookup(ours))
             .and_then(|found| found.owner);
         let spread = usize::from(remote.port()) % self.inner.mailboxes.len();
@@ -382,5 +383,8 @@ fn draw_ssrc() -> rtp::Ssrc {
 fn draw_u32() -> u32 {
     getrandom::u32().unwrap_or_default()
 }
+
+/// The length before a datagram on a TCP socket (RFC 4571).
+const FRAME_HEADER: usize = 2;
 
 const SHUTDOWN_MAX: Duration = Duration::from_secs(3);

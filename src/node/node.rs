@@ -68,6 +68,9 @@ pub enum StartError {
     /// No local address is usable for a wildcard.
     #[error("no usable local address was found for {0}")]
     NoAddress(SocketAddr),
+    /// The system does not list its addresses.
+    #[error("cannot list the local addresses")]
+    Addresses(#[source] io::Error),
     /// A media socket could not be bound.
     #[error("cannot listen for media on udp {address}")]
     Bind {
@@ -153,15 +156,23 @@ fn bind(udp: SocketAddr, shards: usize) -> Result<(Vec<SocketAddr>, Vec<Vec<UdpS
     let mut bound = Vec::new();
     let mut groups = Vec::new();
     let mut port = udp.port();
-    for ip in local_addresses(udp.ip()) {
+    for ip in local_addresses(udp.ip()).map_err(StartError::Addresses)? {
         let address = SocketAddr::new(ip, port);
-        let group = UdpGroup::bind(address, shards).map_err(|source| StartError::Bind { address, source })?;
-        for warning in group.warnings() {
-            tracing::warn!(%warning, "socket buffers are small");
+        let group = match UdpGroup::bind(address, shards) {
+            Ok(group) => group,
+            // Of a wildcard's addresses one may be unusable (IPv6 switched off); an address by name may not.
+            Err(error) if udp.ip().is_unspecified() && error.kind() == io::ErrorKind::AddrNotAvailable => {
+                tracing::warn!(%address, %error, "local address is not usable for media");
+                continue;
+            }
+            Err(source) => return Err(StartError::Bind { address, source }),
+        };
+        if let Some(warning) = &group.warning {
+            tracing::warn!("{warning}");
         }
-        port = group.address().port();
-        bound.push(group.address());
-        groups.push(group.into_sockets());
+        port = group.address.port();
+        bound.push(group.address);
+        groups.push(group.sockets);
     }
     if bound.is_empty() {
         return Err(StartError::NoAddress(udp));
@@ -169,11 +180,11 @@ fn bind(udp: SocketAddr, shards: usize) -> Result<(Vec<SocketAddr>, Vec<Vec<UdpS
     Ok((bound, groups))
 }
 
-fn local_addresses(ip: IpAddr) -> Vec<IpAddr> {
+fn local_addresses(ip: IpAddr) -> io::Result<Vec<IpAddr>> {
     if !ip.is_unspecified() {
-        return vec![ip];
+        return Ok(vec![ip]);
     }
-    let mut addresses = transport::addresses::usable_local_addresses();
+    let mut addresses = transport::addresses::usable_local_addresses()?;
     let loopback: IpAddr = if ip.is_ipv4() {
         std::net::Ipv4Addr::LOCALHOST.into()
     } else {
@@ -187,7 +198,7 @@ fn local_addresses(ip: IpAddr) -> Vec<IpAddr> {
     if !addresses.contains(&loopback) {
         addresses.push(loopback);
     }
-    addresses
+    Ok(addresses)
 }
 
 const fn limits(config: &NodeConfig) -> Limits {

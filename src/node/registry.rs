@@ -508,3 +508,6 @@ impl Registry {
 
 /// A restart keeps the generation before it until the new one is used.
 const GENERATIONS_MAX: usize = 2;
+
+#[cfg(test)]
+mod tests;

@@ -109,8 +109,13 @@ pub struct DropCounts([u64; DropReason::ALL.len()]);
 impl DropCounts {
     /// Counts one drop.
     pub fn add(&mut self, reason: DropReason) {
-        if let Some(count) = self.0.get_mut(reason as usize) {
-            *count = count.saturating_add(1);
+        self.add_many(reason, 1);
+    }
+
+    /// Counts several drops of one reason.
+    pub fn add_many(&mut self, reason: DropReason, count: u64) {
+        if let Some(sum) = self.0.get_mut(reason as usize) {
+            *sum = sum.saturating_add(count);
         }
     }
 

@@ -229,6 +229,11 @@ impl Ring {
         self.window.packet(seq)
     }
 
+    /// Returns the pages kept, oldest first, for a shard that begins to read.
+    pub fn pages(&self) -> impl Iterator<Item = &Arc<Page>> {
+        self.window.pages.iter()
+    }
+
     /// Returns the newest packet that begins a keyframe. Costs a walk over everything kept since then.
     #[must_use]
     pub fn last_keyframe(&self) -> Option<&Packet> {

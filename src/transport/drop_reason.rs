@@ -16,6 +16,8 @@ pub enum DropReason {
     StunUnknownUser,
     /// The message integrity of the request is wrong.
     StunIntegrity,
+    /// Too many failed checks came from the network of the source address.
+    StunLimit,
     /// The source address is not a validated pair of the session.
     UnvalidatedPath,
     /// The session is closed.
@@ -50,12 +52,13 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of [`DropReason::index`].
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Unclassified,
         Self::StunMalformed,
         Self::StunNotRequest,
         Self::StunUnknownUser,
         Self::StunIntegrity,
+        Self::StunLimit,
         Self::UnvalidatedPath,
         Self::Closed,
         Self::DtlsMalformed,
@@ -88,6 +91,7 @@ impl DropReason {
             Self::StunNotRequest => "stun_not_request",
             Self::StunUnknownUser => "stun_unknown_user",
             Self::StunIntegrity => "stun_integrity",
+            Self::StunLimit => "stun_limit",
             Self::UnvalidatedPath => "unvalidated_path",
             Self::Closed => "closed",
             Self::DtlsMalformed => "dtls_malformed",

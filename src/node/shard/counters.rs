@@ -1,5 +1,6 @@
 //! What a shard counts on the packet path: plain numbers, flushed into the metrics once a second.
 
+use sfu::drop_reason::DropCounts;
 use transport::DropReason as DatagramDrop;
 
 use crate::metrics::Metrics;
@@ -13,7 +14,7 @@ pub(super) struct Counters {
     pub(super) bytes_forwarded: u64,
     pub(super) packets_unsent: u64,
     datagrams: [u64; DatagramDrop::ALL.len()],
-    packets: sfu::drop_reason::DropCounts,
+    packets: DropCounts,
 }
 
 impl Counters {
@@ -25,6 +26,14 @@ impl Counters {
 
     pub(super) fn drop_packet(&mut self, reason: sfu::drop_reason::DropReason) {
         self.packets.add(reason);
+    }
+
+    /// Adds what a viewer has dropped since `before`, and brings `before` up to it.
+    pub(super) fn add_drops(&mut self, now: &DropCounts, before: &mut DropCounts) {
+        for (reason, count) in now.iter() {
+            self.packets.add_many(reason, count.saturating_sub(before.get(reason)));
+        }
+        before.clone_from(now);
     }
 
     /// Adds everything to the metrics and starts again from zero.

@@ -29,7 +29,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rtp::MonoTime;
 use sfu::viewer::Forward;
-use transport::ice::FailureBudget;
+use transport::rate::{FailureLimit, Rate};
 use transport::udp::{GsoMode, ReceiveBatch, UdpSocket};
 
 use self::counters::Counters;
@@ -55,7 +55,7 @@ pub(crate) struct Shard {
     timers: Timers,
     sender: Sender,
     counters: Counters,
-    strangers: FailureBudget,
+    strangers: FailureLimit,
     inbound: Option<Box<ReceiveBatch>>,
     /// UDP sockets that may hold more; the event queue tells of a change only once.
     readable: Vec<bool>,
@@ -64,7 +64,6 @@ pub(crate) struct Shard {
     touched: Vec<SessionKey>,
     dirty_rooms: Vec<RoomId>,
     forwards: Vec<Forward>,
-    scratch: Box<[u8]>,
     frame: Vec<u8>,
     housekept: MonoTime,
     stopping: bool,
@@ -94,7 +93,7 @@ impl Shard {
             interests: HashMap::new(),
             timers: Timers::default(),
             counters: Counters::default(),
-            strangers: FailureBudget::new(),
+            strangers: FailureLimit::new(STRANGERS_PER_NETWORK, STRANGERS, now),
             inbound: Some(Box::new(ReceiveBatch::new())),
             readable: vec![true; sockets.len()],
             readable_tcp: Vec::new(),
@@ -102,7 +101,6 @@ impl Shard {
             touched: Vec::new(),
             dirty_rooms: Vec::new(),
             forwards: Vec::with_capacity(FORWARDS_CAPACITY),
-            scratch: vec![0; sender::PACKET_MAX].into_boxed_slice(),
             frame: Vec::new(),
             housekept: now,
             stopping: false,
@@ -208,6 +206,12 @@ impl Shard {
 const fn lane_token(lane: usize) -> Token {
     Token(FIRST_LANE + lane)
 }
+
+/// Failed checks of unknown addresses in one network.
+const STRANGERS_PER_NETWORK: Rate = Rate { per_second: 50, burst: 50 };
+
+/// Failed checks of all unknown addresses of a shard: what it can look at without a packet being late.
+const STRANGERS: Rate = Rate { per_second: 5_000, burst: 5_000 };
 
 /// The waker's token.
 pub(crate) const WAKER: Token = Token(0);

@@ -38,7 +38,7 @@ impl Shard {
                 return;
             }
             let via = Via::Udp(u8::try_from(lane).unwrap_or(u8::MAX));
-            for (remote, datagram) in batch.iter_mut() {
+            for (remote, datagram) in batch.datagrams() {
                 self.handle_datagram(now, Path { via, remote }, datagram);
             }
         }
@@ -58,7 +58,6 @@ impl Shard {
     pub(super) fn handle_datagram(&mut self, now: MonoTime, path: Path, datagram: &mut [u8]) {
         let outcome = match demux::classify(datagram) {
             Kind::Unknown => Err(DropReason::Unclassified),
-            _ if datagram.len() > DATAGRAM_MAX => Err(DropReason::Oversized),
             Kind::Stun => self.handle_stun(now, path, datagram),
             Kind::Dtls | Kind::Rtp | Kind::Rtcp => match self.table.route(&path) {
                 Some(Route::Here(key)) => self.hand_to_session(now, key, path, datagram),
@@ -81,8 +80,8 @@ impl Shard {
         {
             return self.hand_to_session(now, key, path, datagram);
         }
-        if !self.strangers.admits(now, path.remote.ip()) {
-            return Err(DropReason::StunBudget);
+        if self.strangers.is_exhausted(now, path.remote.ip()) {
+            return Err(DropReason::StunLimit);
         }
         let met = self.meet(now, path, datagram);
         if met.is_err() {
@@ -127,11 +126,16 @@ impl Shard {
                 self.world.mailboxes.post(owner, Message::Datagram { path, bytes: datagram.into() });
             }
             Via::Tcp(number) => {
-                let Some((socket, remote)) = self.sender.tcp.release(self.poll.registry(), number) else {
+                let Some((socket, remote, rest)) = self.sender.tcp.release(self.poll.registry(), number)
+                else {
                     return;
                 };
-                let first = transport::tcp_framing::framed(datagram).into_boxed_slice();
-                self.world.mailboxes.post(owner, Message::Tcp { socket, remote, first });
+                let mut first = Vec::with_capacity(datagram.len() + 2);
+                transport::tcp_framing::frame(datagram, &mut first);
+                first.extend_from_slice(&rest);
+                self.world
+                    .mailboxes
+                    .post(owner, Message::Tcp { socket, remote, first: first.into_boxed_slice() });
             }
         }
     }
@@ -224,6 +228,3 @@ impl Shard {
 
 /// Receive batches per socket and turn; more waits for the next turn, after the fan-out.
 const BATCHES_MAX: usize = 4;
-
-/// What a path of the internet carries; larger datagrams are nobody's media.
-const DATAGRAM_MAX: usize = 1_500;

@@ -1,7 +1,5 @@
 //! What leaves a shard: runs of datagrams per UDP socket, bounded buffers per TCP socket. Packet path.
 
-use std::net::SocketAddr;
-
 use transport::path::{Path, Via};
 use transport::udp::{GsoMode, SendBatch, UdpSocket};
 
@@ -27,7 +25,7 @@ pub(super) struct Sender {
 impl Sender {
     pub(super) fn new(sockets: Vec<UdpSocket>, gso: GsoMode) -> Self {
         let lanes =
-            sockets.into_iter().map(|socket| Lane { batch: SendBatch::new(&socket, gso), socket }).collect();
+            sockets.into_iter().map(|socket| Lane { batch: SendBatch::new(gso, &socket), socket }).collect();
         Self { lanes, tcp: TcpTable::default(), scratch: vec![0; PACKET_MAX].into_boxed_slice(), unsent: 0 }
     }
 
@@ -45,8 +43,8 @@ impl Sender {
             Via::Tcp(_) => Some(&mut self.scratch),
             Via::Udp(lane) => {
                 let Lane { socket, batch } = self.lanes.get_mut(usize::from(lane))?;
-                if !batch.has_room(PACKET_MAX) {
-                    self.unsent += batch.flush(socket).dropped as u64;
+                if batch.slot(PACKET_MAX).is_none() {
+                    self.unsent += u64::from(batch.flush(socket).dropped);
                 }
                 batch.slot(PACKET_MAX)
             }
@@ -82,7 +80,7 @@ impl Sender {
     pub(super) fn flush(&mut self) {
         for Lane { socket, batch } in &mut self.lanes {
             if !batch.is_empty() {
-                self.unsent += batch.flush(socket).dropped as u64;
+                self.unsent += u64::from(batch.flush(socket).dropped);
             }
         }
         self.tcp.flush();
@@ -102,11 +100,6 @@ impl Sender {
             Via::Udp(_) => true,
             Via::Tcp(socket) => self.tcp.is_drained(socket),
         }
-    }
-
-    /// Returns where a lane listens, for logs.
-    pub(super) fn local_address(&self, lane: usize) -> Option<SocketAddr> {
-        self.lanes.get(lane).and_then(|lane| lane.socket.local_address().ok())
     }
 }
 

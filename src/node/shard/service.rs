@@ -166,8 +166,9 @@ impl Shard {
                     tracing::info!(session = %session.public_id, codec = codec.name(), "viewer lacks the codec");
                     session.end(EndReason::Codec);
                 }
-                Some(ViewerOutput::LayerChanged { from, to, reason }) => {
-                    tracing::debug!(session = %session.public_id, ?from, ?to, ?reason, "layer changed");
+                Some(ViewerOutput::LayerChanged { kind, from, to, reason }) => {
+                    let reason = reason.as_str();
+                    tracing::debug!(session = %session.public_id, ?kind, ?from, ?to, reason, "layer changed");
                 }
             }
         }
@@ -331,6 +332,12 @@ impl Shard {
         self.table.forget_foreign(now);
         self.sender.tcp.sweep(self.poll.registry(), now);
         self.counters.packets_unsent += std::mem::take(&mut self.sender.unsent);
+        for session in self.table.sessions_mut() {
+            let Media::Viewer(viewer) = &session.media else { continue };
+            let [audio, video] = &mut session.counted;
+            self.counters.add_drops(&viewer.stats().audio.drops, audio);
+            self.counters.add_drops(&viewer.stats().video.drops, video);
+        }
         self.counters.flush(&self.world.metrics);
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rtp::MonoTime;
+use sfu::drop_reason::DropCounts;
 use sfu::publisher::{Publisher, PublisherConfig};
 use sfu::track::Epoch;
 use sfu::viewer::{LayerRequest, Viewer, ViewerConfig};
@@ -36,6 +37,8 @@ pub(super) struct Session {
     pub(super) ending: Option<EndReason>,
     /// The viewer's TCP socket is full: video waits for the next keyframe after it has drained.
     pub(super) held_back: bool,
+    /// What the viewer's tracks had dropped when it was last counted, audio and video.
+    pub(super) counted: [DropCounts; 2],
 }
 
 /// Whether a viewer takes media.
@@ -72,7 +75,8 @@ impl Session {
                 Media::Publisher(Box::new(Publisher::new(config, now, dice)), epoch)
             }
             SeedMedia::Viewer { tracks } => {
-                let mut viewer = Viewer::new(ViewerConfig { tracks, clock: clock.media() }, now, dice);
+                let cname = tracks.first().map_or_else(|| CNAME.to_owned(), |track| track.cname.clone());
+                let mut viewer = Viewer::new(ViewerConfig { tracks, cname, clock: clock.media() }, now, dice);
                 viewer.set_layer(now, seed.layer.unwrap_or(LayerRequest::Auto));
                 Media::Viewer(Box::new(viewer))
             }
@@ -90,6 +94,7 @@ impl Session {
             touched: false,
             ending: None,
             held_back: false,
+            counted: <[DropCounts; 2]>::default(),
         }
     }
 

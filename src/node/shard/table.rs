@@ -132,8 +132,8 @@ impl Table {
         self.by_id.values().copied().collect()
     }
 
-    pub(super) fn sessions(&self) -> impl Iterator<Item = &Session> {
-        self.places.iter().filter_map(|place| place.session.as_deref())
+    pub(super) fn sessions_mut(&mut self) -> impl Iterator<Item = &mut Session> {
+        self.places.iter_mut().filter_map(|place| place.session.as_deref_mut())
     }
 }
 

@@ -7,8 +7,8 @@ use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rtp::MonoTime;
-use transport::path::{Path, Via};
-use transport::tcp_framing::Deframer;
+use transport::path::Path;
+use transport::tcp_framing::{self, Deframer};
 
 /// One accepted socket.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl TcpTable {
         self.next = self.next.wrapping_add(1);
         socket.register(registry, token(number), Interest::READABLE | Interest::WRITABLE)?;
         let mut deframer = Deframer::new();
-        let broken = !deframer.push(first);
+        let broken = deframer.extend(first) < first.len();
         let pipe =
             Pipe { socket, remote, deframer, outgoing: Vec::new(), accepted: now, proven: false, broken };
         self.pipes.insert(number, pipe);
@@ -60,10 +60,14 @@ impl TcpTable {
     pub(super) fn next_frame(&mut self, number: u32, frame: &mut Vec<u8>) -> Option<Path> {
         let pipe = self.pipes.get_mut(&number)?;
         loop {
-            if let Some(bytes) = pipe.deframer.next_frame() {
-                frame.clear();
-                frame.extend_from_slice(bytes);
-                return Some(Path { via: Via::Tcp(number), remote: pipe.remote });
+            match pipe.deframer.next_frame() {
+                Ok(Some(bytes)) => {
+                    frame.clear();
+                    frame.extend_from_slice(bytes);
+                    return Some(Path::tcp(number, pipe.remote));
+                }
+                Ok(None) => {}
+                Err(_) => pipe.broken = true,
             }
             if pipe.broken || !pipe.fill() {
                 return None;
@@ -81,13 +85,8 @@ impl TcpTable {
     /// Frames a packet into the socket's buffer; false when there is no room or no socket.
     pub(super) fn send(&mut self, number: u32, packet: &[u8]) -> bool {
         let Some(pipe) = self.pipes.get_mut(&number) else { return false };
-        let Ok(len) = u16::try_from(packet.len()) else { return false };
-        if pipe.broken || pipe.outgoing.len() + packet.len() > OUTGOING_MAX + HEADROOM {
-            return false;
-        }
-        pipe.outgoing.extend_from_slice(&len.to_be_bytes());
-        pipe.outgoing.extend_from_slice(packet);
-        true
+        let has_room = !pipe.broken && pipe.outgoing.len() + packet.len() <= OUTGOING_MAX + HEADROOM;
+        has_room && tcp_framing::frame(packet, &mut pipe.outgoing)
     }
 
     /// Says whether the buffer has room for media; control may use the headroom above.
@@ -119,14 +118,14 @@ impl TcpTable {
     }
 
     /// Gives a socket away with what is still unread, for the shard that owns its session.
-    pub(super) fn release(
-        &mut self,
-        registry: &Registry,
-        number: u32,
-    ) -> Option<(std::net::TcpStream, SocketAddr)> {
+    pub(super) fn release(&mut self, registry: &Registry, number: u32) -> Option<Released> {
         let mut pipe = self.pipes.remove(&number)?;
         pipe.socket.deregister(registry).ok()?;
-        Some((std::net::TcpStream::from(pipe.socket), pipe.remote))
+        let mut rest = Vec::new();
+        while let Ok(Some(bytes)) = pipe.deframer.next_frame() {
+            tcp_framing::frame(bytes, &mut rest);
+        }
+        Some((std::net::TcpStream::from(pipe.socket), pipe.remote, rest))
     }
 
     /// Closes a socket.
@@ -141,10 +140,9 @@ impl TcpTable {
 impl Pipe {
     /// Reads once; false when there is nothing more for now.
     fn fill(&mut self) -> bool {
-        let mut chunk = [0; 4_096];
-        match self.socket.read(&mut chunk) {
+        match self.socket.read(self.deframer.space()) {
             Ok(0) => self.broken = true,
-            Ok(len) => self.broken = !self.deframer.push(chunk.get(..len).unwrap_or_default()),
+            Ok(count) => self.deframer.filled(count),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => self.broken = true,
@@ -164,6 +162,9 @@ impl Pipe {
         }
     }
 }
+
+/// A socket that goes to another shard: whose it is, and what was read but not used, framed again.
+pub(super) type Released = (std::net::TcpStream, SocketAddr, Vec<u8>);
 
 /// Turns a socket's number into its token for the event queue.
 pub(super) const fn token(number: u32) -> Token {

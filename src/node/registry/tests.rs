@@ -1,0 +1,198 @@
+#![expect(clippy::unwrap_used, reason = "a test may end its process")]
+
+use transport::dtls::{Certificate, Role as DtlsRole};
+
+use super::*;
+
+const LIMITS: Limits = Limits {
+    sessions_max: 10,
+    room_linger: Duration::from_secs(30),
+    takeover_after: Duration::from_secs(1),
+    unclaimed_max: Duration::from_secs(30),
+};
+
+#[test]
+fn a_viewer_is_refused_while_the_room_is_unknown_or_offline() {
+    let mut registry = Registry::new(LIMITS);
+
+    assert_eq!(registry.admit(at(0), viewer()).unwrap_err(), Refusal::RoomNotFound);
+
+    let host = publisher();
+    let host_id = host.id;
+    registry.admit(at(0), host).unwrap();
+    registry.admit(at(1), viewer()).unwrap();
+    registry.end(at(2), host_id).unwrap();
+
+    assert_eq!(registry.admit(at(3), viewer()).unwrap_err(), Refusal::Offline);
+}
+
+#[test]
+fn a_publisher_is_taken_over_only_after_a_second_of_silence() {
+    let mut registry = Registry::new(LIMITS);
+    let host = publisher();
+    let (host_id, ufrag) = (host.id, host.link.ice.ufrag.clone());
+    registry.admit(at(10_000), host).unwrap();
+    let Claim::Granted(seed) = registry.claim(&ufrag, 0) else { panic!("not granted") };
+    seed.shared.note_media(at(20_000));
+
+    assert_eq!(registry.admit(at(20_999), publisher()).unwrap_err(), Refusal::Conflict);
+    let admitted = registry.admit(at(21_000), publisher()).unwrap();
+
+    assert_eq!(admitted.replaced, Some(Ended { session: host_id, owner: Some(0) }));
+    assert!(registry.session(host_id).is_none());
+}
+
+#[test]
+fn a_takeover_begins_a_later_epoch() {
+    let mut registry = Registry::new(LIMITS);
+    let (first, second) = (publisher(), publisher());
+    let ufrags = [first.link.ice.ufrag.clone(), second.link.ice.ufrag.clone()];
+    let first_id = first.id;
+    registry.admit(at(0), first).unwrap();
+    let earlier = epoch(registry.claim(&ufrags[0], 0));
+    registry.end(at(1), first_id);
+    registry.admit(at(2), second).unwrap();
+
+    assert!(epoch(registry.claim(&ufrags[1], 0)) > earlier);
+}
+
+#[test]
+fn a_session_belongs_to_the_shard_that_claimed_it_first() {
+    let mut registry = Registry::new(LIMITS);
+    let host = publisher();
+    let ufrag = host.link.ice.ufrag.clone();
+    registry.admit(at(0), host).unwrap();
+
+    assert!(matches!(registry.claim(&ufrag, 3), Claim::Granted(_)));
+    assert!(matches!(registry.claim(&ufrag, 1), Claim::Taken(3)));
+    assert_eq!(registry.lookup(&ufrag).unwrap().owner, Some(3));
+}
+
+#[test]
+fn viewers_outlive_their_publisher_by_the_linger_time() {
+    let mut registry = Registry::new(LIMITS);
+    let (host, guest) = (publisher(), viewer());
+    let (host_id, guest_id, guest_ufrag) = (host.id, guest.id, guest.link.ice.ufrag.clone());
+    registry.admit(at(0), host).unwrap();
+    registry.admit(at(0), guest).unwrap();
+    registry.claim(&guest_ufrag, 2);
+    registry.end(at(1_000), host_id);
+    let mut ended = Vec::new();
+
+    registry.sweep(at(30_999), &mut ended);
+    assert!(ended.is_empty());
+    registry.sweep(at(31_000), &mut ended);
+
+    assert_eq!(ended, [Ended { session: guest_id, owner: Some(2) }]);
+    assert!(registry.room_status(&room()).is_none());
+}
+
+#[test]
+fn a_publisher_who_comes_back_in_time_keeps_the_room() {
+    let mut registry = Registry::new(LIMITS);
+    let host = publisher();
+    let host_id = host.id;
+    registry.admit(at(0), host).unwrap();
+    registry.end(at(1_000), host_id);
+    registry.admit(at(20_000), publisher()).unwrap();
+    let mut ended = Vec::new();
+
+    registry.sweep(at(40_000), &mut ended);
+
+    assert!(registry.room_status(&room()).unwrap().live);
+}
+
+#[test]
+fn a_session_that_never_connects_is_swept() {
+    let mut registry = Registry::new(LIMITS);
+    let host = publisher();
+    let (host_id, ufrag) = (host.id, host.link.ice.ufrag.clone());
+    registry.admit(at(0), host).unwrap();
+    let mut ended = Vec::new();
+
+    registry.sweep(at(30_000), &mut ended);
+
+    assert_eq!(ended, [Ended { session: host_id, owner: None }]);
+    assert!(registry.lookup(&ufrag).is_none());
+}
+
+#[test]
+fn an_ice_restart_keeps_the_generation_before_and_no_more() {
+    let mut registry = Registry::new(LIMITS);
+    let host = publisher();
+    let (host_id, first) = (host.id, host.link.ice.ufrag.clone());
+    registry.admit(at(0), host).unwrap();
+    let (second, third) = (Credentials::generate().unwrap(), Credentials::generate().unwrap());
+
+    registry.restart_ice(host_id, &second, "second".to_owned());
+    assert!(registry.lookup(&first).is_some());
+    registry.restart_ice(host_id, &third, "third".to_owned());
+
+    assert!(registry.lookup(&first).is_none());
+    assert!(registry.lookup(&second.ufrag).is_some() && registry.lookup(&third.ufrag).is_some());
+    assert_eq!(registry.session(host_id).unwrap().etag, "third");
+}
+
+#[test]
+fn the_node_holds_no_more_sessions_than_its_limit() {
+    let mut registry = Registry::new(LIMITS);
+    registry.admit(at(0), publisher()).unwrap();
+    for _ in 1..LIMITS.sessions_max {
+        registry.admit(at(0), viewer()).unwrap();
+    }
+
+    assert_eq!(registry.admit(at(0), viewer()).unwrap_err(), Refusal::Full);
+}
+
+#[test]
+fn a_credential_matches_only_itself() {
+    let credential = Credential::new("s3cret");
+
+    assert!(credential.matches("s3cret"));
+    assert!(!credential.matches("s3cre") && !credential.matches("s3cret!") && !credential.matches(""));
+    assert!(!format!("{credential:?}").contains("s3cret"));
+}
+
+fn at(millis: u64) -> MonoTime {
+    MonoTime::from_millis(millis)
+}
+
+fn room() -> RoomName {
+    RoomName::parse("demo").unwrap()
+}
+
+fn publisher() -> NewSession {
+    session(NewMedia::Publisher(Vec::new()))
+}
+
+fn viewer() -> NewSession {
+    session(NewMedia::Viewer(Vec::new()))
+}
+
+fn session(media: NewMedia) -> NewSession {
+    let certificate = Arc::new(Certificate::generate().unwrap());
+    NewSession {
+        id: SessionId::draw().unwrap(),
+        room: room(),
+        credential: None,
+        etag: "first".to_owned(),
+        link: LinkConfig {
+            ice: Credentials::generate().unwrap(),
+            role: DtlsRole::Server,
+            fingerprint: certificate.fingerprint().clone(),
+            certificate,
+            viewer: false,
+        },
+        media,
+    }
+}
+
+fn epoch(claim: Claim) -> Epoch {
+    match claim {
+        Claim::Granted(seed) => match seed.media {
+            SeedMedia::Publisher { epoch, .. } => epoch,
+            SeedMedia::Viewer { .. } => panic!("a viewer has no epoch"),
+        },
+        Claim::Taken(_) | Claim::Gone => panic!("not granted"),
+    }
+}
