@@ -1,0 +1,250 @@
+//! Which packets of a layer are missing, and when to ask for them again (RFC 4585 §6.2.1). Packet path.
+//!
+//! A hole in the numbering may be a packet that is merely late, so the first request waits a moment; then it is
+//! repeated at the pace of the round trip until the packet comes or is worth no more. What is given up leaves a
+//! damaged picture, which only a keyframe mends.
+//!
+//! Some publishers ignore requests (OBS on all but its top layer). A layer whose first losses bring no answer is
+//! marked, and from then on a hole asks for a keyframe at once.
+
+use std::time::Duration;
+
+use rtp::{ExtSeq, MonoTime};
+
+/// How long a packet may merely be late: longer than the reordering of a path, shorter than anybody sees.
+const REORDER_WAIT: Duration = Duration::from_millis(10);
+
+/// How many later packets show that a packet is lost and not late (as duplicate ACKs do for TCP).
+const REORDER_PACKETS: u64 = 3;
+
+/// The least time between two requests for one packet, whatever the round trip.
+const REPEAT_MIN: Duration = Duration::from_millis(20);
+
+/// How often one packet is asked for.
+const TRIES_MAX: u8 = 10;
+
+/// How old a hole may become: past this, viewers' jitter buffers have moved on.
+const AGE_MAX: Duration = Duration::from_millis(500);
+
+/// How many packets may be missing at once. Beyond it, repair costs more than a keyframe.
+const MISSING_MAX: usize = 256;
+
+/// How many losses decide whether the publisher answers at all.
+const TRIAL_LOSSES: usize = 2;
+
+/// How long past two round trips the trial waits for an answer.
+const TRIAL_GRACE: Duration = Duration::from_millis(50);
+
+/// A packet that has not come.
+#[derive(Clone, Copy, Debug)]
+struct Missing {
+    seq: ExtSeq,
+    noticed: MonoTime,
+    /// How many packets had come, without the one that showed the hole.
+    noticed_after: u64,
+    last_sent: MonoTime,
+    tries: u8,
+}
+
+/// What an arrival meant for the holes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Filled {
+    /// The packet had been missing.
+    pub(super) was_missing: bool,
+    /// It had been asked for exactly once, this long ago: the round trip, with the publisher's own delay.
+    pub(super) round_trip: Option<Duration>,
+}
+
+/// The missing packets of one layer.
+#[derive(Debug, Default)]
+pub(super) struct Nack {
+    /// In rising order of their numbers.
+    missing: Vec<Missing>,
+    highest: Option<ExtSeq>,
+    arrivals: u64,
+    /// Holes before this packet no longer matter: a keyframe has begun.
+    keyframe: Option<ExtSeq>,
+    gave_up: bool,
+    trial: Trial,
+}
+
+impl Nack {
+    /// Makes an empty list with room for all that it may hold.
+    pub(super) fn new() -> Self {
+        Self { missing: Vec::with_capacity(MISSING_MAX), ..Self::default() }
+    }
+
+    /// Takes note of a packet that was stored, from the media source or by RTX.
+    pub(super) fn handle_packet(&mut self, now: MonoTime, seq: ExtSeq) -> Filled {
+        self.arrivals = self.arrivals.saturating_add(1);
+        let Some(highest) = self.highest else {
+            self.highest = Some(seq);
+            return Filled::default();
+        };
+        if seq > highest {
+            self.highest = Some(seq);
+            self.notice(now, highest.plus(1), seq);
+            return Filled::default();
+        }
+        let Ok(at) = self.missing.binary_search_by_key(&seq, |missing| missing.seq) else {
+            return Filled::default();
+        };
+        let missing = self.missing.remove(at);
+        let round_trip = (missing.tries == 1).then(|| now.since(missing.last_sent));
+        Filled { was_missing: true, round_trip }
+    }
+
+    /// Takes note that a retransmission came, of whichever packet: the publisher answers.
+    pub(super) const fn handle_answer(&mut self) {
+        self.trial.answered = true;
+        self.trial.failed = false;
+    }
+
+    /// Takes note that a keyframe begins at this packet.
+    pub(super) fn handle_keyframe(&mut self, seq: ExtSeq) {
+        self.keyframe = self.keyframe.max(Some(seq));
+    }
+
+    /// Forgets everything about the source but whether it answers, because the numbering began anew.
+    pub(super) fn restart(&mut self) {
+        self.missing.clear();
+        self.highest = None;
+    }
+
+    /// Gives up what has been asked for in vain. With `pace.repairs` false nothing is asked for: holes are given
+    /// up as soon as they are losses.
+    pub(super) fn handle_timeout(&mut self, now: MonoTime, pace: Pace) {
+        if self.missing.is_empty() {
+            return;
+        }
+        if self.trial.is_over(now) {
+            self.trial.failed = true;
+        }
+        let repairs = pace.repairs && !self.trial.failed;
+        let (arrivals, keyframe) = (self.arrivals, self.keyframe);
+        let mut matters = false;
+        self.missing.retain(|missing| {
+            let due = missing.due(arrivals, pace) <= now;
+            let in_vain = !repairs && (due || missing.tries > 0);
+            let given_up = in_vain || missing.is_hopeless(now) || (due && missing.tries >= TRIES_MAX);
+            matters |= given_up && keyframe.is_none_or(|keyframe| missing.seq > keyframe);
+            !given_up
+        });
+        self.gave_up |= matters;
+    }
+
+    /// Puts the numbers that are to be asked for now into `out`, at most as many as it has room for, and counts
+    /// them as asked for. Call [`Self::handle_timeout`] first.
+    pub(super) fn take_due(&mut self, now: MonoTime, pace: Pace, out: &mut Vec<ExtSeq>) {
+        if !pace.repairs || self.trial.failed {
+            return;
+        }
+        for missing in &mut self.missing {
+            if out.len() == out.capacity() {
+                return;
+            }
+            if missing.due(self.arrivals, pace) > now {
+                continue;
+            }
+            missing.last_sent = now;
+            missing.tries = missing.tries.saturating_add(1);
+            self.trial.handle_request(missing.seq, now + pace.trial_wait());
+            out.push(missing.seq);
+        }
+    }
+
+    /// Returns once that packets were given up since the last call, so that a keyframe is wanted.
+    pub(super) const fn take_gave_up(&mut self) -> bool {
+        std::mem::replace(&mut self.gave_up, false)
+    }
+
+    /// Returns when the next request or the next giving up is due.
+    pub(super) fn next_timeout(&self, pace: Pace) -> Option<MonoTime> {
+        self.missing
+            .iter()
+            .map(|missing| missing.due(self.arrivals, pace).min(missing.noticed + AGE_MAX))
+            .min()
+    }
+
+    /// True when the first losses brought no answer.
+    pub(super) const fn is_unanswered(&self) -> bool {
+        self.trial.failed
+    }
+
+    /// Remembers the numbers between the highest packet and the one that showed the hole.
+    fn notice(&mut self, now: MonoTime, from: ExtSeq, to: ExtSeq) {
+        let gap = usize::try_from(to.since(from)).unwrap_or(usize::MAX);
+        if gap.saturating_add(self.missing.len()) > MISSING_MAX {
+            self.missing.clear();
+            self.gave_up = true;
+            return;
+        }
+        let noticed_after = self.arrivals.saturating_sub(1);
+        self.missing.extend((from.0..to.0).map(|seq| Missing {
+            seq: ExtSeq(seq),
+            noticed: now,
+            noticed_after,
+            last_sent: now,
+            tries: 0,
+        }));
+    }
+}
+
+/// What sets the pace of requests.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// The round trip to the publisher.
+    pub(super) rtt: Duration,
+    /// True when the format in use negotiated NACK (RFC 4585 §4.2).
+    pub(super) repairs: bool,
+}
+
+impl Pace {
+    fn trial_wait(self) -> Duration {
+        self.rtt.saturating_mul(2).saturating_add(TRIAL_GRACE)
+    }
+}
+
+impl Missing {
+    /// When the packet is to be asked for next.
+    fn due(&self, arrivals: u64, pace: Pace) -> MonoTime {
+        if self.tries > 0 {
+            return self.last_sent + pace.rtt.max(REPEAT_MIN);
+        }
+        if arrivals.saturating_sub(self.noticed_after) >= REORDER_PACKETS {
+            return self.noticed;
+        }
+        self.noticed + REORDER_WAIT
+    }
+
+    fn is_hopeless(&self, now: MonoTime) -> bool {
+        now.since(self.noticed) >= AGE_MAX
+    }
+}
+
+/// Whether the publisher answers: decided by the first losses.
+#[derive(Debug, Default)]
+struct Trial {
+    /// The losses asked for, and when their answer is overdue.
+    losses: [Option<(ExtSeq, MonoTime)>; TRIAL_LOSSES],
+    answered: bool,
+    failed: bool,
+}
+
+impl Trial {
+    fn handle_request(&mut self, seq: ExtSeq, overdue: MonoTime) {
+        if self.answered || self.losses.iter().flatten().any(|(known, _)| *known == seq) {
+            return;
+        }
+        if let Some(free) = self.losses.iter_mut().find(|loss| loss.is_none()) {
+            *free = Some((seq, overdue));
+        }
+    }
+
+    fn is_over(&self, now: MonoTime) -> bool {
+        !self.answered && self.losses.iter().all(|loss| loss.is_some_and(|(_, overdue)| overdue <= now))
+    }
+}
+
+#[cfg(test)]
+mod tests;

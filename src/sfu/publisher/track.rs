@@ -1,0 +1,70 @@
+//! One track of a publisher: its formats, its extensions, its layers.
+
+use rtp::RtpView;
+use rtp::codec::MediaKind;
+use rtp::extension::{Extension, ExtensionMap};
+use rtp::negotiation::{Format, PublishedTrack, SsrcPair};
+
+use super::clock::PublisherClock;
+use super::formats::Formats;
+use super::layer::Layer;
+use crate::packet::CARRIED;
+use crate::track::{Epoch, LayerIndex, MAX_LAYERS, TrackInfo};
+
+/// A negotiated track.
+#[derive(Debug)]
+pub(super) struct Track {
+    pub(super) kind: MediaKind,
+    pub(super) mid: String,
+    pub(super) formats: Formats,
+    pub(super) extensions: ExtensionMap,
+    pub(super) transport_cc: bool,
+    pub(super) layers: Vec<Layer>,
+    /// Viewers have not heard of the last change.
+    pub(super) changed: bool,
+}
+
+impl Track {
+    /// Makes a track as it was negotiated, and the SSRCs that the offer declared for its layers, in their order.
+    ///
+    /// A layer stands for each RID; without RIDs, for each declared source; without either there is one.
+    pub(super) fn new(published: PublishedTrack) -> (Self, Vec<SsrcPair>) {
+        let PublishedTrack { mid, kind, formats, extensions, rids, ssrcs, transport_cc, .. } = published;
+        let most = if kind == MediaKind::Audio { 1 } else { MAX_LAYERS };
+        let named = rids.into_iter().map(Some);
+        let unnamed = std::iter::repeat_n(None, ssrcs.len().max(1));
+        let rids: Vec<_> =
+            if named.len() > 0 { named.take(most).collect() } else { unnamed.take(most).collect() };
+        let layers =
+            (0..).map(LayerIndex).zip(rids).map(|(index, rid)| Layer::new(kind, index, rid)).collect();
+        let track = Self {
+            kind,
+            mid,
+            formats: Formats::new(formats),
+            extensions,
+            transport_cc,
+            layers,
+            changed: true,
+        };
+        (track, ssrcs)
+    }
+
+    /// Returns what viewers need to know of the track.
+    pub(super) fn info(&self, epoch: Epoch, clock: &PublisherClock) -> TrackInfo {
+        let layers = self.layers.iter().map(|layer| layer.info(self.format_of(layer), clock)).collect();
+        TrackInfo { epoch, kind: self.kind, layers }
+    }
+
+    /// Returns the format that a layer uses; before its first packet, the one that the answer prefers.
+    pub(super) fn format_of(&self, layer: &Layer) -> Option<&Format> {
+        self.formats.get(layer.format.unwrap_or_default())
+    }
+
+    /// Returns the values of the extensions that are carried on to viewers.
+    pub(super) fn carried<'a>(&self, view: &RtpView<'a>) -> [Option<&'a [u8]>; CARRIED.len()] {
+        if view.extensions.is_empty() {
+            return [None; CARRIED.len()];
+        }
+        CARRIED.map(|extension: Extension| view.extensions.find(&self.extensions, extension))
+    }
+}
