@@ -7,12 +7,16 @@
 //! to the selected pair; no key is used before the peer certificate matched the offer's fingerprint.
 //! RFC 8445, RFC 5764, RFC 7675.
 
-use crate::dtls::{Certificate, Fingerprint, Role};
-use crate::ice;
+use crate::dtls::{Certificate, Failure, Fingerprint, Guard, Role, Version, guard};
+use crate::ice::{self, IceLite};
 use crate::sctp::{ChannelId, Message, SendError};
 use crate::{DropReason, Path};
+use crate::srtp::{Opener, Sealer};
 use rtp::MonoTime;
+use rtp::demux::{self, Kind};
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use crate::srtp::SRTP_OVERHEAD;
 
@@ -33,13 +37,47 @@ pub struct LinkConfig {
 
 /// One session's ICE, DTLS, SRTP and SCTP.
 #[derive(Debug)]
-pub struct Link {}
+pub struct Link {
+    ice: IceLite,
+    dtls: Guard,
+    media: Option<(Sealer, Opener)>,
+    profile: Option<&'static str>,
+    side: Role,
+    /// Where DTLS and media go: the nominated pair, or the only validated one where nobody nominates.
+    path: Option<Path>,
+    /// The last validated path and since when there is one without a nomination.
+    unnominated: Option<(Path, MonoTime)>,
+    /// DTLS datagrams that wait for a path.
+    waiting: Vec<Vec<u8>>,
+    handshake_deadline: Option<MonoTime>,
+    outputs: VecDeque<LinkOutput>,
+    closed: bool,
+}
 
 impl Link {
     /// Makes the link of a new session.
     #[must_use]
-    pub fn new(_config: LinkConfig, _now: MonoTime) -> Self {
-        Self {}
+    pub fn new(config: LinkConfig, now: MonoTime) -> Self {
+        let version = if config.viewer { Version::Only12 } else { Version::Auto };
+        let dtls = guard::Config {
+            role: config.role,
+            version,
+            certificate: config.certificate,
+            fingerprint: config.fingerprint,
+        };
+        Self {
+            ice: IceLite::new(config.ice, now),
+            dtls: Guard::new(dtls),
+            media: None,
+            profile: None,
+            side: config.role,
+            path: None,
+            unnominated: None,
+            waiting: Vec::new(),
+            handshake_deadline: None,
+            outputs: VecDeque::new(),
+            closed: false,
+        }
     }
 
     /// Takes one datagram of the session; media is decrypted in place. Packet path for media.
@@ -48,40 +86,146 @@ impl Link {
     /// A reason to count when the datagram, or a part of it, was dropped.
     pub fn handle_datagram(
         &mut self,
-        _now: MonoTime,
-        _path: Path,
-        _datagram: &mut [u8],
+        now: MonoTime,
+        path: Path,
+        datagram: &mut [u8],
     ) -> Result<Inbound, DropReason> {
-        Err(DropReason::Unclassified)
+        if self.closed {
+            return Err(DropReason::Closed);
+        }
+        let kind = demux::classify(datagram);
+        if kind == Kind::Stun {
+            return self.handle_stun(now, path, datagram);
+        }
+        if !self.ice.is_validated(&path) {
+            return Err(DropReason::UnvalidatedPath);
+        }
+        match (kind, &mut self.media) {
+            (Kind::Dtls, _) => {
+                let outcome = self.dtls.handle_datagram(now, datagram);
+                self.drain_dtls();
+                outcome.map(|()| Inbound::Nothing)
+            }
+            (Kind::Rtp, Some((_, opener))) => opener.open_rtp(datagram).map(Inbound::Rtp),
+            (Kind::Rtcp, Some((_, opener))) => opener.open_rtcp(datagram).map(Inbound::Rtcp),
+            (Kind::Rtp | Kind::Rtcp, None) => Err(DropReason::NoKeys),
+            _ => Err(DropReason::Unclassified),
+        }
+    }
+
+    fn handle_stun(&mut self, now: MonoTime, path: Path, datagram: &[u8]) -> Result<Inbound, DropReason> {
+        let response = self.ice.handle_stun(now, path, datagram)?;
+        self.outputs.push_back(LinkOutput::Transmit { path, datagram: response.as_bytes().to_vec() });
+        if self.handshake_deadline.is_none() && self.media.is_none() {
+            self.handshake_deadline = Some(now + HANDSHAKE_MAX);
+        }
+        match self.ice.selected() {
+            Some(selected) => self.select(now, selected),
+            None => {
+                let since = self.unnominated.map_or(now, |(_, since)| since);
+                self.unnominated = Some((path, since));
+            }
+        }
+        Ok(Inbound::Nothing)
+    }
+
+    fn select(&mut self, now: MonoTime, path: Path) {
+        self.unnominated = None;
+        if self.path == Some(path) {
+            return;
+        }
+        self.path = Some(path);
+        self.outputs.push_back(LinkOutput::PathSelected(path));
+        for datagram in self.waiting.drain(..) {
+            self.outputs.push_back(LinkOutput::Transmit { path, datagram });
+        }
+        self.dtls.start(now);
+        self.drain_dtls();
+    }
+
+    fn drain_dtls(&mut self) {
+        while let Some(output) = self.dtls.poll_output() {
+            match output {
+                guard::Output::Transmit(datagram) => match self.path {
+                    Some(path) => self.outputs.push_back(LinkOutput::Transmit { path, datagram }),
+                    None if self.waiting.len() < WAITING_MAX => self.waiting.push(datagram),
+                    None => {}
+                },
+                guard::Output::Connected(keys) => {
+                    let profile = keys.profile().name();
+                    self.media = keys.split(self.side);
+                    self.profile = Some(profile);
+                    self.handshake_deadline = None;
+                    self.outputs.push_back(LinkOutput::Connected { profile });
+                }
+                guard::Output::Data(_) => {}
+                guard::Output::CloseNotify => self.end(CloseReason::Remote),
+                guard::Output::Failed(failure) => self.end(reason(failure)),
+            }
+        }
+    }
+
+    fn end(&mut self, reason: CloseReason) {
+        if !self.closed {
+            self.closed = true;
+            self.outputs.push_back(LinkOutput::Closed(reason));
+        }
     }
 
     /// Does what is due: retransmissions, deadlines, consent.
-    pub fn handle_timeout(&mut self, _now: MonoTime) {}
+    pub fn handle_timeout(&mut self, now: MonoTime) {
+        if self.closed {
+            return;
+        }
+        self.ice.handle_timeout(now);
+        if self.ice.is_expired() {
+            self.end(CloseReason::ConsentExpired);
+            return;
+        }
+        if self.handshake_deadline.is_some_and(|at| at <= now) {
+            self.end(CloseReason::HandshakeTimeout);
+            return;
+        }
+        if let Some((path, since)) = self.unnominated
+            && now.since(since) >= NOMINATION_MAX
+        {
+            self.select(now, path);
+        }
+        self.dtls.handle_timeout(now);
+        self.drain_dtls();
+    }
 
     /// Returns when [`Link::handle_timeout`] is due.
     #[must_use]
     pub fn next_timeout(&self) -> Option<MonoTime> {
-        None
+        if self.closed {
+            return None;
+        }
+        let nomination = self.unnominated.map(|(_, since)| since + NOMINATION_MAX);
+        [self.ice.next_timeout(), self.dtls.next_timeout(), self.handshake_deadline, nomination]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Returns the next thing to do for the driver.
     pub fn poll_output(&mut self) -> Option<LinkOutput> {
-        None
+        self.outputs.pop_front()
     }
 
     /// Seals the RTP packet `buffer[..len]` in place and returns its new length. Packet path.
     ///
     /// `None` before the keys exist, when `buffer` has less than `len + SRTP_OVERHEAD` bytes, when the packet is
     /// malformed, or when its index was sealed before.
-    pub fn seal_rtp(&mut self, _buffer: &mut [u8], _len: usize) -> Option<usize> {
-        None
+    pub fn seal_rtp(&mut self, buffer: &mut [u8], len: usize) -> Option<usize> {
+        self.media.as_mut()?.0.seal_rtp(buffer, len)
     }
 
     /// Seals the RTCP compound packet `buffer[..len]` in place and returns its new length. Packet path.
     ///
     /// `None` as for [`Link::seal_rtp`].
-    pub fn seal_rtcp(&mut self, _buffer: &mut [u8], _len: usize) -> Option<usize> {
-        None
+    pub fn seal_rtcp(&mut self, buffer: &mut [u8], len: usize) -> Option<usize> {
+        self.media.as_mut()?.0.seal_rtcp(buffer, len)
     }
 
     /// Queues a message for an open data channel.
@@ -98,29 +242,55 @@ impl Link {
     }
 
     /// Ends the session: queues a `close_notify`, then [`LinkOutput::Closed`].
-    pub fn close(&mut self, _now: MonoTime) {}
+    pub fn close(&mut self, now: MonoTime) {
+        self.dtls.close(now);
+        self.drain_dtls();
+        self.end(CloseReason::Local);
+    }
 
     /// Begins an ICE restart: accepts checks with new credentials beside the old ones.
-    pub fn restart_ice(&mut self, _credentials: ice::Credentials) {}
+    pub fn restart_ice(&mut self, credentials: ice::Credentials) {
+        self.ice.restart(credentials);
+    }
 
     /// Returns the path that media leaves by.
     #[must_use]
-    pub fn selected_path(&self) -> Option<Path> {
-        None
+    pub const fn selected_path(&self) -> Option<Path> {
+        self.path
     }
 
     /// Tells whether the handshake is complete and the keys exist.
     #[must_use]
-    pub fn is_connected(&self) -> bool {
-        false
+    pub const fn is_connected(&self) -> bool {
+        self.media.is_some() && !self.closed
     }
 
     /// Returns the name of the SRTP profile, once connected.
     #[must_use]
-    pub fn profile(&self) -> Option<&'static str> {
-        None
+    pub const fn profile(&self) -> Option<&'static str> {
+        self.profile
     }
 }
+
+const fn reason(failure: Failure) -> CloseReason {
+    match failure {
+        Failure::FingerprintMismatch => CloseReason::FingerprintMismatch,
+        Failure::NoSrtpProfile => CloseReason::NoSrtpProfile,
+        Failure::NoUsableCertificate => CloseReason::NoUsableCertificate,
+        Failure::Timeout => CloseReason::HandshakeTimeout,
+        Failure::Handshake => CloseReason::HandshakeFailed,
+        Failure::Connection => CloseReason::DtlsFailed,
+    }
+}
+
+/// From the first valid check to the keys.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// How long a validated path may wait for a nomination before it is taken without one.
+const NOMINATION_MAX: Duration = Duration::from_millis(500);
+
+/// DTLS datagrams that wait for a path: a flight.
+const WAITING_MAX: usize = 8;
 
 /// What a datagram turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
