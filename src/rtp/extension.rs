@@ -315,3 +315,6 @@ const RESERVED_ID: u8 = 15;
 const ONE_BYTE_PROFILE: u16 = 0xbede;
 const TWO_BYTE_PROFILE: u16 = 0x1000;
 const BLOCK_HEADER: usize = 4;
+
+#[cfg(test)]
+mod tests;

@@ -140,3 +140,6 @@ const EXTENSION_BIT: u8 = 0x10;
 const CSRC_COUNT_MASK: u8 = 0x0f;
 const MARKER_BIT: u8 = 0x80;
 const PAYLOAD_TYPE_MASK: u8 = 0x7f;
+
+#[cfg(test)]
+mod tests;

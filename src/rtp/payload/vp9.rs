@@ -39,9 +39,11 @@ pub fn describe(payload: &[u8]) -> Result<Descriptor, ParseError> {
         return Err(ParseError::Truncated { expected: 1, came: 0 });
     }
     descriptor.frame_start = flags & START_OF_LAYER_FRAME != 0 && descriptor.spatial == 0;
-    descriptor.keyframe = descriptor.frame_start && flags & PREDICTED == 0;
-    if descriptor.keyframe && descriptor.size.is_none() {
-        descriptor.size = key_frame_size(reader.rest());
+    if descriptor.frame_start && flags & PREDICTED == 0 {
+        // "Not predicted" is also said of intra-only frames, and by FFmpeg of every frame: the frame itself knows.
+        let frame = reader.rest();
+        descriptor.keyframe = is_key_frame(frame) != Some(false);
+        descriptor.size = descriptor.size.or_else(|| key_frame_size(frame));
     }
     Ok(descriptor)
 }
@@ -75,9 +77,13 @@ fn read_structure(reader: &mut Reader<'_>) -> Result<Option<(u16, u16)>, ParseEr
     Ok(size)
 }
 
-/// Reads the size out of a key frame's uncompressed header (VP9 bitstream specification §6.2).
-fn key_frame_size(frame: &[u8]) -> Option<(u16, u16)> {
-    let mut bits = Bits::new(frame);
+/// Reads the front of the uncompressed header; `None` when this is not the beginning of one.
+fn is_key_frame(frame: &[u8]) -> Option<bool> {
+    read_frame_type(&mut Bits::new(frame)).map(|(_, is_key)| is_key)
+}
+
+/// Reads profile and type (VP9 bitstream specification §6.2).
+fn read_frame_type(bits: &mut Bits<'_>) -> Option<(u32, bool)> {
     if bits.number(2)? != FRAME_MARKER {
         return None;
     }
@@ -86,9 +92,13 @@ fn key_frame_size(frame: &[u8]) -> Option<(u16, u16)> {
         bits.skip(1)?; // reserved_zero
     }
     let (shows_existing, is_inter) = (bits.flag()?, bits.flag()?);
-    if shows_existing || is_inter {
-        return None;
-    }
+    Some((profile, !shows_existing && !is_inter))
+}
+
+/// Reads the size out of a key frame's uncompressed header (VP9 bitstream specification §6.2).
+fn key_frame_size(frame: &[u8]) -> Option<(u16, u16)> {
+    let mut bits = Bits::new(frame);
+    let (profile, true) = read_frame_type(&mut bits)? else { return None };
     bits.skip(2)?; // show_frame, error_resilient_mode
     if bits.number(24)? != SYNC_CODE {
         return None;
