@@ -14,7 +14,8 @@ use crate::track::{LayerIndex, LayerInfo, MAX_LAYERS};
 #[derive(Debug)]
 pub(crate) struct FormatTable {
     formats: Vec<Format>,
-    layers: [Option<(Codec, Choice)>; MAX_LAYERS],
+    /// What each layer sends, and how that goes out.
+    layers: [Option<(Codec, Option<Choice>)>; MAX_LAYERS],
     /// For a packet that is ahead of its layer's description; indexed by codec.
     any: [Option<Choice>; Codec::ALL.len()],
 }
@@ -38,20 +39,20 @@ impl FormatTable {
         for layer in layers {
             let choice = choose(&self.formats, layer.codec, &layer.parameters);
             if let Some(entry) = self.layers.get_mut(usize::from(layer.index.0)) {
-                *entry = choice.map(|choice| (layer.codec, choice));
+                *entry = Some((layer.codec, choice));
             }
         }
     }
 
     /// Says whether the viewer can decode the layer as it was described last.
     pub(crate) fn decodes(&self, layer: LayerIndex) -> bool {
-        self.layers.get(usize::from(layer.0)).is_some_and(Option::is_some)
+        matches!(self.layers.get(usize::from(layer.0)), Some(Some((_, Some(_)))))
     }
 
     /// Returns how to send a packet of a layer; `None` when the viewer has no payload type for it.
     pub(crate) fn choice(&self, layer: LayerIndex, packet: &Packet) -> Option<Choice> {
         match self.layers.get(usize::from(layer.0)) {
-            Some(Some((codec, choice))) if *codec == packet.codec => Some(*choice),
+            Some(Some((codec, choice))) if *codec == packet.codec => *choice,
             _ => self.any.get(packet.codec as usize).copied().flatten(),
         }
     }

@@ -132,7 +132,7 @@ pub struct Forward {
     pub header: OutgoingHeader,
     /// For a retransmission, the original sequence number (OSN, RFC 4588 §4).
     pub rtx: Option<SeqNo>,
-    /// The VP8 picture id and TL0PICIDX as they go out.
+    /// The picture id and TL0PICIDX of VP8 or VP9 as they go out.
     pub picture: Option<(u16, u8)>,
     /// The frame number of the dependency descriptor as it goes out.
     pub frame_number: Option<u16>,
@@ -313,7 +313,7 @@ impl Viewer {
 
     /// Writes the goodbye of every source and returns its length, zero when `out` is too short
     /// (RFC 3550 §6.6). 512 bytes suffice.
-    pub fn bye(&mut self, out: &mut [u8]) -> usize {
+    pub fn bye(&self, out: &mut [u8]) -> usize {
         let sources = || [&self.video, &self.audio].into_iter().flatten().map(Track::ssrc);
         let Some(first) = sources().next() else { return 0 };
         let mut writer = Writer::new(out);

@@ -185,7 +185,7 @@ impl Outgoing {
         }
         let numbers = Numbers::of(packet);
         if !self.temporal.admit(packet.timestamp, &packet.descriptor) {
-            self.pictures.withhold(numbers, &mut offsets);
+            self.pictures.withhold(packet.codec, numbers, &mut offsets);
             self.rewriter.skip(source, packet.seq, offsets);
             return Err(DropReason::TemporalLayer);
         }

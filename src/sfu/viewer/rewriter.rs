@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 
 use rtp::{ExtSeq, SeqNo};
 
+use crate::track::MAX_LAYERS;
 use crate::{DropReason, Epoch, LayerIndex};
 
 /// The numbering of one outgoing source.
@@ -20,6 +21,9 @@ pub(crate) struct Rewriter {
     /// Oldest first; the last one is open and grows.
     intervals: VecDeque<Interval>,
     capacity: usize,
+    /// Behind the newest interval of each layer, so that packets of layers that are not forwarded, by far the
+    /// most, are told by one comparison.
+    ends: [Option<(Source, ExtSeq)>; MAX_LAYERS],
     /// The outgoing number after the highest that is taken.
     next: ExtSeq,
     given: Window,
@@ -32,6 +36,7 @@ impl Rewriter {
         Self {
             intervals: VecDeque::with_capacity(capacity),
             capacity,
+            ends: [None; MAX_LAYERS],
             next: first,
             given: Window::default(),
             fillers: Window::default(),
@@ -57,6 +62,9 @@ impl Rewriter {
             return;
         }
         open.end = seq;
+        if let Some(end) = self.ends.get_mut(usize::from(source.layer.0)) {
+            *end = Some((source, seq));
+        }
         self.advance(missing);
     }
 
@@ -124,8 +132,8 @@ impl Rewriter {
 
     /// Says whether an interval of `source` may begin at `seq` without numbering a packet a second time.
     pub(crate) fn may_begin(&self, source: Source, seq: ExtSeq) -> bool {
-        let newest = self.intervals.iter().rev().find(|interval| interval.source == source);
-        newest.is_none_or(|interval| seq >= interval.end)
+        let newest = self.ends.get(usize::from(source.layer.0)).copied().flatten();
+        newest.is_none_or(|(known, end)| known != source || seq >= end)
     }
 
     /// Returns the offsets of the open interval.
@@ -147,6 +155,8 @@ impl Rewriter {
     }
 
     fn holding(&self, source: Source, seq: ExtSeq) -> Option<&Interval> {
+        let newest = self.ends.get(usize::from(source.layer.0)).copied().flatten();
+        newest.filter(|&(known, end)| known == source && seq < end)?;
         self.intervals.iter().rev().find(|interval| interval.source == source && interval.holds(seq))
     }
 

@@ -382,9 +382,7 @@ impl Subscription {
             return;
         }
         let Some(packet) = rings.get(self.kind, arrival.layer).packet(arrival.seq) else { return };
-        if self.outgoing.formats().choice(arrival.layer, packet).is_none()
-            || !self.outgoing.formats().decodes(arrival.layer)
-        {
+        if self.outgoing.formats().choice(arrival.layer, packet).is_none() {
             self.tell_unsupported(packet.codec);
         }
     }

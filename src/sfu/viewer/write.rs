@@ -3,9 +3,10 @@
 //! Packet path: allocates nothing and never writes past the buffer. The payload is copied once, here.
 
 use rtp::payload::patch_vp8;
-use rtp::{Extension, ExtensionMap, ExtensionWriter, NtpTime, OutgoingHeader, PayloadType};
+use rtp::{Codec, Extension, ExtensionMap, ExtensionWriter, NtpTime, OutgoingHeader, PayloadType};
 
 use super::Forward;
+use super::pictures::patch_vp9;
 use crate::Packet;
 use crate::packet::CARRIED;
 
@@ -108,8 +109,10 @@ fn append(out: &mut [u8], at: usize, bytes: &[u8]) -> Option<usize> {
 
 /// Changes the numbers inside the copied payload.
 fn patch(forward: &Forward, packet: &Packet, additions: &Additions<'_>, payload: &mut [u8]) {
-    if let (Some(fields), Some((picture, tl0))) = (&packet.descriptor.vp8, forward.picture) {
-        patch_vp8(payload, fields, picture, tl0);
+    match (forward.picture, &packet.descriptor.vp8) {
+        (Some((picture, tl0)), Some(fields)) => patch_vp8(payload, fields, picture, tl0),
+        (Some((picture, tl0)), None) if packet.codec == Codec::Vp9 => patch_vp9(payload, picture, tl0),
+        _ => {}
     }
     if let Some(opus) = additions.opus
         && packet.red_primary().is_some()
