@@ -49,8 +49,6 @@ const BRIDGES: [&str; 12] =
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may end its process")]
-
     use super::*;
 
     #[test]

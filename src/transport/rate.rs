@@ -146,8 +146,6 @@ const SWEEP_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may end its process")]
-
     use super::*;
 
     const TEN: Rate = Rate { per_second: 10, burst: 10 };

@@ -221,4 +221,4 @@ const RESPONSE_MAX: usize = 76;
 static CRYPTO: AwsLcRsCrypto = AwsLcRsCrypto;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -169,8 +169,6 @@ const STUN_HEADER: usize = 20;
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may end its process")]
-
     use super::*;
 
     #[test]

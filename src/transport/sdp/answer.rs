@@ -267,10 +267,9 @@ impl<'a> Agreed<'a> {
                 _ => true,
             };
             let way = answer_way(offered.direction, receives);
-            if let (true, Some(way), true) = (wanted, way, offered.id <= highest) {
-                if map.id(offered.extension).is_none() && map.insert(offered.id, offered.extension) {
-                    self.extensions.push((offered.id, offered.extension, way));
-                }
+            let Some(way) = way.filter(|_| wanted && offered.id <= highest) else { continue };
+            if map.id(offered.extension).is_none() && map.insert(offered.id, offered.extension) {
+                self.extensions.push((offered.id, offered.extension, way));
             }
         }
     }

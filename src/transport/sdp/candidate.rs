@@ -117,8 +117,6 @@ const HOST_TCP_PREFERENCE: u32 = 90;
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may end its process")]
-
     use super::*;
 
     #[test]

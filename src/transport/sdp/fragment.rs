@@ -155,8 +155,6 @@ fn read_line(line: &str, number: usize) -> Result<Option<&str>, FragmentError> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may end its process")]
-
     use super::*;
 
     #[test]

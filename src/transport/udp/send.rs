@@ -36,7 +36,7 @@ pub enum GsoMode {
 pub struct SendBatch {
     arena: Vec<u8>,
     end: usize,
-    runs: Vec<Run>,
+    pub(super) runs: Vec<Run>,
     gso: bool,
 }
 
@@ -167,10 +167,10 @@ struct Refused {
 
 /// Neighbouring datagrams of one size to one remote address; the last may be shorter.
 #[derive(Clone, Copy, Debug)]
-struct Run {
+pub(super) struct Run {
     remote: SocketAddr,
     start: usize,
-    len: usize,
+    pub(super) len: usize,
     segment: usize,
     count: usize,
 }

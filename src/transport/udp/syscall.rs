@@ -111,7 +111,7 @@ pub(super) fn receive(
 
     for ((header, address), control) in headers.iter().zip(&addresses).zip(&controls).take(received) {
         let len = usize::try_from(header.msg_len).unwrap_or(0).min(stride);
-        let has_control = header.msg_hdr.msg_controllen as usize >= mem::size_of::<cmsghdr>();
+        let has_control = header.msg_hdr.msg_controllen >= mem::size_of::<cmsghdr>();
         let segment = has_control.then(|| control.received_segment()).flatten();
         // An address of another family cannot come; as an empty message it does no harm.
         let remote = address.to_socket();
@@ -253,4 +253,4 @@ const fn empty_header() -> mmsghdr {
 }
 
 /// The data of a control message follows its header at once: what `Control`'s layout stands on.
-const _: () = assert!(mem::size_of::<cmsghdr>() % mem::align_of::<usize>() == 0);
+const _: () = assert!(mem::size_of::<cmsghdr>().is_multiple_of(mem::align_of::<usize>()));
