@@ -1,0 +1,297 @@
+//! Proves the packet path's first rule: after warm-up, forwarding a packet allocates nothing.
+//!
+//! The real machines stand in a row as a shard puts them: a publisher's sealed packet is opened, received into the
+//! rings, decided on for a viewer, written, sealed and handed to the kernel, while a counting allocator looks on.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    unsafe_code,
+    reason = "a test may end its process, and an allocator is unsafe by nature"
+)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rtp::negotiation::{Format, PublishedTrack, SsrcPair, ViewedTrack};
+use rtp::{Codec, Extension, ExtensionMap, MediaClock, MediaKind, MonoTime, NtpTime, PayloadType, Ssrc};
+use sfu::viewer::{Forward, Viewer, ViewerConfig};
+use sfu::{Arrival, Epoch, Publisher, PublisherConfig, PublisherOutput, Rings};
+use transport::dtls::Role;
+use transport::srtp::{MasterKeys, Opener, Profile, SRTP_OVERHEAD, Sealer};
+use transport::udp::{GsoMode, SendBatch, UdpGroup, UdpSocket};
+
+/// Counts the allocations of the thread that asks for it.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; counting touches a thread-local number only.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn forwarding_a_packet_allocates_nothing_after_warm_up() {
+    let mut path = PacketPath::new();
+    path.run(WARM_UP_FRAMES);
+    let before = path.count;
+
+    path.run(MEASURED_FRAMES);
+
+    let forwarded = path.count.forwarded - before.forwarded;
+    assert_eq!(
+        forwarded,
+        (MEASURED_FRAMES * PACKETS_PER_FRAME) as u64,
+        "every packet must have been forwarded"
+    );
+    assert_eq!(
+        path.count.viewer_allocations - before.viewer_allocations,
+        0,
+        "allocations on the way to the viewer"
+    );
+    // Each announcement of the track is a small list; there are a few a second, and none per packet.
+    let announcements = path.count.announcements - before.announcements;
+    let allowed = announcements * ALLOCATIONS_PER_ANNOUNCEMENT;
+    let found = path.count.publisher_allocations - before.publisher_allocations;
+    assert!(found <= allowed, "{found} allocations while receiving, {announcements} announcements");
+    assert!(allowed < forwarded / 10, "announcements must be rare beside packets");
+}
+
+#[test]
+fn the_counter_counts() {
+    let before = allocations();
+
+    drop(std::hint::black_box(Box::new(7)));
+
+    assert!(allocations() > before);
+}
+
+#[derive(Clone, Copy, Default)]
+struct Count {
+    forwarded: u64,
+    announcements: u64,
+    publisher_allocations: u64,
+    viewer_allocations: u64,
+}
+
+/// The row of machines.
+struct PacketPath {
+    host: Sealer,
+    opener: Opener,
+    publisher: Publisher,
+    rings: Rings,
+    viewer: Viewer,
+    sealer: Sealer,
+    batch: SendBatch,
+    socket: UdpSocket,
+    remote: SocketAddr,
+    forwards: Vec<Forward>,
+    arrivals: Vec<Arrival>,
+    now: MonoTime,
+    seq: u16,
+    frame: u32,
+    count: Count,
+}
+
+impl PacketPath {
+    fn new() -> Self {
+        let keys = || MasterKeys::new(Profile::Aes128Gcm, &[7; 56]).unwrap();
+        let (host, _) = keys().split(Role::Client).unwrap();
+        let (sealer, opener) = keys().split(Role::Server).unwrap();
+        let mut group = UdpGroup::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap();
+        let socket = group.sockets.pop().unwrap();
+        let now = MonoTime::from_millis(1_000);
+        let clock = MediaClock::new(NtpTime::from_unix_nanos(1_795_000_000_000_000_000), now);
+        let publisher = PublisherConfig {
+            epoch: Epoch(1),
+            tracks: vec![published()],
+            rtcp_ssrc: Ssrc(1),
+            cname: "server".to_owned(),
+            clock,
+        };
+        let viewer = ViewerConfig { tracks: vec![viewed()], cname: "server".to_owned(), clock };
+        Self {
+            host,
+            opener,
+            publisher: Publisher::new(publisher, now, 1),
+            rings: Rings::new(),
+            viewer: Viewer::new(viewer, now, 2),
+            sealer,
+            batch: SendBatch::new(GsoMode::Auto, &socket),
+            remote: group.address,
+            socket,
+            forwards: Vec::with_capacity(64),
+            arrivals: Vec::with_capacity(64),
+            now,
+            seq: 65_000,
+            frame: 0,
+            count: Count::default(),
+        }
+    }
+
+    fn run(&mut self, frames: usize) {
+        for _ in 0..frames {
+            self.now = self.now + Duration::from_millis(33);
+            for index in 0..PACKETS_PER_FRAME {
+                self.receive(index);
+            }
+            self.forward();
+            self.tick();
+            self.frame += 1;
+        }
+    }
+
+    fn receive(&mut self, index: usize) {
+        let mut datagram = [0; 1_400];
+        let len = self.packet(index, &mut datagram);
+        let sealed = self.host.seal_rtp(&mut datagram, len).unwrap();
+
+        let before = allocations();
+        let opened = self.opener.open_rtp(&mut datagram[..sealed]).unwrap();
+        let arrival = self.publisher.handle_rtp(self.now, &datagram[..opened]).unwrap().unwrap();
+        self.arrivals.push(arrival);
+        self.count.publisher_allocations += allocations() - before;
+        self.drain_publisher();
+    }
+
+    fn drain_publisher(&mut self) {
+        while let Some(output) = self.publisher.poll_output() {
+            match output {
+                PublisherOutput::Page { kind, layer, page } => self.rings.get_mut(kind, layer).add_page(page),
+                PublisherOutput::Track(info) => {
+                    self.count.announcements += 1;
+                    self.viewer.handle_track(self.now, &info);
+                }
+            }
+        }
+    }
+
+    fn forward(&mut self) {
+        let before = allocations();
+        self.viewer.handle_arrivals(self.now, &self.rings, &self.arrivals, &mut self.forwards);
+        for forward in self.forwards.drain(..) {
+            let slot = self.batch.slot(1_700).unwrap();
+            let len =
+                self.viewer.write_packet(self.now, &forward, &self.rings, &mut slot[..1_700 - SRTP_OVERHEAD]);
+            let sealed = self.sealer.seal_rtp(slot, len.unwrap()).unwrap();
+            self.batch.commit(self.remote, sealed);
+            self.count.forwarded += 1;
+        }
+        self.batch.flush(&self.socket);
+        self.arrivals.clear();
+        self.count.viewer_allocations += allocations() - before;
+    }
+
+    /// What a shard does beside the packet path: timers and reports.
+    fn tick(&mut self) {
+        let mut scratch = [0; 1_500];
+        self.publisher.handle_timeout(self.now);
+        self.viewer.handle_timeout(self.now);
+        self.drain_publisher();
+        while self.publisher.write_rtcp(self.now, &mut scratch).is_some() {}
+        while self.viewer.write_rtcp(self.now, &mut scratch).is_some() {}
+        while self.viewer.poll_output().is_some() {}
+    }
+
+    /// Writes one packet of a VP8 frame; every ninetieth frame is a keyframe.
+    fn packet(&mut self, index: usize, out: &mut [u8]) -> usize {
+        let last = index + 1 == PACKETS_PER_FRAME;
+        let timestamp = self.frame * 2_970;
+        out[0] = 0x90;
+        out[1] = 96 | (u8::from(last) << 7);
+        out[2..4].copy_from_slice(&self.seq.to_be_bytes());
+        out[4..8].copy_from_slice(&timestamp.to_be_bytes());
+        out[8..12].copy_from_slice(&SSRC.to_be_bytes());
+        out[12..20].copy_from_slice(&[0xbe, 0xde, 0, 1, 0x31, 0, 0, 0]);
+        out[17..19].copy_from_slice(&self.seq.to_be_bytes());
+        let picture = (self.frame & 0x7fff) as u16 | 0x8000;
+        out[20..24].copy_from_slice(&[
+            0x80 | (u8::from(index == 0) << 4),
+            0x80,
+            (picture >> 8) as u8,
+            picture as u8,
+        ]);
+        let keyframe = self.frame.is_multiple_of(90);
+        out[24..34].copy_from_slice(&[u8::from(!keyframe), 0, 0, 0x9d, 0x01, 0x2a, 0x00, 0x05, 0xd0, 0x02]);
+        self.seq = self.seq.wrapping_add(1);
+        1_200
+    }
+}
+
+fn published() -> PublishedTrack {
+    PublishedTrack {
+        mid: "0".to_owned(),
+        kind: MediaKind::Video,
+        formats: vec![vp8()],
+        extensions: extensions(),
+        rids: Vec::new(),
+        ssrcs: vec![SsrcPair { media: Ssrc(SSRC), rtx: None }],
+        transport_cc: true,
+        cname: "host".to_owned(),
+    }
+}
+
+fn viewed() -> ViewedTrack {
+    ViewedTrack {
+        mid: "0".to_owned(),
+        kind: MediaKind::Video,
+        formats: vec![vp8()],
+        extensions: extensions(),
+        ssrc: Ssrc(2),
+        rtx_ssrc: Some(Ssrc(3)),
+        transport_cc: true,
+        cname: "server".to_owned(),
+    }
+}
+
+fn vp8() -> Format {
+    Format {
+        payload_type: PayloadType(96),
+        codec: Codec::Vp8,
+        parameters: String::new(),
+        rtx: Some(PayloadType(97)),
+        nack: true,
+        pli: true,
+        fir: false,
+    }
+}
+
+fn extensions() -> ExtensionMap {
+    let mut map = ExtensionMap::new();
+    map.insert(3, Extension::TransportCc);
+    map
+}
+
+fn allocations() -> u64 {
+    ALLOCATIONS.with(Cell::get)
+}
+
+const SSRC: u32 = 0x0102_0304;
+const PACKETS_PER_FRAME: usize = 8;
+/// Long enough for the rings to reach their bound of 4.5 s and to reuse their pages.
+const WARM_UP_FRAMES: usize = 600;
+const MEASURED_FRAMES: usize = 600;
+const ALLOCATIONS_PER_ANNOUNCEMENT: u64 = 16;
