@@ -8,6 +8,7 @@ pub mod addresses;
 pub mod drop_reason;
 pub mod dtls;
 pub mod ice;
+mod instant;
 pub mod link;
 pub mod path;
 pub mod rate;

@@ -7,13 +7,13 @@
 //! to the selected pair; no key is used before the peer certificate matched the offer's fingerprint.
 //! RFC 8445, RFC 5764, RFC 7675.
 
-use crate::dtls::{Certificate, Failure, Fingerprint, Guard, Role, Version, guard};
+use crate::dtls::{self, Certificate, Fingerprint, Guard, Role, Version, guard};
 use crate::ice::{self, IceLite};
-use crate::sctp::{ChannelId, Message, SendError};
+use crate::sctp::{self, Association, ChannelId, Message, SendError};
+use crate::srtp::{MasterKeys, Opener, Sealer};
 use crate::{DropReason, Path};
-use crate::srtp::{Opener, Sealer};
 use rtp::MonoTime;
-use rtp::demux::{self, Kind};
+use rtp::demux::{Kind, classify};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,18 +38,19 @@ pub struct LinkConfig {
 /// One session's ICE, DTLS, SRTP and SCTP.
 #[derive(Debug)]
 pub struct Link {
+    role: Role,
     ice: IceLite,
-    dtls: Guard,
-    media: Option<(Sealer, Opener)>,
-    profile: Option<&'static str>,
-    side: Role,
-    /// Where DTLS and media go: the nominated pair, or the only validated one where nobody nominates.
+    guard: Guard,
+    media: Option<Media>,
+    sctp: Association,
+    /// Where DTLS and media go.
     path: Option<Path>,
-    /// The last validated path and since when there is one without a nomination.
-    unnominated: Option<(Path, MonoTime)>,
+    /// The path of the latest valid check, for a peer that never nominates.
+    latest: Option<Path>,
+    /// When the first valid check came: the handshake and the wait for a nomination count from here.
+    reached: Option<MonoTime>,
     /// DTLS datagrams that wait for a path.
-    waiting: Vec<Vec<u8>>,
-    handshake_deadline: Option<MonoTime>,
+    waiting: VecDeque<Vec<u8>>,
     outputs: VecDeque<LinkOutput>,
     closed: bool,
 }
@@ -58,23 +59,19 @@ impl Link {
     /// Makes the link of a new session.
     #[must_use]
     pub fn new(config: LinkConfig, now: MonoTime) -> Self {
-        let version = if config.viewer { Version::Only12 } else { Version::Auto };
-        let dtls = guard::Config {
-            role: config.role,
-            version,
-            certificate: config.certificate,
-            fingerprint: config.fingerprint,
-        };
+        let LinkConfig { ice, role, fingerprint, certificate, viewer } = config;
+        let only12 = viewer && role == Role::Server;
+        let version = if only12 { Version::Only12 } else { Version::Auto };
         Self {
-            ice: IceLite::new(config.ice, now),
-            dtls: Guard::new(dtls),
+            role,
+            ice: IceLite::new(ice, now),
+            guard: Guard::new(guard::Config { role, version, certificate, fingerprint }),
             media: None,
-            profile: None,
-            side: config.role,
+            sctp: Association::new(),
             path: None,
-            unnominated: None,
-            waiting: Vec::new(),
-            handshake_deadline: None,
+            latest: None,
+            reached: None,
+            waiting: VecDeque::new(),
             outputs: VecDeque::new(),
             closed: false,
         }
@@ -93,82 +90,21 @@ impl Link {
         if self.closed {
             return Err(DropReason::Closed);
         }
-        let kind = demux::classify(datagram);
-        if kind == Kind::Stun {
-            return self.handle_stun(now, path, datagram);
+        let kind = classify(datagram);
+        match kind {
+            Kind::Unknown => return Err(DropReason::Unclassified),
+            Kind::Stun => return self.handle_stun(now, path, datagram),
+            _ if !self.ice.is_validated(&path) => return Err(DropReason::UnvalidatedPath),
+            Kind::Dtls | Kind::Rtp | Kind::Rtcp => {}
         }
-        if !self.ice.is_validated(&path) {
-            return Err(DropReason::UnvalidatedPath);
+        if kind == Kind::Dtls {
+            return self.handle_dtls(now, datagram).map(|()| Inbound::Nothing);
         }
-        match (kind, &mut self.media) {
-            (Kind::Dtls, _) => {
-                let outcome = self.dtls.handle_datagram(now, datagram);
-                self.drain_dtls();
-                outcome.map(|()| Inbound::Nothing)
-            }
-            (Kind::Rtp, Some((_, opener))) => opener.open_rtp(datagram).map(Inbound::Rtp),
-            (Kind::Rtcp, Some((_, opener))) => opener.open_rtcp(datagram).map(Inbound::Rtcp),
-            (Kind::Rtp | Kind::Rtcp, None) => Err(DropReason::NoKeys),
-            _ => Err(DropReason::Unclassified),
-        }
-    }
-
-    fn handle_stun(&mut self, now: MonoTime, path: Path, datagram: &[u8]) -> Result<Inbound, DropReason> {
-        let response = self.ice.handle_stun(now, path, datagram)?;
-        self.outputs.push_back(LinkOutput::Transmit { path, datagram: response.as_bytes().to_vec() });
-        if self.handshake_deadline.is_none() && self.media.is_none() {
-            self.handshake_deadline = Some(now + HANDSHAKE_MAX);
-        }
-        match self.ice.selected() {
-            Some(selected) => self.select(now, selected),
-            None => {
-                let since = self.unnominated.map_or(now, |(_, since)| since);
-                self.unnominated = Some((path, since));
-            }
-        }
-        Ok(Inbound::Nothing)
-    }
-
-    fn select(&mut self, now: MonoTime, path: Path) {
-        self.unnominated = None;
-        if self.path == Some(path) {
-            return;
-        }
-        self.path = Some(path);
-        self.outputs.push_back(LinkOutput::PathSelected(path));
-        for datagram in self.waiting.drain(..) {
-            self.outputs.push_back(LinkOutput::Transmit { path, datagram });
-        }
-        self.dtls.start(now);
-        self.drain_dtls();
-    }
-
-    fn drain_dtls(&mut self) {
-        while let Some(output) = self.dtls.poll_output() {
-            match output {
-                guard::Output::Transmit(datagram) => match self.path {
-                    Some(path) => self.outputs.push_back(LinkOutput::Transmit { path, datagram }),
-                    None if self.waiting.len() < WAITING_MAX => self.waiting.push(datagram),
-                    None => {}
-                },
-                guard::Output::Connected(keys) => {
-                    let profile = keys.profile().name();
-                    self.media = keys.split(self.side);
-                    self.profile = Some(profile);
-                    self.handshake_deadline = None;
-                    self.outputs.push_back(LinkOutput::Connected { profile });
-                }
-                guard::Output::Data(_) => {}
-                guard::Output::CloseNotify => self.end(CloseReason::Remote),
-                guard::Output::Failed(failure) => self.end(reason(failure)),
-            }
-        }
-    }
-
-    fn end(&mut self, reason: CloseReason) {
-        if !self.closed {
-            self.closed = true;
-            self.outputs.push_back(LinkOutput::Closed(reason));
+        let media = self.media.as_mut().ok_or(DropReason::NoKeys)?;
+        if kind == Kind::Rtp {
+            media.opener.open_rtp(datagram).map(Inbound::Rtp)
+        } else {
+            media.opener.open_rtcp(datagram).map(Inbound::Rtcp)
         }
     }
 
@@ -179,20 +115,16 @@ impl Link {
         }
         self.ice.handle_timeout(now);
         if self.ice.is_expired() {
-            self.end(CloseReason::ConsentExpired);
-            return;
+            return self.end(now, CloseReason::ConsentExpired);
         }
-        if self.handshake_deadline.is_some_and(|at| at <= now) {
-            self.end(CloseReason::HandshakeTimeout);
-            return;
+        if self.handshake_deadline().is_some_and(|at| at <= now) {
+            return self.end(now, CloseReason::HandshakeTimeout);
         }
-        if let Some((path, since)) = self.unnominated
-            && now.since(since) >= NOMINATION_MAX
-        {
-            self.select(now, path);
-        }
-        self.dtls.handle_timeout(now);
-        self.drain_dtls();
+        self.choose_path(now);
+        self.guard.handle_timeout(now);
+        // What a timer finds in the data channels was counted when it arrived.
+        let _ = self.sctp.handle_timeout(now);
+        let _ = self.pump(now);
     }
 
     /// Returns when [`Link::handle_timeout`] is due.
@@ -201,11 +133,17 @@ impl Link {
         if self.closed {
             return None;
         }
-        let nomination = self.unnominated.map(|(_, since)| since + NOMINATION_MAX);
-        [self.ice.next_timeout(), self.dtls.next_timeout(), self.handshake_deadline, nomination]
-            .into_iter()
-            .flatten()
-            .min()
+        let nomination = self.reached.filter(|_| self.path.is_none()).map(|at| at + NOMINATION_WAIT);
+        [
+            self.ice.next_timeout(),
+            self.handshake_deadline(),
+            nomination,
+            self.guard.next_timeout(),
+            self.sctp.next_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Returns the next thing to do for the driver.
@@ -218,14 +156,14 @@ impl Link {
     /// `None` before the keys exist, when `buffer` has less than `len + SRTP_OVERHEAD` bytes, when the packet is
     /// malformed, or when its index was sealed before.
     pub fn seal_rtp(&mut self, buffer: &mut [u8], len: usize) -> Option<usize> {
-        self.media.as_mut()?.0.seal_rtp(buffer, len)
+        self.media.as_mut()?.sealer.seal_rtp(buffer, len)
     }
 
     /// Seals the RTCP compound packet `buffer[..len]` in place and returns its new length. Packet path.
     ///
     /// `None` as for [`Link::seal_rtp`].
     pub fn seal_rtcp(&mut self, buffer: &mut [u8], len: usize) -> Option<usize> {
-        self.media.as_mut()?.0.seal_rtcp(buffer, len)
+        self.media.as_mut()?.sealer.seal_rtcp(buffer, len)
     }
 
     /// Queues a message for an open data channel.
@@ -234,18 +172,22 @@ impl Link {
     /// When the channel is not open, the message too long or the peer too slow.
     pub fn send_message(
         &mut self,
-        _now: MonoTime,
-        _channel: ChannelId,
-        _message: &Message,
+        now: MonoTime,
+        channel: ChannelId,
+        message: &Message,
     ) -> Result<(), SendError> {
-        Err(SendError::NotOpen)
+        if self.closed {
+            return Err(SendError::NotOpen);
+        }
+        self.sctp.send(now, channel, message)?;
+        // Sending reads nothing, so that there is nothing to count.
+        let _ = self.pump(now);
+        Ok(())
     }
 
     /// Ends the session: queues a `close_notify`, then [`LinkOutput::Closed`].
     pub fn close(&mut self, now: MonoTime) {
-        self.dtls.close(now);
-        self.drain_dtls();
-        self.end(CloseReason::Local);
+        self.end(now, CloseReason::Local);
     }
 
     /// Begins an ICE restart: accepts checks with new credentials beside the old ones.
@@ -262,35 +204,134 @@ impl Link {
     /// Tells whether the handshake is complete and the keys exist.
     #[must_use]
     pub const fn is_connected(&self) -> bool {
-        self.media.is_some() && !self.closed
+        self.media.is_some()
     }
 
     /// Returns the name of the SRTP profile, once connected.
     #[must_use]
-    pub const fn profile(&self) -> Option<&'static str> {
-        self.profile
+    pub fn profile(&self) -> Option<&'static str> {
+        self.media.as_ref().map(|media| media.profile)
+    }
+
+    fn handle_stun(&mut self, now: MonoTime, path: Path, datagram: &[u8]) -> Result<Inbound, DropReason> {
+        let response = self.ice.handle_stun(now, path, datagram)?;
+        self.outputs.push_back(LinkOutput::Transmit { path, datagram: response.as_bytes().to_vec() });
+        self.latest = Some(path);
+        self.reached.get_or_insert(now);
+        self.choose_path(now);
+        self.pump(now).map(|()| Inbound::Nothing)
+    }
+
+    /// Follows the nomination; without any, takes the latest validated path after a while, and stays there.
+    fn choose_path(&mut self, now: MonoTime) {
+        let waited = self.reached.is_some_and(|at| now.since(at) >= NOMINATION_WAIT);
+        let fallback = || {
+            let known = [self.path, self.latest];
+            known.into_iter().flatten().find(|path| waited && self.ice.is_validated(path))
+        };
+        let chosen = self.ice.selected().or_else(fallback);
+        if chosen == self.path {
+            return;
+        }
+        self.path = chosen;
+        let Some(path) = chosen else { return };
+        self.outputs.push_back(LinkOutput::PathSelected(path));
+        let waiting = self.waiting.drain(..).map(|datagram| LinkOutput::Transmit { path, datagram });
+        self.outputs.extend(waiting);
+        self.guard.start(now);
+    }
+
+    fn handle_dtls(&mut self, now: MonoTime, datagram: &[u8]) -> Result<(), DropReason> {
+        let outcome = self.guard.handle_datagram(now, datagram);
+        outcome.and(self.pump(now))
+    }
+
+    /// Moves outputs between the parts, and to the driver, until there are none.
+    fn pump(&mut self, now: MonoTime) -> Result<(), DropReason> {
+        let mut outcome = Ok(());
+        while !self.closed {
+            if let Some(output) = self.guard.poll_output() {
+                outcome = outcome.and(self.handle_guard(now, output));
+            } else if let Some(output) = self.sctp.poll_output() {
+                self.handle_sctp(now, output);
+            } else {
+                break;
+            }
+        }
+        outcome
+    }
+
+    fn handle_guard(&mut self, now: MonoTime, output: guard::Output) -> Result<(), DropReason> {
+        match output {
+            guard::Output::Transmit(datagram) => self.transmit(datagram),
+            guard::Output::Connected(keys) => self.connect(now, &keys),
+            guard::Output::Data(packet) => return self.sctp.handle_packet(now, &packet),
+            guard::Output::CloseNotify => self.end(now, CloseReason::Remote),
+            guard::Output::Failed(failure) => self.end(now, failure.into()),
+        }
+        Ok(())
+    }
+
+    fn handle_sctp(&mut self, now: MonoTime, output: sctp::Output) {
+        match output {
+            sctp::Output::Transmit(packet) => self.guard.send(now, &packet),
+            sctp::Output::Opened { channel, label, protocol } => {
+                self.outputs.push_back(LinkOutput::ChannelOpened { channel, label, protocol });
+            }
+            sctp::Output::Closed { channel } => self.outputs.push_back(LinkOutput::ChannelClosed { channel }),
+            sctp::Output::Message { channel, message } => {
+                self.outputs.push_back(LinkOutput::Message { channel, message });
+            }
+            sctp::Output::Abuse => self.end(now, CloseReason::SctpAbuse),
+        }
+    }
+
+    fn connect(&mut self, now: MonoTime, keys: &MasterKeys) {
+        let profile = keys.profile().name();
+        let Some((sealer, opener)) = keys.split(self.role) else {
+            return self.end(now, CloseReason::NoSrtpProfile);
+        };
+        self.media = Some(Media { sealer, opener, profile });
+        self.outputs.push_back(LinkOutput::Connected { profile });
+    }
+
+    fn transmit(&mut self, datagram: Vec<u8>) {
+        match self.path {
+            Some(path) => self.outputs.push_back(LinkOutput::Transmit { path, datagram }),
+            None if self.waiting.len() < WAITING_MAX => self.waiting.push_back(datagram),
+            // The handshake repeats what is lost.
+            None => {}
+        }
+    }
+
+    fn end(&mut self, now: MonoTime, reason: CloseReason) {
+        if self.closed {
+            return;
+        }
+        self.closed = true;
+        self.guard.close(now);
+        while let Some(output) = self.guard.poll_output() {
+            if let guard::Output::Transmit(datagram) = output {
+                self.transmit(datagram);
+            }
+        }
+        self.media = None;
+        self.waiting.clear();
+        self.outputs.push_back(LinkOutput::Closed(reason));
+    }
+
+    fn handshake_deadline(&self) -> Option<MonoTime> {
+        self.reached.filter(|_| self.media.is_none()).map(|at| at + HANDSHAKE_TIMEOUT)
     }
 }
 
-const fn reason(failure: Failure) -> CloseReason {
-    match failure {
-        Failure::FingerprintMismatch => CloseReason::FingerprintMismatch,
-        Failure::NoSrtpProfile => CloseReason::NoSrtpProfile,
-        Failure::NoUsableCertificate => CloseReason::NoUsableCertificate,
-        Failure::Timeout => CloseReason::HandshakeTimeout,
-        Failure::Handshake => CloseReason::HandshakeFailed,
-        Failure::Connection => CloseReason::DtlsFailed,
-    }
+/// What exists once the handshake is complete.
+#[derive(Debug)]
+struct Media {
+    sealer: Sealer,
+    opener: Opener,
+    profile: &'static str,
 }
-
-/// From the first valid check to the keys.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-
-/// How long a validated path may wait for a nomination before it is taken without one.
-const NOMINATION_MAX: Duration = Duration::from_millis(500);
-
-/// DTLS datagrams that wait for a path: a flight.
-const WAITING_MAX: usize = 8;
 
 /// What a datagram turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -398,3 +439,26 @@ impl CloseReason {
         }
     }
 }
+
+impl From<dtls::Failure> for CloseReason {
+    fn from(failure: dtls::Failure) -> Self {
+        match failure {
+            dtls::Failure::FingerprintMismatch => Self::FingerprintMismatch,
+            dtls::Failure::NoSrtpProfile => Self::NoSrtpProfile,
+            dtls::Failure::NoUsableCertificate => Self::NoUsableCertificate,
+            dtls::Failure::Timeout => Self::HandshakeTimeout,
+            dtls::Failure::Handshake => Self::HandshakeFailed,
+            dtls::Failure::Connection => Self::DtlsFailed,
+        }
+    }
+}
+
+/// How long the handshake may take, from the first valid check.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait for a nomination before the latest validated path is taken.
+pub const NOMINATION_WAIT: Duration = Duration::from_millis(500);
+/// DTLS datagrams that wait for a path: two flights.
+const WAITING_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests;

@@ -2,13 +2,15 @@
 
 use super::{Fingerprint, HashAlgorithm};
 use std::fmt;
+use std::sync::Arc;
 
 /// A self-signed ECDSA P-256 certificate with its key, made at start and kept in memory only.
 ///
 /// One serves every session of the process, in an `Arc`. It is valid for a year: peers of WebRTC check the
 /// fingerprint, not the dates, and a process is restarted before.
 pub struct Certificate {
-    inner: ::dimpl::DtlsCertificate,
+    identity: ::dimpl::DtlsCertificate,
+    config: Arc<::dimpl::Config>,
     fingerprint: Fingerprint,
 }
 
@@ -16,12 +18,13 @@ impl Certificate {
     /// Makes a new key and its certificate.
     ///
     /// # Errors
-    /// When the key cannot be generated, which means that the system has no randomness.
+    /// When the key cannot be generated, or the DTLS engine fails its own test of the cryptography.
     pub fn generate() -> Result<Self, CertificateError> {
-        let inner = ::dimpl::certificate::generate_self_signed_certificate()
+        let identity = ::dimpl::certificate::generate_self_signed_certificate()
             .map_err(|_| CertificateError::Generation)?;
-        let fingerprint = Fingerprint::of(HashAlgorithm::Sha256, &inner.certificate);
-        Ok(Self { inner, fingerprint })
+        let config = super::dimpl::config().map_err(|_| CertificateError::Engine)?;
+        let fingerprint = Fingerprint::of(HashAlgorithm::Sha256, &identity.certificate);
+        Ok(Self { identity, config: Arc::new(config), fingerprint })
     }
 
     /// Returns the SHA-256 fingerprint for our `a=fingerprint` line.
@@ -33,11 +36,16 @@ impl Certificate {
     /// Returns the certificate in DER.
     #[must_use]
     pub fn der(&self) -> &[u8] {
-        &self.inner.certificate
+        &self.identity.certificate
     }
 
-    pub(super) const fn inner(&self) -> &::dimpl::DtlsCertificate {
-        &self.inner
+    pub(super) const fn identity(&self) -> &::dimpl::DtlsCertificate {
+        &self.identity
+    }
+
+    /// Returns the configuration of the engine, which every session shares.
+    pub(super) const fn config(&self) -> &Arc<::dimpl::Config> {
+        &self.config
     }
 }
 
@@ -53,6 +61,9 @@ pub enum CertificateError {
     /// The key or its self-signature could not be made.
     #[error("could not make a P-256 key and its certificate")]
     Generation,
+    /// The DTLS engine refused its configuration.
+    #[error("the DTLS engine failed its self-test")]
+    Engine,
 }
 
 #[cfg(test)]

@@ -1,10 +1,16 @@
 //! SCTP over DTLS and its data channels (RFC 8831, RFC 8832).
 //!
-//! `Association` joins a library's state machine with our `filter` in front, because the library's costs are
-//! quadratic in what a peer may send, and with `dcep`, the three-byte protocol that opens a data channel.
+//! [`Association`] joins a library's state machine with our [`filter`] in front, because the library's costs are
+//! quadratic in what a peer may send, and with [`dcep`], the small protocol that opens a data channel.
 //!
 //! Invariants: at most [`CHANNELS_MAX`] channels of at most [`MESSAGE_BYTES_MAX`] a message; what we owe a slow
 //! peer is bounded by [`QUEUE_BYTES_MAX`]; a peer that asks for more ends its own session only.
+
+pub mod association;
+pub mod dcep;
+pub mod filter;
+
+pub use association::{Association, Output};
 
 /// The most data channels of one session.
 pub const CHANNELS_MAX: usize = 8;
