@@ -5,8 +5,8 @@ const page = (name: string): string => fileURLToPath(new URL(`pages/${name}.html
 
 /** The server answers these paths with one page each; the development server does the same. */
 const routes: readonly (readonly [RegExp, string])[] = [
-  [/^\/studio\/[^/]+\/?$/, '/studio.html'],
-  [/^\/r\/[^/]+\/?$/, '/viewer.html'],
+  [/^\/studio\/[\w-]+\/?(\?.*)?$/, '/studio.html'],
+  [/^\/r\/[\w-]+\/?(\?.*)?$/, '/viewer.html'],
 ];
 
 const server = process.env['NEARCAST_URL'] ?? 'http://127.0.0.1:8080';

@@ -23,6 +23,7 @@ export type ErrorCode =
   | 'rate-limited'
   | 'server/overloaded'
   | 'server/draining'
+  | 'server/internal'
   | 'protocol/bad-response';
 
 /** The fields of a {@link LiveError} beside its code and message. */
@@ -64,6 +65,7 @@ const hints: Readonly<Record<ErrorCode, string>> = {
   'rate-limited': 'Too many requests from this address; wait a moment.',
   'server/overloaded': 'The server is full; we try again by ourselves.',
   'server/draining': 'The server is restarting; we try again by ourselves.',
+  'server/internal': 'The server has a fault; its log tells more. We try again by ourselves.',
   'protocol/bad-response':
     'This does not look like a WHIP or WHEP endpoint, or it hides its headers (Access-Control-Expose-Headers).',
 };

@@ -27,7 +27,10 @@ const statusCodes: Readonly<Record<number, ErrorCode>> = {
   422: 'offer/unsupported',
   428: 'ice/missing-etag',
   429: 'rate-limited',
+  500: 'server/internal',
+  502: 'net/unreachable',
   503: 'server/overloaded',
+  504: 'net/timeout',
 };
 
 /** Sends a request; resolves on 2xx only, every other outcome is a {@link LiveError}. */
@@ -61,11 +64,13 @@ export async function request(url: URL, options: RequestOptions): Promise<Respon
 export async function problem(response: Response): Promise<LiveError> {
   const { status } = response;
   const details = await readProblem(response);
-  const fallback = status >= 500 ? 'server/overloaded' : 'protocol/bad-response';
-  const code = isErrorCode(details['code']) ? details['code'] : (statusCodes[status] ?? fallback);
+  const fallback = status >= 500 ? 'server/internal' : 'protocol/bad-response';
+  const known = isErrorCode(details['code']) ? details['code'] : null;
+  const code = known ?? statusCodes[status] ?? fallback;
   const title = text(details['title']) ?? text(details['detail']) ?? `the server answered ${status}`;
   const retryAfterMs = parseRetryAfter(response.headers.get('Retry-After'), Date.now());
-  const hint = text(details['hint']);
+  // The server's hints speak to developers; ours, where we have one for the code, to whoever looks at a page.
+  const hint = known ? undefined : text(details['hint']);
   const requestId = text(details['request_id']) ?? response.headers.get('x-request-id');
   return new LiveError(code, title, {
     status,

@@ -51,8 +51,13 @@ function showState(): void {
   const silent = playback === 'playing-muted';
   face.show(state, error, video.videoWidth > 0, playback === 'blocked');
   unmute.hidden = !silent || state !== 'live' || mute.dataset['asked'] === 'true';
-  mute.setAttribute('aria-pressed', String(video.muted));
-  setText(mute, video.muted ? 'Unmute' : 'Mute');
+  press(mute, video.muted, 'Mute', 'Unmute');
+}
+
+/** Shows the other icon of a button, and says what it does now. */
+function press(button: HTMLButtonElement, on: boolean, whenOff: string, whenOn: string): void {
+  button.dataset['second'] = String(on);
+  button.setAttribute('aria-label', on ? whenOn : whenOff);
 }
 
 async function setMuted(muted: boolean): Promise<void> {
@@ -79,8 +84,7 @@ fullscreen.addEventListener('click', () => {
 });
 document.addEventListener('fullscreenchange', () => {
   const full = document.fullscreenElement !== null;
-  fullscreen.setAttribute('aria-pressed', String(full));
-  setText(fullscreen, full ? 'Exit full screen' : 'Full screen');
+  press(fullscreen, full, 'Full screen', 'Leave full screen');
 });
 
 setText(byId('room', HTMLElement), room);

@@ -97,7 +97,7 @@ test('the front page leads to the studio and to the viewer', async ({ open, serv
   await expect(page).toHaveURL(`${server.url}/r/lecture-7`);
   await page.goto(`${server.url}/`);
   await page.getByLabel('Room').fill('lecture-7');
-  await page.getByRole('button', { name: 'Open the studio' }).click();
+  await page.getByRole('button', { name: 'Open studio' }).click();
   await expect(page).toHaveURL(`${server.url}/studio/lecture-7`);
 });
 

@@ -22,8 +22,8 @@ test('a refusal with problem details keeps the code, the words, the wait and the
     status: 409,
     retryAfterMs: 1000,
     requestId: '01JD',
-    hint: 'wait',
   });
+  expect(error.hint).toContain('Somebody else is live');
   expect(error.message).toBe('room demo is live already');
   expect(error.retryable).toBe(true);
 });
@@ -35,7 +35,9 @@ test.each([
   [422, 'offer/unsupported'],
   [428, 'ice/missing-etag'],
   [429, 'rate-limited'],
-  [500, 'server/overloaded'],
+  [500, 'server/internal'],
+  [502, 'net/unreachable'],
+  [503, 'server/overloaded'],
   [418, 'protocol/bad-response'],
 ])('a bare %i becomes %s', async (status, code) => {
   const error = await problem(new Response('nope', { status, headers: { 'Content-Type': 'text/plain' } }));
@@ -47,9 +49,10 @@ test.each([
 test('a code that we do not know falls back to the status, and broken JSON does no harm', async () => {
   const headers = { 'Content-Type': 'application/problem+json' };
 
-  expect((await problem(new Response('{"code":"new/thing"}', { status: 409, headers }))).code).toBe(
-    'stream/offline',
+  const unknown = await problem(
+    new Response('{"code":"new/thing","hint":"do so"}', { status: 409, headers }),
   );
+  expect(unknown).toMatchObject({ code: 'stream/offline', hint: 'do so' });
   expect((await problem(new Response('{{{', { status: 503, headers }))).code).toBe('server/overloaded');
 });
 
