@@ -27,7 +27,7 @@ async def main():
                 if track.kind == "video":
                     sizes.add((frame.width, frame.height))
         except MediaStreamError:
-            pass
+            say(event="track_ended", kind=track.kind, after_s=loop.time() - began, state=pc.connectionState)
 
     pc.on("track", lambda track: asyncio.ensure_future(count(track)))
     pc.addTransceiver("video", direction="recvonly")
