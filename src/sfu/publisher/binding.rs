@@ -20,7 +20,9 @@ const SSRCS_MAX: usize = 12;
 /// How long a source must be silent before a packet without MID and RID may replace it.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// How long packets of a replaced source are refused, so that late ones do not win the layer back.
+/// How long a replaced source is refused though its packets name the layer, so that late ones do not win it
+/// back. It may come back at any time once the new source is silent: publishers name their layer only until the
+/// first report about it.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What an SSRC is for.
@@ -52,6 +54,22 @@ struct Binding {
     left: Option<MonoTime>,
 }
 
+/// What is known of an SSRC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// It holds this slot.
+    Bound(Slot),
+    /// It held this slot until another took it, `lately` or longer ago.
+    Left {
+        /// The slot.
+        slot: Slot,
+        /// Its packets may merely be late.
+        lately: bool,
+    },
+    /// Nothing.
+    Unknown,
+}
+
 /// The SSRCs of one session.
 #[derive(Debug, Default)]
 pub(super) struct Bindings {
@@ -73,24 +91,16 @@ impl Bindings {
         true
     }
 
-    /// Finds the slot of an SSRC and notes that it was seen; `Ok(None)` when it is unknown.
-    ///
-    /// # Errors
-    /// When another SSRC took its slot a moment ago.
-    pub(super) fn find(&mut self, now: MonoTime, ssrc: Ssrc) -> Result<Option<Slot>, DropReason> {
-        let Some(at) = self.list.iter().position(|binding| binding.ssrc == ssrc) else { return Ok(None) };
-        let Some(binding) = self.list.get_mut(at) else { return Ok(None) };
-        match binding.left {
-            None => {
-                binding.last_seen = Some(now);
-                Ok(Some(binding.slot))
-            }
-            Some(left) if now.since(left) < FAREWELL => Err(DropReason::UnknownSsrc),
-            Some(_) => {
-                self.list.swap_remove(at);
-                Ok(None)
-            }
-        }
+    /// Finds the slot of an SSRC and notes that it was seen.
+    pub(super) fn find(&mut self, now: MonoTime, ssrc: Ssrc) -> Found {
+        let Some(binding) = self.list.iter_mut().find(|binding| binding.ssrc == ssrc) else {
+            return Found::Unknown;
+        };
+        let Some(left) = binding.left else {
+            binding.last_seen = Some(now);
+            return Found::Bound(binding.slot);
+        };
+        Found::Left { slot: binding.slot, lately: now.since(left) < FAREWELL }
     }
 
     /// Returns the slot of an SSRC without noting that it was seen.
@@ -101,7 +111,7 @@ impl Bindings {
             .map(|found| found.slot)
     }
 
-    /// Binds an unknown SSRC to a slot; false when the evidence does not suffice to replace the one there.
+    /// Binds an SSRC that holds no slot to one; false when the evidence does not suffice to replace the one there.
     pub(super) fn bind(&mut self, now: MonoTime, ssrc: Ssrc, slot: Slot, evidence: Evidence) -> bool {
         let holder = self.list.iter_mut().find(|binding| binding.slot == slot && binding.left.is_none());
         if let Some(holder) = holder {
@@ -111,6 +121,7 @@ impl Bindings {
             }
             holder.left = Some(now);
         }
+        self.list.retain(|binding| binding.ssrc != ssrc);
         if self.list.len() >= SSRCS_MAX {
             let gone =
                 self.list.iter().enumerate().filter_map(|(at, binding)| Some((binding.left?, at))).min();
@@ -199,9 +210,9 @@ mod tests {
         bindings.bind(at(0), Ssrc(1), MEDIA, Evidence::Named);
         bindings.bind(at(10), Ssrc(2), MEDIA, Evidence::Named);
 
-        assert_eq!(bindings.find(at(2_009), Ssrc(1)), Err(DropReason::UnknownSsrc));
-        assert_eq!(bindings.find(at(2_010), Ssrc(1)), Ok(None));
-        assert_eq!(bindings.find(at(2_010), Ssrc(2)), Ok(Some(MEDIA)));
+        assert_eq!(bindings.find(at(2_009), Ssrc(1)), Found::Left { slot: MEDIA, lately: true });
+        assert_eq!(bindings.find(at(2_010), Ssrc(1)), Found::Left { slot: MEDIA, lately: false });
+        assert_eq!(bindings.find(at(2_010), Ssrc(2)), Found::Bound(MEDIA));
     }
 
     fn at(millis: u64) -> MonoTime {

@@ -8,7 +8,7 @@ use rtp::codec::{Codec, MediaKind};
 use rtp::extension::Extension;
 use rtp::negotiation::Format;
 use rtp::payload::{self, Descriptor, TemplateTable, red};
-use rtp::{MonoTime, NtpTime, RtpTimestamp, Ssrc};
+use rtp::{ExtSeq, MonoTime, NtpTime, RtpTimestamp, Ssrc};
 
 use super::clock::PublisherClock;
 use super::formats::Formats;
@@ -86,14 +86,23 @@ pub(super) struct Incoming<'a> {
 }
 
 /// What storing a packet brought.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Stored {
+    pub(super) seq: ExtSeq,
+    pub(super) content: Content,
     pub(super) page: Option<Arc<Page>>,
     pub(super) filled: Filled,
     /// Viewers need to hear of a change.
     pub(super) changed: bool,
-    /// The payload contradicts its codec and was stored empty, so that viewers' numbering closes over it.
-    pub(super) bad_payload: bool,
+}
+
+/// What a stored packet holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    Media,
+    Padding,
+    /// The payload contradicts its codec; it was stored empty, so that viewers' numbering closes over it.
+    Unreadable,
 }
 
 impl Layer {
@@ -135,11 +144,12 @@ impl Layer {
         if self.ring.packet(incoming.place.seq).is_some() {
             return Ok(None);
         }
-        let described = self.describe(formats, &incoming);
-        if described.is_none() {
+        let mut content = if incoming.payload.is_empty() { Content::Padding } else { Content::Media };
+        let (descriptor, primary) = self.describe(formats, &incoming).unwrap_or_else(|| {
+            content = Content::Unreadable;
             incoming.payload = &[];
-        }
-        let (descriptor, primary) = described.clone().unwrap_or_default();
+            (Descriptor::default(), None)
+        });
         let parts = Parts {
             seq: incoming.place.seq,
             timestamp: incoming.place.timestamp,
@@ -159,7 +169,7 @@ impl Layer {
         };
         let filled = self.nack.handle_packet(now, incoming.place.seq);
         let changed = self.measure(now, &incoming, &descriptor);
-        Ok(Some(Stored { page, filled, changed, bad_payload: described.is_none() }))
+        Ok(Some(Stored { seq: incoming.place.seq, content, page, filled, changed }))
     }
 
     /// Forgets what was known of the source, because another one continues the layer.

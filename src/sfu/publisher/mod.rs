@@ -15,6 +15,7 @@
 //! session: whatever a packet holds, it is stored or counted as a drop.
 
 mod binding;
+mod capture_time;
 mod clock;
 mod feedback;
 mod formats;
@@ -38,11 +39,11 @@ use rtp::negotiation::{PublishedTrack, SsrcPair};
 use rtp::rtcp::{self, Packet};
 use rtp::{MediaClock, MonoTime, NtpTime, RtpTimestamp, RtpView, SeqNo, Ssrc};
 
-use self::binding::{Bindings, Slot, identify};
+use self::binding::{Bindings, Evidence, Found, Slot, identify};
 use self::clock::PublisherClock;
 use self::feedback::Feedback;
 use self::formats::Meaning;
-use self::layer::{Incoming, Layer, Stored};
+use self::layer::{Content, Incoming, Layer, Stored};
 use self::nack::Pace;
 use self::numbering::Wire;
 use self::track::Track;
@@ -260,10 +261,14 @@ impl Publisher {
     }
 
     fn find_slot(&mut self, now: MonoTime, view: &RtpView<'_>) -> Result<Slot, DropReason> {
-        if let Some(slot) = self.bindings.find(now, view.ssrc)? {
-            return Ok(slot);
-        }
-        let (slot, evidence) = identify(&self.tracks, view)?;
+        let (slot, evidence) = match self.bindings.find(now, view.ssrc) {
+            Found::Bound(slot) => return Ok(slot),
+            Found::Left { slot, lately: true } => (slot, Evidence::PayloadType),
+            Found::Left { slot, lately: false } => {
+                identify(&self.tracks, view).unwrap_or((slot, Evidence::PayloadType))
+            }
+            Found::Unknown => identify(&self.tracks, view)?,
+        };
         if !self.bindings.bind(now, view.ssrc, slot, evidence) {
             return Err(if slot.rtx { DropReason::UnknownRtx } else { DropReason::UnknownSsrc });
         }
@@ -297,7 +302,8 @@ impl Publisher {
         view: &RtpView<'_>,
     ) -> Result<Option<Arrival>, DropReason> {
         let track = self.tracks.get_mut(slot.track).ok_or(DropReason::UnknownSsrc)?;
-        let carried = track.carried(view);
+        let mut capture = [0; 8];
+        let carried = track.carried(view, &self.clock, &mut capture);
         let (codec, plain_repair) = track.formats.get(format).map_or_else(
             || Err(DropReason::UnknownPayloadType),
             |format| Ok((format.codec, format.rtx.is_none())),
@@ -320,7 +326,7 @@ impl Publisher {
         }
         let repair = if plain_repair { stored.filled.round_trip } else { None };
         self.rtt.handle_repair(repair);
-        Ok(self.pass_on(now, slot, view.payload, stored, place.seq))
+        Ok(self.pass_on(now, slot, stored))
     }
 
     fn receive_rtx(
@@ -340,7 +346,8 @@ impl Publisher {
         };
         self.stats.rtx_packets = self.stats.rtx_packets.saturating_add(1);
         let track = self.tracks.get_mut(slot.track).ok_or(DropReason::UnknownRtx)?;
-        let carried = track.carried(view);
+        let mut capture = [0; 8];
+        let carried = track.carried(view, &self.clock, &mut capture);
         let codec = track.formats.get(format).ok_or(DropReason::UnknownPayloadType)?.codec;
         let layer = track.layers.get_mut(slot.layer).ok_or(DropReason::UnknownRtx)?;
         layer.nack.handle_answer();
@@ -353,18 +360,11 @@ impl Publisher {
             return Ok(None);
         };
         self.rtt.handle_repair(stored.filled.round_trip);
-        Ok(self.pass_on(now, slot, payload, stored, place.seq))
+        Ok(self.pass_on(now, slot, stored))
     }
 
     /// Counts a stored packet and says what is to be fanned out.
-    fn pass_on(
-        &mut self,
-        now: MonoTime,
-        slot: Slot,
-        payload: &[u8],
-        stored: Stored,
-        seq: rtp::ExtSeq,
-    ) -> Option<Arrival> {
+    fn pass_on(&mut self, now: MonoTime, slot: Slot, stored: Stored) -> Option<Arrival> {
         let track = self.tracks.get_mut(slot.track)?;
         track.changed |= stored.changed;
         let (kind, layer) = (track.kind, track.layers.get(slot.layer)?.index);
@@ -372,14 +372,12 @@ impl Publisher {
             self.outputs.push_back(PublisherOutput::Page { kind, layer, page });
         }
         self.stats.recovered = self.stats.recovered.saturating_add(u64::from(stored.filled.was_missing));
-        if payload.is_empty() {
-            self.stats.padding_packets = self.stats.padding_packets.saturating_add(1);
-        } else if stored.bad_payload {
-            self.stats.drops.add(DropReason::BadPayload);
-        } else {
-            self.last_media = Some(now);
+        match stored.content {
+            Content::Media => self.last_media = Some(now),
+            Content::Padding => self.stats.padding_packets = self.stats.padding_packets.saturating_add(1),
+            Content::Unreadable => self.stats.drops.add(DropReason::BadPayload),
         }
-        Some(Arrival { kind, layer, seq })
+        Some(Arrival { kind, layer, seq: stored.seq })
     }
 
     fn handle_sender_report(&mut self, now: MonoTime, ssrc: Ssrc, ntp: NtpTime, rtp: RtpTimestamp) {

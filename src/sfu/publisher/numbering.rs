@@ -157,8 +157,6 @@ fn ticks(duration: Duration, clock_rate: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may end its process")]
-
     use super::*;
 
     #[test]

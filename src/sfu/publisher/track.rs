@@ -5,6 +5,7 @@ use rtp::codec::MediaKind;
 use rtp::extension::{Extension, ExtensionMap};
 use rtp::negotiation::{Format, PublishedTrack, SsrcPair};
 
+use super::capture_time;
 use super::clock::PublisherClock;
 use super::formats::Formats;
 use super::layer::Layer;
@@ -60,11 +61,29 @@ impl Track {
         self.formats.get(layer.format.unwrap_or_default())
     }
 
-    /// Returns the values of the extensions that are carried on to viewers.
-    pub(super) fn carried<'a>(&self, view: &RtpView<'a>) -> [Option<&'a [u8]>; CARRIED.len()] {
+    /// Returns the values of the extensions that are carried on to viewers. The capture time is written into
+    /// `capture`, in the server media clock.
+    pub(super) fn carried<'a>(
+        &self,
+        view: &RtpView<'a>,
+        clock: &PublisherClock,
+        capture: &'a mut [u8; 8],
+    ) -> [Option<&'a [u8]>; CARRIED.len()] {
+        let mut carried = [None; CARRIED.len()];
         if view.extensions.is_empty() {
-            return [None; CARRIED.len()];
+            return carried;
         }
-        CARRIED.map(|extension: Extension| view.extensions.find(&self.extensions, extension))
+        let mut capture = Some(capture);
+        for (slot, extension) in carried.iter_mut().zip(CARRIED) {
+            *slot = view.extensions.find(&self.extensions, extension);
+            if extension == Extension::AbsCaptureTime {
+                let translated = slot.and_then(|value| capture_time::translate(clock, value));
+                *slot = translated.zip(capture.take()).map(|(value, capture)| {
+                    *capture = value;
+                    capture.as_slice()
+                });
+            }
+        }
+        carried
     }
 }

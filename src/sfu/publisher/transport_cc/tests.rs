@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "a test may end its process")]
-
 use std::collections::BTreeMap;
 
 use rand_chacha::ChaCha8Rng;
