@@ -22,7 +22,7 @@ pub const PUBLISH_SECTIONS_MAX: usize = 8;
 pub const WATCH_SECTIONS_MAX: usize = 4;
 /// The most payload types of a section.
 pub const FORMATS_MAX: usize = 64;
-/// The most candidates of an offer or a fragment; more mean a mistake, they are not used anyway.
+/// The most candidates of a section or a fragment; more mean a mistake, they are not used anyway.
 pub const CANDIDATES_MAX: usize = 30;
 /// The most simulcast layers that are read. Encoders send up to four and give up when one is refused.
 pub const RIDS_MAX: usize = 8;

@@ -183,17 +183,23 @@ fn read_bundle(session: &[Attribute], sections: &[Section]) -> Result<Vec<String
     }
 }
 
+/// Reads the candidates of each section, and keeps as many as one section may have: a browser without bundling
+/// repeats them in every section and for both components.
 fn read_candidates(
     session: &[Attribute],
     media: &[MediaDescription],
 ) -> Result<Vec<RemoteCandidate>, OfferError> {
-    let attributes = session.iter().chain(media.iter().flat_map(|media| &media.attributes));
     let mut candidates = Vec::new();
-    for (place, attribute) in attributes.filter(|attribute| attribute.key == "candidate").enumerate() {
-        if place >= CANDIDATES_MAX {
-            return Err(OfferError::TooMany { what: "candidates", max: CANDIDATES_MAX });
+    for attributes in std::iter::once(session).chain(media.iter().map(|media| media.attributes.as_slice())) {
+        let values = attributes.iter().filter(|attribute| attribute.key == "candidate");
+        let values = values.filter_map(|attribute| attribute.value.as_deref());
+        let of_rtp = values.filter(|value| value.split_ascii_whitespace().nth(1) != Some("2"));
+        for (place, value) in of_rtp.enumerate() {
+            if place >= CANDIDATES_MAX {
+                return Err(OfferError::TooMany { what: "candidates in a section", max: CANDIDATES_MAX });
+            }
+            candidates.extend(RemoteCandidate::parse(value).filter(|_| candidates.len() < CANDIDATES_MAX));
         }
-        candidates.extend(attribute.value.as_deref().and_then(RemoteCandidate::parse));
     }
     Ok(candidates)
 }

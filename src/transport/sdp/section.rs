@@ -351,15 +351,12 @@ fn read_map(section: &mut Section, value: &str) -> Result<(), OfferError> {
 }
 
 /// Reads `96 level-asymmetry-allowed=1;…`, leaving out the parameter sets of the sender: an answer does not
-/// repeat them (RFC 6184 §8.2.2), and they are what makes the line long.
+/// repeat them (RFC 6184 §8.2.2, RFC 7798 §7.1), and they are what makes the line long.
 fn read_parameters(section: &mut Section, value: &str) -> Result<(), OfferError> {
     let malformed = OfferError::Malformed { attribute: "fmtp" };
     let (listed, parameters) = value.split_once(' ').ok_or_else(|| malformed.clone())?;
-    let kept: Vec<&str> = parameters
-        .split(';')
-        .map(str::trim)
-        .filter(|kept| !kept.starts_with("sprop-") && !kept.is_empty())
-        .collect();
+    let is_kept = |parameter: &&str| !parameter.is_empty() && !is_parameter_set(parameter);
+    let kept: Vec<&str> = parameters.split(';').map(str::trim).filter(is_kept).collect();
     let kept = kept.join(";");
     let Some(format) = section.format_mut(listed) else { return Ok(()) };
     if !limits::is_printable(&kept) {
@@ -367,6 +364,11 @@ fn read_parameters(section: &mut Section, value: &str) -> Result<(), OfferError>
     }
     format.parameters = kept;
     Ok(())
+}
+
+fn is_parameter_set(parameter: &str) -> bool {
+    let names = ["sprop-parameter-sets=", "sprop-vps=", "sprop-sps=", "sprop-pps=", "sprop-sei="];
+    names.iter().any(|name| parameter.starts_with(name))
 }
 
 /// Reads `4 urn:ietf:params:rtp-hdrext:sdes:mid` or `4/sendonly urn:…` (RFC 8285 §8).
