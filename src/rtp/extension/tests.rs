@@ -1,3 +1,5 @@
+#![expect(clippy::arithmetic_side_effects, reason = "a test may end its process")]
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 

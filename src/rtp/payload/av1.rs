@@ -158,3 +158,106 @@ const OBU_FRAME_HEADER: u8 = 3;
 const OBU_FRAME: u8 = 6;
 const LEB128_BYTES_MAX: u32 = 8;
 const LEVEL_WITHOUT_TIER_MAX: u32 = 7;
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::arithmetic_side_effects, reason = "a test may end its process")]
+
+    use super::super::tests::bytes;
+    use super::*;
+
+    #[test]
+    fn a_new_sequence_begins_a_keyframe_and_shows_the_size() {
+        for encoder in ["28 0c 08 0000 00043d06d4daf9004032 30 10008340", "18 08 0000 00043d06d4fbf90040"] {
+            let descriptor = describe(&bytes(encoder)).unwrap();
+
+            assert!(descriptor.frame_start && descriptor.keyframe, "{encoder}");
+            assert_eq!(descriptor.size, Some((322, 182)), "{encoder}");
+        }
+    }
+
+    #[test]
+    fn sized_elements_and_sized_units_are_read() {
+        let descriptor = describe(&bytes("08 02 1200 0d 0a0b 000000043d06d4daf90040")).unwrap();
+
+        assert!(descriptor.keyframe);
+        assert_eq!(descriptor.size, Some((322, 182)));
+    }
+
+    #[test]
+    fn timing_and_several_operating_points_are_skipped_on_the_way_to_the_size() {
+        let fields = [
+            "000 0 0", // profile, still_picture, reduced
+            "1",
+            &"0".repeat(64),
+            "1 010 1", // timing_info, num_ticks_per_picture_minus_1 = 1, decoder model
+            "00100",
+            &"0".repeat(42),
+            "1",     // delays of five bits, display delay
+            "00001", // two operating points
+            "000000000000 01000 1",
+            "1 00000 00000 0",
+            "1 0000",
+            "000000000000 00111",
+            "0",
+            "0",
+            "1001 1000",
+            "1001111111 101100111",
+        ];
+
+        let size = sequence_size(&from_bits(&fields.concat()));
+
+        assert_eq!(size, Some((640, 360)));
+    }
+
+    #[test]
+    fn a_sequence_header_without_the_new_sequence_bit_is_no_keyframe() {
+        let descriptor = describe(&bytes("10 08 0000 00043d06d4fbf90040")).unwrap();
+
+        assert!(descriptor.frame_start && !descriptor.keyframe);
+    }
+
+    #[test]
+    fn a_continued_element_shows_nothing() {
+        assert_eq!(describe(&bytes("98 08 0000 00043d06d4fbf90040")).unwrap(), Descriptor::default());
+    }
+
+    #[test]
+    fn the_unit_behind_a_continued_element_is_read() {
+        assert!(describe(&bytes("a0 02 aabb 30 00")).unwrap().frame_start);
+    }
+
+    #[test]
+    fn layers_come_from_the_unit_extension() {
+        let descriptor = describe(&bytes("10 34 48 aabbcc")).unwrap();
+
+        assert_eq!((descriptor.temporal, descriptor.spatial), (2, 1));
+        assert!(!descriptor.frame_start, "a higher spatial layer does not begin the picture");
+    }
+
+    #[test]
+    fn an_element_size_beyond_the_packet_is_refused() {
+        assert_eq!(describe(&bytes("00 ff01 0a")), Err(ParseError::Length { declared: 255, available: 1 }));
+    }
+
+    #[test]
+    fn an_element_size_that_does_not_end_is_refused() {
+        assert!(matches!(describe(&bytes("00 8080808080808080 00")), Err(ParseError::Malformed(_))));
+        assert!(matches!(describe(&bytes("00 ffffffffffffff7f")), Err(ParseError::Malformed(_))));
+        assert!(matches!(describe(&bytes("00 808080")), Err(ParseError::Truncated { .. })));
+    }
+
+    #[test]
+    fn a_payload_without_element_is_refused() {
+        for cut in ["", "08"] {
+            assert!(matches!(describe(&bytes(cut)), Err(ParseError::Truncated { .. })), "{cut}");
+        }
+    }
+
+    fn from_bits(bits: &str) -> Vec<u8> {
+        let bits: Vec<u8> = bits.bytes().filter(|bit| !bit.is_ascii_whitespace()).collect();
+        let byte =
+            |bits: &[u8]| bits.iter().fold(0, |value, bit| (value << 1) | (bit - b'0')) << (8 - bits.len());
+        bits.chunks(8).map(byte).collect()
+    }
+}

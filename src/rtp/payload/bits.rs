@@ -89,3 +89,60 @@ impl<'a> Bits<'a> {
         Some(byte)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_across_bytes() {
+        let mut bits = Bits::new(&[0b1010_1100, 0b0101_0011]);
+
+        assert_eq!(bits.number(3), Some(0b101));
+        assert_eq!(bits.number(7), Some(0b011_0001));
+        assert_eq!(bits.skip(5), Some(()));
+        assert_eq!(bits.flag(), Some(true));
+        assert_eq!(bits.flag(), None);
+    }
+
+    #[test]
+    fn exponential_codes_are_read() {
+        // 0, 1, 2, 3 and then 1, −1, 2 (ITU-T H.264 tables 9-2 and 9-3).
+        let mut bits = Bits::new(&[0b1010_0110, 0b0100_0100, 0b1100_1000]);
+
+        let unsigned: Vec<_> = (0..4).map(|_| bits.golomb()).collect();
+        let signed: Vec<_> = (0..3).map(|_| bits.signed_golomb()).collect();
+
+        assert_eq!(unsigned, [Some(0), Some(1), Some(2), Some(3)]);
+        assert_eq!(signed, [Some(1), Some(-1), Some(2)]);
+    }
+
+    #[test]
+    fn the_longest_exponential_code_fits_and_a_longer_one_is_refused() {
+        let longest = [0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff];
+        let longer = [0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff];
+
+        assert_eq!(Bits::new(&longest).golomb(), Some(u32::MAX - 1));
+        assert_eq!(Bits::new(&longer).golomb(), None);
+    }
+
+    #[test]
+    fn non_symmetric_codes_are_read() {
+        // Of five values, 0..=2 take two bits and 3..=4 take three.
+        let mut bits = Bits::new(&[0b0001_1011, 0b0111_0000]);
+
+        let values: Vec<_> = (0..5).map(|_| bits.non_symmetric(5)).collect();
+
+        assert_eq!(values, [Some(0), Some(1), Some(2), Some(3), Some(4)]);
+        assert_eq!(bits.non_symmetric(0), None);
+    }
+
+    #[test]
+    fn emulation_prevention_is_skipped_only_in_the_escaped_form() {
+        let bytes = [0, 0, 3, 1, 0, 0, 3, 0, 0, 3, 2];
+        let read_all = |mut bits: Bits<'_>| -> Vec<u32> { std::iter::from_fn(|| bits.number(8)).collect() };
+
+        assert_eq!(read_all(Bits::escaped(&bytes)), [0, 0, 1, 0, 0, 0, 0, 2]);
+        assert_eq!(read_all(Bits::new(&bytes)).len(), bytes.len());
+    }
+}

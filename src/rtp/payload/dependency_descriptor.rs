@@ -3,10 +3,14 @@
 //! Packet path. A keyframe's packet carries a *structure* of templates; every later packet only names one of
 //! them. So a source's temporal layers are known to whoever keeps its last structure: a [`TemplateTable`], a
 //! small value of fixed size. A structure replaces the previous one only when it parses to its end.
+//!
+//! Moving up: a frame of the lowest temporal layer says *switch* for the decode targets that may be entered after
+//! it. Its answer holds for a higher layer until a frame of that layer, or of one between, has passed, because a
+//! receiver below did not get that one. The table follows this frame by frame.
 #![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::arithmetic_side_effects)]
 
 use super::bits::Bits;
-use crate::ParseError;
+use crate::{ParseError, SeqNo};
 
 /// What one packet's descriptor says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,7 +29,7 @@ pub struct DependencyDescriptor {
     pub temporal: Option<u8>,
     /// The spatial layer, when the template is known.
     pub spatial: Option<u8>,
-    /// Whether a receiver of lower temporal layers may move up to [`Self::temporal`] here.
+    /// Whether a receiver of the lowest temporal layer alone may move up to [`Self::temporal`] here.
     pub layer_sync: bool,
     /// Width and height of the highest spatial layer, when the packet carries them.
     pub size: Option<(u16, u16)>,
@@ -41,6 +45,10 @@ pub struct TemplateTable {
     /// The highest temporal layer of each decode target.
     target_temporal: [u8; TARGETS_MAX],
     target_count: u8,
+    /// Temporal layers, one bit each, whose next frame needs only frames of the lowest layer.
+    open_layers: u8,
+    /// The newest frame, and whether one may move up with it.
+    newest: Option<(SeqNo, bool)>,
 }
 
 impl TemplateTable {
@@ -53,6 +61,8 @@ impl TemplateTable {
             first_id: 0,
             target_temporal: [0; TARGETS_MAX],
             target_count: 0,
+            open_layers: 0,
+            newest: None,
         }
     }
 
@@ -86,10 +96,11 @@ impl TemplateTable {
         if let Some(template) = self.template(descriptor.template_id) {
             descriptor.temporal = Some(template.temporal);
             descriptor.spatial = Some(template.spatial);
-            descriptor.layer_sync = match custom_indications {
-                true => self.read_switch(&mut bits, template.temporal).ok_or(malformed)?,
+            let switches = match custom_indications {
+                true => self.read_switches(&mut bits).ok_or(malformed)?,
                 false => template.switches,
             };
+            descriptor.layer_sync = self.follow(SeqNo(descriptor.frame_number), template.temporal, switches);
         }
         Ok(descriptor)
     }
@@ -112,6 +123,27 @@ impl TemplateTable {
             return None;
         }
         self.templates.get(usize::from(index)).copied()
+    }
+
+    /// Follows the frames and says whether one may move up with this one. Late frames change nothing, and behind
+    /// a gap the next frame of the lowest layer has to come first.
+    fn follow(&mut self, frame: SeqNo, temporal: u8, switches: u8) -> bool {
+        if let Some((newest, may_move_up)) = self.newest {
+            match frame.distance(newest) {
+                0 => return may_move_up,
+                1 => {}
+                2.. => self.open_layers = 0,
+                _ => return false,
+            }
+        }
+        let layer = 1_u8 << (temporal & TEMPORAL_MAX);
+        let may_move_up = self.open_layers & layer != 0;
+        self.open_layers = match temporal {
+            0 => switches & !layer,
+            _ => self.open_layers & layer.wrapping_sub(1),
+        };
+        self.newest = Some((frame, may_move_up));
+        may_move_up
     }
 
     /// Reads a structure into an empty table; returns the size that it carries.
@@ -138,7 +170,7 @@ impl TemplateTable {
         let (mut temporal, mut spatial) = (0_u8, 0_u8);
         loop {
             let template = self.templates.get_mut(usize::from(self.template_count))?;
-            *template = Template { temporal, spatial, switches: false };
+            *template = Template { temporal, spatial, switches: 0 };
             self.template_count = self.template_count.checked_add(1)?;
             match bits.number(2)? {
                 NEXT_SAME_LAYER => {}
@@ -165,17 +197,21 @@ impl TemplateTable {
         }
         for template in self.templates.iter_mut().take(templates) {
             for target in self.target_temporal.iter().take(target_count) {
-                template.switches |= again.number(2)? == SWITCH && *target == template.temporal;
+                if again.number(2)? == SWITCH {
+                    template.switches |= 1 << (target & TEMPORAL_MAX);
+                }
             }
         }
         Some(())
     }
 
     /// Reads a frame's own indications in place of its template's.
-    fn read_switch(&self, bits: &mut Bits<'_>, temporal: u8) -> Option<bool> {
-        let mut switches = false;
+    fn read_switches(&self, bits: &mut Bits<'_>) -> Option<u8> {
+        let mut switches = 0;
         for target in self.target_temporal.iter().take(usize::from(self.target_count)) {
-            switches |= bits.number(2)? == SWITCH && *target == temporal;
+            if bits.number(2)? == SWITCH {
+                switches |= 1 << (target & TEMPORAL_MAX);
+            }
         }
         Some(switches)
     }
@@ -212,11 +248,12 @@ impl Default for TemplateTable {
 struct Template {
     temporal: u8,
     spatial: u8,
-    switches: bool,
+    /// The temporal layers, one bit each, of the decode targets that may be entered after its frame.
+    switches: u8,
 }
 
 impl Template {
-    const EMPTY: Self = Self { temporal: 0, spatial: 0, switches: false };
+    const EMPTY: Self = Self { temporal: 0, spatial: 0, switches: 0 };
 }
 
 fn read_mandatory(bits: &mut Bits<'_>) -> Option<DependencyDescriptor> {
@@ -240,3 +277,6 @@ const NEXT_TEMPORAL: u32 = 1;
 const NEXT_SPATIAL: u32 = 2;
 const NOT_PRESENT: u32 = 0;
 const SWITCH: u32 = 2;
+
+#[cfg(test)]
+mod tests;

@@ -174,3 +174,87 @@ const CHROMA_420: u32 = 1;
 const CHROMA_422: u32 = 2;
 const CHROMA_444: u32 = 3;
 const BLOCK_PIXELS: u32 = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::bytes;
+    use super::*;
+
+    #[test]
+    fn a_parameter_set_begins_a_keyframe_and_shows_the_cropped_size() {
+        let aggregate = "18 0019 6764000bacb202a33c44d80880000003008000000a078a1524 0005 68ebccb22c";
+
+        let descriptor = describe(&bytes(aggregate)).unwrap();
+
+        let expected =
+            Descriptor { frame_start: true, keyframe: true, size: Some((322, 182)), ..Descriptor::default() };
+        assert_eq!(descriptor, expected);
+    }
+
+    #[test]
+    fn sizes_of_other_chroma_formats_and_scaling_lists_are_read() {
+        for (parameters, size) in [
+            ("677a000cbcd941519e222f011000000300100000030140f1429960", (322, 182)),
+            ("67f4000c919b282a33c7c5e022000003000200000300281e28532c", (322, 182)),
+            ("67640015acd941533c45e022000003000200000300283e28532c", (322, 184)),
+        ] {
+            assert_eq!(describe(&bytes(parameters)).unwrap().size, Some(size), "{parameters}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_set_that_is_cut_begins_a_keyframe_of_unknown_size() {
+        let descriptor = describe(&bytes("6764000bac")).unwrap();
+
+        assert!(descriptor.keyframe);
+        assert_eq!(descriptor.size, None);
+    }
+
+    #[test]
+    fn a_keyframe_begins_with_the_first_fragment_of_its_first_slice() {
+        let first = describe(&bytes("7c85 88 84")).unwrap();
+        let second_slice = describe(&bytes("7c85 40 84")).unwrap();
+        let continued = describe(&bytes("7c05 88 84")).unwrap();
+        let last = describe(&bytes("7c45 88 84")).unwrap();
+
+        assert!(first.keyframe && first.frame_start);
+        for later in [second_slice, continued, last] {
+            assert_eq!(later, Descriptor::default());
+        }
+    }
+
+    #[test]
+    fn an_ordinary_slice_begins_a_frame_and_no_keyframe() {
+        let descriptor = describe(&bytes("41 9a")).unwrap();
+
+        assert!(descriptor.frame_start && !descriptor.keyframe);
+    }
+
+    #[test]
+    fn a_delimiter_begins_a_frame() {
+        assert!(describe(&bytes("09 f0")).unwrap().frame_start);
+    }
+
+    #[test]
+    fn an_aggregated_unit_that_is_empty_or_does_not_fit_is_refused() {
+        let empty = describe(&bytes("18 0000 0001 67"));
+        let too_long = describe(&bytes("18 00ff 6742c01e"));
+        let cut = describe(&bytes("18 0001 67 00"));
+
+        assert!(matches!(empty, Err(ParseError::Malformed(_))));
+        assert_eq!(too_long, Err(ParseError::Length { declared: 255, available: 4 }));
+        assert!(matches!(cut, Err(ParseError::Truncated { .. })));
+    }
+
+    #[test]
+    fn a_payload_without_its_headers_is_refused() {
+        for cut in ["", "18", "7c"] {
+            assert!(matches!(describe(&bytes(cut)), Err(ParseError::Truncated { .. })), "{cut}");
+        }
+    }
+
+    #[test]
+    fn an_aggregated_unit_of_its_header_alone_is_taken() {
+        assert!(describe(&bytes("18 0001 67")).unwrap().keyframe);
+    }
+}

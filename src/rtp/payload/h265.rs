@@ -155,3 +155,105 @@ const CHROMA_444: u32 = 3;
 const PROFILE_BITS: u32 = 88;
 const LEVEL_BITS: u32 = 8;
 const SUB_LAYERS_MAX: u32 = 8;
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::arithmetic_side_effects, reason = "a test may end its process")]
+
+    use super::super::tests::bytes;
+    use super::*;
+
+    #[test]
+    fn parameter_sets_begin_a_keyframe_and_show_the_cropped_size() {
+        let aggregate = "6001 0018 40010c01ffff01600000030090000003000003003c928090 \
+             002b 42010101600000030090000003000003003ca00a480b9c95964a924caf0168080000030008000003005040 \
+             0007 4401c172b46240";
+
+        let descriptor = describe(&bytes(aggregate)).unwrap();
+
+        let expected =
+            Descriptor { frame_start: true, keyframe: true, size: Some((322, 182)), ..Descriptor::default() };
+        assert_eq!(descriptor, expected);
+    }
+
+    #[test]
+    fn sub_layers_are_skipped_on_the_way_to_the_size() {
+        let fields = [
+            "0000 001 1",        // one sub-layer more
+            &"0".repeat(96),     // the general profile and level
+            "11 00000000000000", // the sub-layer has both, too
+            &"0".repeat(96),     //
+            "1 010",             // identifier 0, 4:2:0
+            "0000000001010000001 00000000101101001 0",
+        ];
+
+        let size = sequence_size(&escape(&from_bits(&fields.concat())));
+
+        assert_eq!(size, Some((640, 360)));
+    }
+
+    #[test]
+    fn a_keyframe_begins_with_the_first_fragment_of_its_first_slice() {
+        let first = describe(&bytes("6201 94 af0a")).unwrap();
+        let second_slice = describe(&bytes("6201 94 2f0a")).unwrap();
+        let continued = describe(&bytes("6201 14 af0a")).unwrap();
+
+        assert!(first.keyframe && first.frame_start);
+        for later in [second_slice, continued] {
+            assert!(!later.keyframe && !later.frame_start);
+        }
+    }
+
+    #[test]
+    fn a_temporal_access_point_lets_receivers_move_up() {
+        let access_point = describe(&bytes("0403 80")).unwrap();
+        let ordinary = describe(&bytes("0203 80")).unwrap();
+
+        assert_eq!((access_point.temporal, access_point.layer_sync), (2, true));
+        assert_eq!((ordinary.temporal, ordinary.layer_sync), (2, false));
+        assert!(ordinary.frame_start && !ordinary.keyframe);
+    }
+
+    #[test]
+    fn the_forbidden_temporal_id_is_refused() {
+        assert!(matches!(describe(&bytes("4000 01")), Err(ParseError::Malformed(_))));
+    }
+
+    #[test]
+    fn an_aggregated_unit_without_header_or_room_is_refused() {
+        for size in ["0000", "0001 40"] {
+            let refused = describe(&bytes(&format!("6001 {size}")));
+
+            assert!(matches!(refused, Err(ParseError::Malformed(_))), "size {size}");
+        }
+        assert_eq!(
+            describe(&bytes("6001 00ff 4001")),
+            Err(ParseError::Length { declared: 255, available: 2 })
+        );
+    }
+
+    #[test]
+    fn a_payload_without_its_headers_is_refused() {
+        for cut in ["", "60", "6001", "6201"] {
+            assert!(matches!(describe(&bytes(cut)), Err(ParseError::Truncated { .. })), "{cut}");
+        }
+    }
+
+    fn from_bits(bits: &str) -> Vec<u8> {
+        let bits: Vec<u8> = bits.bytes().filter(|bit| !bit.is_ascii_whitespace()).collect();
+        let byte =
+            |bits: &[u8]| bits.iter().fold(0, |value, bit| (value << 1) | (bit - b'0')) << (8 - bits.len());
+        bits.chunks(8).map(byte).collect()
+    }
+
+    fn escape(unit: &[u8]) -> Vec<u8> {
+        let mut escaped: Vec<u8> = Vec::new();
+        for &byte in unit {
+            if byte <= 3 && escaped.ends_with(&[0, 0]) {
+                escaped.push(3);
+            }
+            escaped.push(byte);
+        }
+        escaped
+    }
+}

@@ -35,3 +35,45 @@ pub fn primary(payload: &[u8]) -> Result<(PayloadType, Range<usize>), ParseError
 const FOLLOWED_BIT: u8 = 0x80;
 const PAYLOAD_TYPE_MASK: u8 = 0x7f;
 const LENGTH_HIGH_MASK: u8 = 0x03;
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::bytes;
+    use super::*;
+
+    #[test]
+    fn the_primary_block_alone_is_everything_behind_its_header() {
+        assert_eq!(primary(&bytes("6f 780102")), Ok((PayloadType(111), 1..4)));
+    }
+
+    #[test]
+    fn the_primary_block_stands_behind_the_redundant_ones() {
+        let payload = bytes("ef 1e0002 ef 0f0003 6f aabb ccddee 7801");
+
+        assert_eq!(primary(&payload), Ok((PayloadType(111), 14..16)));
+    }
+
+    #[test]
+    fn a_length_of_ten_bits_is_read() {
+        let mut payload = bytes("ef 0f03ff 6f");
+        payload.extend([0; 1_023]);
+        payload.push(0x78);
+
+        assert_eq!(primary(&payload), Ok((PayloadType(111), 1_028..1_029)));
+    }
+
+    #[test]
+    fn redundant_blocks_longer_than_the_payload_are_refused() {
+        assert_eq!(
+            primary(&bytes("ef 0f0003 6f 7801")),
+            Err(ParseError::Length { declared: 3, available: 2 })
+        );
+    }
+
+    #[test]
+    fn headers_without_end_are_refused() {
+        for cut in ["", "ef", "ef0f00", "ef0f0000", "efefefefefefefef"] {
+            assert!(matches!(primary(&bytes(cut)), Err(ParseError::Truncated { .. })), "{cut}");
+        }
+    }
+}

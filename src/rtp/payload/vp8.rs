@@ -140,3 +140,88 @@ const WIDE_PICTURE_ID: u8 = 0x80;
 const LAYER_SYNC: u8 = 0x20;
 const INTER_FRAME: u8 = 0x01;
 const SIDE_HIGH_MASK: u8 = 0x3f;
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::bytes;
+    use super::*;
+
+    #[test]
+    fn a_key_frame_shows_its_size() {
+        let descriptor = describe(&bytes("908080009052009d012a4201b6000107")).unwrap();
+
+        assert!(descriptor.frame_start && descriptor.keyframe);
+        assert_eq!(descriptor.size, Some((322, 182)));
+    }
+
+    #[test]
+    fn every_optional_field_is_found_where_it_is() {
+        let descriptor = describe(&bytes("90 f0 9234 56 a5 31")).unwrap();
+
+        let expected = Descriptor {
+            frame_start: true,
+            temporal: 2,
+            layer_sync: true,
+            vp8: Some(Vp8Fields {
+                picture_id: Some(PictureId { value: 0x1234, wide: true, offset: 2 }),
+                tl0_picture_index: Some(Tl0PictureIndex { value: 0x56, offset: 4 }),
+            }),
+            ..Descriptor::default()
+        };
+        assert_eq!(descriptor, expected);
+    }
+
+    #[test]
+    fn layer_bits_of_a_key_index_alone_are_no_layer() {
+        let descriptor = describe(&bytes("90 10 e5 31")).unwrap();
+
+        assert_eq!((descriptor.temporal, descriptor.layer_sync), (0, false));
+    }
+
+    #[test]
+    fn only_the_first_packet_of_the_first_partition_begins_a_frame() {
+        for (later, why) in [("80 80 01 00", "not a start"), ("91 80 01 00", "the second partition")] {
+            let descriptor = describe(&bytes(later)).unwrap();
+
+            assert!(!descriptor.frame_start && !descriptor.keyframe, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_descriptor_cut_after_each_byte_is_refused() {
+        let whole = bytes("90 f0 9234 56 a5 31");
+
+        for length in 0..whole.len() - 1 {
+            assert!(describe(&whole[..length]).is_err(), "{length} bytes");
+        }
+        assert_eq!(describe(&whole[..6]), Err(ParseError::Truncated { expected: 1, came: 0 }));
+    }
+
+    #[test]
+    fn patching_keeps_the_width_of_each_field() {
+        let wide = bytes("90 f0 9234 56 a5 31 9d");
+        let narrow = bytes("90 c0 12 56 31 9d");
+
+        assert_eq!(patched(&wide, 0xffff, 0x01), bytes("90 f0 ffff 01 a5 31 9d"));
+        assert_eq!(patched(&wide, 0x0102, 0x03), bytes("90 f0 8102 03 a5 31 9d"));
+        assert_eq!(patched(&narrow, 0x7fff, 0x04), bytes("90 c0 7f 04 31 9d"));
+    }
+
+    #[test]
+    fn patching_changes_nothing_without_fields_or_beyond_the_copy() {
+        let plain = bytes("10 31 9d");
+        assert_eq!(patched(&plain, 0x1234, 0x56), plain);
+
+        let fields = describe(&bytes("90 f0 9234 56 a5 31")).unwrap().vp8.unwrap();
+        let mut short = bytes("90 f0 92");
+        patch(&mut short, &fields, 0x1111, 0x22);
+        assert_eq!(short, bytes("90 f0 92"));
+    }
+
+    fn patched(payload: &[u8], picture_id: u16, tl0_picture_index: u8) -> Vec<u8> {
+        let fields = describe(payload).unwrap().vp8.unwrap();
+        let mut copy = payload.to_vec();
+        patch(&mut copy, &fields, picture_id, tl0_picture_index);
+        copy
+    }
+}

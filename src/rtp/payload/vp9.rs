@@ -140,3 +140,86 @@ const STRUCTURE_HAS_PICTURES: u8 = 0x08;
 const FRAME_MARKER: u32 = 2;
 const SYNC_CODE: u32 = 0x49_83_42;
 const COLOR_SPACE_RGB: u32 = 7;
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::bytes;
+    use super::*;
+
+    #[test]
+    fn a_key_frame_shows_its_size() {
+        let descriptor = describe(&bytes("08 824983420014100b560638241c18")).unwrap();
+
+        assert!(descriptor.frame_start && descriptor.keyframe);
+        assert_eq!(descriptor.size, Some((322, 182)));
+    }
+
+    #[test]
+    fn an_inter_frame_is_no_keyframe_even_where_the_descriptor_says_so() {
+        let descriptor = describe(&bytes("08 86004092f0a125")).unwrap();
+
+        assert!(descriptor.frame_start && !descriptor.keyframe);
+        assert_eq!(descriptor.size, None);
+    }
+
+    #[test]
+    fn layers_and_the_structure_of_the_flexible_mode_are_read() {
+        let structure = "38 0140 00b4 0280 0168 02 04 01 00";
+
+        let descriptor = describe(&bytes(&format!("ba 9234 30 {structure} 82498342"))).unwrap();
+
+        let expected = Descriptor {
+            frame_start: true,
+            keyframe: true,
+            temporal: 1,
+            layer_sync: true,
+            size: Some((640, 360)),
+            ..Descriptor::default()
+        };
+        assert_eq!(descriptor, expected);
+    }
+
+    #[test]
+    fn references_of_the_flexible_mode_are_skipped() {
+        let descriptor = describe(&bytes("f8 12 44 03 05 04 86")).unwrap();
+
+        assert_eq!((descriptor.temporal, descriptor.spatial, descriptor.keyframe), (2, 2, false));
+        assert_eq!(
+            describe(&bytes("f8 12 44 03 05 04")),
+            Err(ParseError::Truncated { expected: 1, came: 0 })
+        );
+    }
+
+    #[test]
+    fn the_index_of_the_non_flexible_mode_is_skipped() {
+        let descriptor = describe(&bytes("a8 12 20 07 824983420014100b5600")).unwrap();
+
+        assert!(descriptor.keyframe);
+        assert_eq!((descriptor.temporal, descriptor.size), (1, Some((322, 182))));
+    }
+
+    #[test]
+    fn a_higher_spatial_layer_does_not_begin_the_picture() {
+        let descriptor = describe(&bytes("a8 12 02 07 82498342")).unwrap();
+
+        assert_eq!(descriptor.spatial, 1);
+        assert!(!descriptor.frame_start && !descriptor.keyframe);
+    }
+
+    #[test]
+    fn a_fourth_reference_is_refused() {
+        let endless = describe(&bytes("d8 12 01 03 05 07 09"));
+
+        assert!(matches!(endless, Err(ParseError::Malformed(_))));
+    }
+
+    #[test]
+    fn a_descriptor_cut_after_each_byte_is_refused() {
+        let whole = bytes("fa 9234 31 03 04 38 0140 00b4 0280 0168 01 04 01 82");
+
+        assert!(describe(&whole).is_ok());
+        for length in 0..whole.len() {
+            assert!(describe(&whole[..length]).is_err(), "{length} bytes");
+        }
+    }
+}

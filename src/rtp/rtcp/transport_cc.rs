@@ -16,7 +16,7 @@ pub struct TransportCcView<'a> {
     pub media: Ssrc,
     /// The number of the first status.
     pub base: SeqNo,
-    /// How many statuses the chunks hold, at most what the packet claims.
+    /// How many statuses the chunks hold: at most what the packet claims, and at most 8,191.
     pub status_count: u16,
     /// The instant that the first delta counts from: 24 bits of 64 ms, wrapping.
     pub reference_time: u32,
@@ -33,7 +33,7 @@ impl<'a> TransportCcView<'a> {
         let _sender = reader.u32()?;
         let media = Ssrc(reader.u32()?);
         let base = SeqNo(reader.u16()?);
-        let claimed = reader.u16()?;
+        let claimed = reader.u16()?.min(STATUSES_READ_MAX);
         let reference_time = reader.u24()?;
         let feedback_count = reader.u8()?;
         let (chunk_bytes, status_count) = measure_chunks(reader.rest(), claimed);
@@ -44,7 +44,7 @@ impl<'a> TransportCcView<'a> {
     /// Iterates over the statuses in rising order: `None` for a packet that did not arrive, otherwise the time
     /// since the previous arrival in 250 µs (for the first: since the reference time), possibly negative.
     ///
-    /// Ends early where the deltas do. At most 65,535 statuses.
+    /// Ends early where the deltas do.
     #[must_use]
     pub const fn statuses(&self) -> Statuses<'a> {
         Statuses {
@@ -287,6 +287,10 @@ fn pack(symbols: &[u8], capacity: u16, width: u32) -> u16 {
 fn ticks(instant: MonoTime) -> i64 {
     i64::try_from(instant.as_nanos() / NANOS_PER_TICK).unwrap_or(i64::MAX)
 }
+
+/// The most statuses that are read of one packet: many times what a session sends between two feedbacks. A run
+/// takes two bytes whatever its length, so that without this bound 40 bytes would cost 65,535 steps.
+const STATUSES_READ_MAX: u16 = 8_191;
 
 const NOT_RECEIVED: u8 = 0;
 const SMALL_DELTA: u8 = 1;

@@ -1,5 +1,11 @@
 //! What a real encoder sends is described as what it is: the packets of FFmpeg in `encoders.txt`.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may end its process")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test may end its process"
+)]
 
 use std::collections::BTreeSet;
 
