@@ -164,6 +164,9 @@ impl RingWriter {
         if let Some(page) = self.window.page(index) {
             return if fill(page, parts) { Inserted::New { page: None } } else { Inserted::Duplicate };
         }
+        if self.window.is_full_behind(self.limits, index) {
+            return Inserted::TooOld;
+        }
         let page = self.open(index, parts.arrival);
         fill(&page, parts);
         Inserted::New { page: Some(page) }
@@ -345,6 +348,11 @@ impl Window {
             }
             Err(at) => self.pages.insert(at, page),
         }
+    }
+
+    /// True when page `index` lies before all others and there is room for none.
+    fn is_full_behind(&self, limits: Limits, index: u64) -> bool {
+        self.pages.len() >= limits.pages() && self.pages.front().is_some_and(|oldest| index < oldest.index)
     }
 
     /// Takes out the oldest page if the bounds demand it before page `index` comes in at `now`. Only pages below

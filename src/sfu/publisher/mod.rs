@@ -135,7 +135,7 @@ impl Publisher {
             last_media: None,
             last_ssrc: Ssrc(0),
         };
-        publisher.tell_changes();
+        publisher.tell_changes(now);
         publisher
     }
 
@@ -152,7 +152,7 @@ impl Publisher {
         if let Err(reason) = outcome {
             self.stats.drops.add(reason);
         }
-        self.tell_changes();
+        self.tell_changes(now);
         outcome
     }
 
@@ -168,7 +168,7 @@ impl Publisher {
                 Err(_) => self.stats.malformed_rtcp = self.stats.malformed_rtcp.saturating_add(1),
             }
         }
-        self.tell_changes();
+        self.tell_changes(now);
     }
 
     /// Does what is due. Call [`Self::write_rtcp`] afterwards: feedback is due at the same times.
@@ -179,7 +179,7 @@ impl Publisher {
                 track.changed |= layer.handle_timeout(now);
             }
         }
-        self.tell_changes();
+        self.tell_changes(now);
     }
 
     /// Takes the round-trip time to the publisher, when the driver has measured it. Retransmissions measure it
@@ -209,7 +209,8 @@ impl Publisher {
             track.layers.iter().filter_map(|layer| layer.next_timeout(self.rtt.pace(track, layer)))
         });
         let transport = self.transport_cc.as_ref().and_then(TransportCc::next_timeout);
-        layers.chain(transport).chain(Some(self.feedback.report_at)).min()
+        let news = self.tracks.iter().filter_map(Track::next_news);
+        layers.chain(transport).chain(news).chain(Some(self.feedback.report_at)).min()
     }
 
     /// Returns when media last arrived on any track.
@@ -416,11 +417,10 @@ impl Publisher {
     }
 
     /// Puts out every track that has changed since viewers heard of it.
-    fn tell_changes(&mut self) {
-        for track in self.tracks.iter_mut().filter(|track| track.changed) {
-            track.changed = false;
-            track.layers.iter_mut().for_each(Layer::handle_told);
-            self.outputs.push_back(PublisherOutput::Track(track.info(self.epoch, &self.clock)));
+    fn tell_changes(&mut self, now: MonoTime) {
+        for track in &mut self.tracks {
+            let news = track.take_news(now, self.epoch, &self.clock);
+            self.outputs.extend(news.map(PublisherOutput::Track));
         }
     }
 }

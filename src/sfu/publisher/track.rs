@@ -1,6 +1,8 @@
 //! One track of a publisher: its formats, its extensions, its layers.
 
-use rtp::RtpView;
+use rtp::{MonoTime, RtpView};
+use std::time::Duration;
+
 use rtp::codec::MediaKind;
 use rtp::extension::{Extension, ExtensionMap};
 use rtp::negotiation::{Format, PublishedTrack, SsrcPair};
@@ -11,6 +13,13 @@ use super::formats::Formats;
 use super::layer::Layer;
 use crate::packet::CARRIED;
 use crate::track::{Epoch, LayerIndex, MAX_LAYERS, TrackInfo};
+
+/// How often a second viewers are told of a track. A publisher in good order needs about five; more wait, so that
+/// one which changes something with every packet costs its viewers' shards no more.
+const TELLS_MAX: u8 = 10;
+
+/// The time over which those are counted.
+const TELLS_WINDOW: Duration = Duration::from_secs(1);
 
 /// A negotiated track.
 #[derive(Debug)]
@@ -23,6 +32,9 @@ pub(super) struct Track {
     pub(super) layers: Vec<Layer>,
     /// Viewers have not heard of the last change.
     pub(super) changed: bool,
+    /// When counting began of how often they were told, and how often it was.
+    counted_since: MonoTime,
+    told: u8,
 }
 
 impl Track {
@@ -46,8 +58,36 @@ impl Track {
             transport_cc,
             layers,
             changed: true,
+            counted_since: MonoTime::ZERO,
+            told: 0,
         };
         (track, ssrcs)
+    }
+
+    /// Returns the track if it has changed since viewers were told, and may be told again now.
+    pub(super) fn take_news(
+        &mut self,
+        now: MonoTime,
+        epoch: Epoch,
+        clock: &PublisherClock,
+    ) -> Option<TrackInfo> {
+        if self.next_news().is_none_or(|due| due > now) {
+            return None;
+        }
+        if now.since(self.counted_since) >= TELLS_WINDOW {
+            self.counted_since = now;
+            self.told = 0;
+        }
+        self.told = self.told.saturating_add(1);
+        self.changed = false;
+        self.layers.iter_mut().for_each(Layer::handle_told);
+        Some(self.info(epoch, clock))
+    }
+
+    /// Returns when viewers may be told of the last change; `None` when they know.
+    pub(super) fn next_news(&self) -> Option<MonoTime> {
+        let waits = if self.told < TELLS_MAX { Duration::ZERO } else { TELLS_WINDOW };
+        self.changed.then(|| self.counted_since + waits)
     }
 
     /// Returns what viewers need to know of the track.

@@ -153,6 +153,17 @@ fn memory_bound_holds_when_packets_come_faster_than_the_age_lets_them_go() {
 }
 
 #[test]
+fn memory_bound_holds_when_packets_come_in_falling_order() {
+    let limits = Limits { bytes: 4 * PAGE_BYTES, ..Limits::default() };
+    let mut writer = RingWriter::new(limits);
+    let outcomes: Vec<_> = (0..1_000).rev().map(|seq| insert(&mut writer, seq, MonoTime::ZERO)).collect();
+
+    assert_eq!(writer.window.pages.len(), 4);
+    assert!(matches!(outcomes[0], Inserted::New { page: Some(_) }));
+    assert!(matches!(outcomes[999], Inserted::TooOld));
+}
+
+#[test]
 fn one_gop_of_four_seconds_at_eight_megabits_fits() {
     let mut writer = RingWriter::new(Limits::default());
     let per_second = 8_000_000 / 8 / 1_200;

@@ -33,7 +33,7 @@ fn unknown_payload_type_of_a_known_source_is_a_counted_drop() {
 
 #[test]
 fn damaged_packets_in_any_order_never_stop_the_session_and_timers_never_spin() {
-    for seed in 0..30 {
+    for seed in 0..12 {
         let mut dice = ChaCha8Rng::seed_from_u64(seed);
         let mut bench = Bench::simulcast(&["h", "l"]);
         let mut stored = 0;

@@ -99,3 +99,18 @@ fn last_media_ignores_padding_and_retransmissions_of_what_came() {
 
     assert_eq!(bench.publisher.last_media(), Some(at(5)));
 }
+
+#[test]
+fn publisher_that_changes_codec_with_every_packet_is_told_of_ten_times_a_second() {
+    let mut bench = Bench::new(vec![audio()]);
+    for seq in 0..1_000_u16 {
+        let now = 20 + u64::from(seq) * 10;
+        let red = Sent { payload_type: RED, payload: vec![OPUS, 1, 2], ..Sent::opus(71, seq) };
+        bench.store(now, &if seq % 2 == 0 { red } else { Sent::opus(71, seq) });
+        bench.pass(now, now + 10);
+    }
+
+    assert!((90..=110).contains(&bench.tracks.len()), "{} tracks told in 10 s", bench.tracks.len());
+    bench.pass(10_020, 11_100);
+    assert_eq!(bench.tracks.last(), bench.publisher.track_info(MediaKind::Audio).as_ref());
+}
