@@ -33,7 +33,7 @@ pub(super) struct Feedback {
     ssrc: Ssrc,
     cname: String,
     dice: ChaCha8Rng,
-    pub(super) report_at: MonoTime,
+    report_at: MonoTime,
     blocks: Vec<ReportBlock>,
     lost: Vec<ExtSeq>,
     lost_on_wire: Vec<SeqNo>,
@@ -83,7 +83,7 @@ impl Publisher {
     /// waits for a later call.
     pub fn write_rtcp(&mut self, now: MonoTime, out: &mut [u8]) -> Option<usize> {
         self.tend_losses(now);
-        let report = self.feedback.report_at <= now;
+        let report = self.report_due().is_some_and(|due| due <= now);
         if !report && !self.has_feedback_due(now) {
             return None;
         }
@@ -106,6 +106,12 @@ impl Publisher {
         self.feedback.blocks.clear();
         let mut writer = Writer::new(out);
         if self.feedback.begin(&mut writer) && writer.bye(self.feedback.ssrc) { writer.finish() } else { 0 }
+    }
+
+    /// When the next report blocks are due; `None` while there is no media to report on.
+    pub(super) fn report_due(&self) -> Option<MonoTime> {
+        let mut layers = self.tracks.iter().flat_map(|track| &track.layers);
+        layers.any(|layer| layer.reception.has_begun()).then_some(self.feedback.report_at)
     }
 
     /// True when anything but a report is due.

@@ -221,16 +221,16 @@ impl Layer {
 
     /// Returns when something is due, feedback included.
     pub(super) fn next_timeout(&self, pace: Pace) -> Option<MonoTime> {
-        let keyframe = self.keyframes.next_timeout().filter(|_| self.ssrc.is_some());
+        let keyframe = self.keyframes.next_timeout().filter(|_| self.reception.has_begun());
         [self.nack.next_timeout(pace), keyframe, self.meter.next_timeout(), self.silent_at()]
             .into_iter()
             .flatten()
             .min()
     }
 
-    /// True when a request for a keyframe should go out now.
+    /// True when a request for a keyframe should go out now; never to a source that has sent nothing yet.
     pub(super) fn wants_keyframe(&self, now: MonoTime) -> bool {
-        self.ssrc.is_some() && self.keyframes.is_due(now)
+        self.reception.has_begun() && self.keyframes.is_due(now)
     }
 
     /// True when this is the layer's name on the wire.

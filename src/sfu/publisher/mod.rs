@@ -210,7 +210,7 @@ impl Publisher {
         });
         let transport = self.transport_cc.as_ref().and_then(TransportCc::next_timeout);
         let news = self.tracks.iter().filter_map(Track::next_news);
-        layers.chain(transport).chain(news).chain(Some(self.feedback.report_at)).min()
+        layers.chain(transport).chain(news).chain(self.report_due()).min()
     }
 
     /// Returns when media last arrived on any track.

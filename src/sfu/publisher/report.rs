@@ -67,6 +67,11 @@ impl Reception {
         })
     }
 
+    /// True when there is something to report.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.first.is_some()
+    }
+
     /// Returns the interarrival jitter in timestamp ticks.
     pub(super) const fn jitter(&self) -> u32 {
         self.jitter_scaled >> 4

@@ -48,8 +48,8 @@ fn damaged_packets_in_any_order_never_stop_the_session_and_timers_never_spin() {
             bench.publisher.request_keyframe(at(now), LayerIndex((dice.next_u32() % 6) as u8));
             bench.drain(now);
             bench.pass(now, now + 1);
-            let next = bench.publisher.next_timeout().unwrap();
-            assert!(next > at(now), "seed {seed}: a timer at {now} ms is still due");
+            let next = bench.publisher.next_timeout();
+            assert!(next.is_none_or(|next| next > at(now)), "seed {seed}: a timer at {now} ms is still due");
         }
 
         assert!(stored > 500, "seed {seed} stored {stored} packets only");

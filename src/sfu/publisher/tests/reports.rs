@@ -25,6 +25,16 @@ fn receiver_reports_go_out_once_a_second_with_a_block_for_each_source() {
 }
 
 #[test]
+fn session_without_media_needs_no_timer() {
+    let mut bench = Bench::new(vec![audio(), video()]);
+
+    assert_eq!(bench.publisher.next_timeout(), None);
+
+    bench.store(60_000, &Sent::vp8(70, 1));
+    assert!(bench.publisher.next_timeout().unwrap() > at(60_000));
+}
+
+#[test]
 fn every_compound_begins_with_a_report_and_our_name() {
     let mut bench = Bench::new(vec![video()]);
     bench.store(0, &Sent { transport_number: Some(1), ..Sent::vp8(70, 1) });
