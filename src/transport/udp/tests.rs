@@ -84,20 +84,19 @@ fn this_kernel_cuts_runs_apart_and_joins_them() {
 #[test]
 fn a_run_ends_at_another_address_a_larger_size_its_sixteenth_datagram_and_behind_a_shorter_one() {
     let (sender, one, other) = (bind(V4), bind(V4), bind(V4));
-    let cases: [(&str, Vec<(&UdpSocket, usize)>, u32); 5] = [
+    for (name, datagrams, runs) in [
         ("one address", vec![(&one, 100); 16], 1),
         ("another address", vec![(&one, 100), (&other, 100), (&one, 100)], 3),
         ("larger", vec![(&one, 100), (&one, 101)], 2),
         ("seventeen", vec![(&one, 100); 17], 2),
         ("behind a shorter one", vec![(&one, 100), (&one, 99), (&one, 99)], 2),
-    ];
-    for (name, datagrams, runs) in cases {
+    ] {
         let mut tray = SendBatch::new(GsoMode::Auto, &sender);
         for (receiver, len) in &datagrams {
             put(&mut tray, receiver, &vec![1; *len]);
         }
 
-        assert_eq!(tray.runs.len(), runs as usize, "{name}");
+        assert_eq!(tray.runs.len(), runs, "{name}");
         assert_eq!(tray.flush(&sender).sent as usize, datagrams.len(), "{name}");
         assert!(tray.is_empty());
     }
