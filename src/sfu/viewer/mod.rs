@@ -157,20 +157,26 @@ impl Viewer {
     #[must_use]
     pub fn new(config: ViewerConfig, now: MonoTime, seed: u64) -> Self {
         let mut dice = ChaCha8Rng::seed_from_u64(seed);
+        Self::starting_at(config, now, || Start {
+            seq: ExtSeq((1 << 16) | u64::from(dice.next_u32() & FIRST_SEQ_MASK)),
+            timestamp: RtpTimestamp(dice.next_u32()),
+            rtx: ExtSeq(u64::from(dice.next_u32() & FIRST_SEQ_MASK)).wire(),
+        })
+    }
+
+    /// Makes a viewer whose tracks, audio first, begin at the numbers that `start` gives.
+    fn starting_at(config: ViewerConfig, now: MonoTime, mut start: impl FnMut() -> Start) -> Self {
+        let ViewerConfig { tracks, cname, clock } = config;
         let mut first_of = |kind| {
-            let track = config.tracks.iter().find(|track| track.kind == kind)?.clone();
-            let start = Start {
-                seq: ExtSeq((1 << 16) | u64::from(dice.next_u32() & FIRST_SEQ_MASK)),
-                timestamp: RtpTimestamp(dice.next_u32()),
-                rtx: ExtSeq(u64::from(dice.next_u32() & FIRST_SEQ_MASK)).wire(),
-            };
-            Some(Track { subscription: Subscription::new(track, start), reporter: Reporter::default() })
+            let track = tracks.iter().find(|track| track.kind == kind)?.clone();
+            let subscription = Subscription::new(track, start());
+            Some(Track { subscription, reporter: Reporter::default() })
         };
         Self {
             audio: first_of(MediaKind::Audio),
             video: first_of(MediaKind::Video),
-            clock: config.clock,
-            cname: config.cname,
+            clock,
+            cname,
             transport_cc: 0,
             budget: Budget::new(now),
             stats: ViewerStats::default(),

@@ -55,6 +55,7 @@ impl Outgoing {
             Offsets { timestamp: self.timeline.join(sample(first), timing), ..Offsets::default() };
         self.pictures.join(Numbers::of(first), &mut offsets);
         self.temporal.reset();
+        self.rewriter.close();
         self.rewriter.begin(source, first.seq, offsets);
         self.source = Some(source);
         self.frame = None;
@@ -79,11 +80,11 @@ impl Outgoing {
         }
     }
 
-    /// Keeps numbers for the current frame's packets before `seq`, where its layer shows a new frame.
-    pub(crate) fn end_frame_before(&mut self, seq: ExtSeq) {
-        if let Some(source) = self.source {
-            self.rewriter.extend(source, seq);
-        }
+    /// Takes the newest frame for ended, because its layer shows the next one.
+    ///
+    /// No numbers are kept for what may be missing of it: nobody can tell where the frame ended, and a packet of
+    /// a later frame must not come behind the switch that follows.
+    pub(crate) fn end_frame(&mut self) {
         self.frame = None;
     }
 
@@ -151,7 +152,7 @@ impl Outgoing {
     /// Writes down how a located packet goes out; `None` when the viewer has no payload type for it.
     pub(crate) fn describe(&self, located: &Located, packet: &Packet) -> Option<Forward> {
         let choice = self.formats.choice(located.source.layer, packet)?;
-        let Numbers { picture, tl0, frame } = Numbers::of(packet).moved(located.offsets);
+        let Numbers { picture, tl0, frame, .. } = Numbers::of(packet).moved(located.offsets);
         let carried: usize = [Extension::DependencyDescriptor, Extension::AbsCaptureTime]
             .into_iter()
             .filter_map(|extension| packet.carried(extension))
@@ -184,7 +185,7 @@ impl Outgoing {
             return Err(reason);
         }
         let numbers = Numbers::of(packet);
-        if !self.temporal.admit(packet.timestamp, &packet.descriptor) {
+        if !self.temporal.admit(source, packet.timestamp, &packet.descriptor) {
             self.pictures.withhold(packet.codec, numbers, &mut offsets);
             self.rewriter.skip(source, packet.seq, offsets);
             return Err(DropReason::TemporalLayer);
@@ -197,7 +198,8 @@ impl Outgoing {
     /// Handles a packet whose number was kept for it when later ones went out. What would have been withheld
     /// goes out empty: the number exists now, and a hole would be asked for again and again.
     fn forward_late(&mut self, source: Source, packet: &Packet) -> Result<Option<Forward>, DropReason> {
-        let filler = self.unsendable(source, packet).is_some() || !self.temporal.passes(&packet.descriptor);
+        let admitted = self.temporal.admit_late(source, packet.timestamp, &packet.descriptor);
+        let filler = !admitted || self.unsendable(source, packet).is_some();
         self.number(source, packet, filler)
     }
 

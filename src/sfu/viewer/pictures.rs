@@ -56,8 +56,10 @@ impl Pictures {
 /// The picture numbers of one packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Numbers {
-    /// The picture id, 7 or 15 bits.
+    /// The picture id.
     pub(crate) picture: Option<u16>,
+    /// Whether the picture id has 15 bits, not 7.
+    pub(crate) wide: bool,
     /// The running index of base layer frames, TL0PICIDX.
     pub(crate) tl0: Option<u8>,
     /// The frame number of the dependency descriptor.
@@ -69,11 +71,12 @@ impl Numbers {
     pub(crate) fn of(packet: &Packet) -> Self {
         let (picture, tl0) = match (packet.codec, packet.descriptor.vp8) {
             (Codec::Vp8, Some(fields)) => {
-                (fields.picture_id.map(|id| id.value), fields.tl0_picture_index.map(|index| index.value))
+                let picture = fields.picture_id.map(|id| (id.value, id.wide));
+                (picture, fields.tl0_picture_index.map(|index| index.value))
             }
             (Codec::Vp9, _) => {
                 let fields = Vp9Fields::find(packet.payload());
-                (fields.picture_id.map(|(id, _)| id), fields.tl0.map(|(value, _)| value))
+                (fields.picture_id, fields.tl0.map(|(value, _)| value))
             }
             _ => (None, None),
         };
@@ -81,13 +84,16 @@ impl Numbers {
             Some(&[_, high, low, ..]) => Some(u16::from_be_bytes([high, low])),
             _ => None,
         };
-        Self { picture, tl0, frame }
+        let (picture, wide) = picture.unzip();
+        Self { picture, wide: wide.unwrap_or_default(), tl0, frame }
     }
 
-    /// Returns the numbers as they go out. A picture id has 15 bits here; the field's width cuts it further.
+    /// Returns the numbers as they go out.
     pub(crate) fn moved(self, offsets: Offsets) -> Self {
+        let mask = if self.wide { 0x7fff } else { 0x7f };
         Self {
-            picture: self.picture.map(|picture| picture.wrapping_add(offsets.picture) & PICTURE_ID_MASK),
+            picture: self.picture.map(|picture| picture.wrapping_add(offsets.picture) & mask),
+            wide: self.wide,
             tl0: self.tl0.map(|tl0| tl0.wrapping_add(offsets.tl0)),
             frame: self.frame.map(|frame| frame.wrapping_add(offsets.frame)),
         }
@@ -146,7 +152,6 @@ const VP9_HAS_PICTURE_ID: u8 = 0x80;
 const VP9_HAS_LAYER: u8 = 0x20;
 const VP9_FLEXIBLE: u8 = 0x10;
 const VP9_WIDE: u8 = 0x80;
-const PICTURE_ID_MASK: u16 = 0x7fff;
 
 #[cfg(test)]
 mod tests {
@@ -172,6 +177,18 @@ mod tests {
         pictures.withhold(Codec::Vp8, numbers(10, 4, 101), &mut offsets);
 
         assert_eq!(numbers(11, 5, 102).moved(offsets), numbers(10, 5, 102));
+    }
+
+    #[test]
+    fn a_switch_between_fields_of_two_widths_continues_what_was_on_the_wire() {
+        let (mut pictures, mut offsets) = (Pictures::default(), Offsets::default());
+        let narrow = |picture| Numbers { wide: false, ..numbers(picture, 0, 0) };
+        pictures.note(narrow(127), Offsets { picture: 4, ..offsets });
+
+        pictures.join(numbers(30_000, 0, 0), &mut offsets);
+
+        assert_eq!(narrow(127).moved(Offsets { picture: 4, ..Offsets::default() }).picture, Some(3));
+        assert_eq!(numbers(30_000, 0, 0).moved(offsets).picture, Some(4));
     }
 
     #[test]
@@ -218,6 +235,6 @@ mod tests {
     }
 
     fn numbers(picture: u16, tl0: u8, frame: u16) -> Numbers {
-        Numbers { picture: Some(picture), tl0: Some(tl0), frame: Some(frame) }
+        Numbers { picture: Some(picture), wide: true, tl0: Some(tl0), frame: Some(frame) }
     }
 }

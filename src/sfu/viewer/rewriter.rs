@@ -54,18 +54,22 @@ impl Rewriter {
         self.intervals.push_back(Interval { source, first, end: first, out_first: self.next, offsets });
     }
 
-    /// Takes the numbers before `seq`, which did not come yet, for the open interval.
-    pub(crate) fn extend(&mut self, source: Source, seq: ExtSeq) {
-        let Some(open) = self.intervals.back_mut().filter(|open| open.source == source) else { return };
-        let missing = seq.since(open.end);
-        if missing == 0 || missing > HOLE_MAX {
-            return;
+    /// Takes back the numbers that were kept behind the last packet that went out.
+    ///
+    /// Another source follows: what comes late from behind that packet may belong to a later frame, and would
+    /// stand before the switch with a timestamp from after it.
+    pub(crate) fn close(&mut self) {
+        while let Some(last) = self.intervals.back_mut() {
+            let newest = ExtSeq(self.next.0.saturating_sub(1));
+            if last.is_empty() {
+                self.intervals.pop_back();
+            } else if self.given.contains(newest) {
+                return;
+            } else {
+                last.end = ExtSeq(last.end.0.saturating_sub(1));
+                self.next = newest;
+            }
         }
-        open.end = seq;
-        if let Some(end) = self.ends.get_mut(usize::from(source.layer.0)) {
-            *end = Some((source, seq));
-        }
-        self.advance(missing);
     }
 
     /// Withholds a packet that is newer than all before it: it gets no number, and the next one gets `offsets`.
@@ -152,6 +156,20 @@ impl Rewriter {
             self.begin(source, seq, offsets);
         }
         self.extend(source, seq.plus(1));
+    }
+
+    /// Takes the numbers before `seq`, which did not come yet, for the open interval.
+    fn extend(&mut self, source: Source, seq: ExtSeq) {
+        let Some(open) = self.intervals.back_mut().filter(|open| open.source == source) else { return };
+        let missing = seq.since(open.end);
+        if missing == 0 || missing > HOLE_MAX {
+            return;
+        }
+        open.end = seq;
+        if let Some(end) = self.ends.get_mut(usize::from(source.layer.0)) {
+            *end = Some((source, seq));
+        }
+        self.advance(missing);
     }
 
     fn holding(&self, source: Source, seq: ExtSeq) -> Option<&Interval> {
@@ -331,6 +349,23 @@ mod tests {
         let between = number(&mut rewriter, 102);
 
         assert_eq!((between, after), (before.map(|seq| seq + 1), before.map(|seq| seq + 2)));
+    }
+
+    #[test]
+    fn numbers_kept_behind_the_last_packet_are_taken_back_at_a_switch() {
+        let other = Source { epoch: Epoch(1), layer: LayerIndex(1) };
+        let mut rewriter = begun_at(100);
+        let before = number(&mut rewriter, 101);
+        rewriter.skip(SOURCE, ExtSeq(105), Offsets::default());
+        rewriter.skip(SOURCE, ExtSeq(107), Offsets::default());
+
+        rewriter.close();
+        rewriter.begin(other, ExtSeq(7), Offsets::default());
+        let after = rewriter.number(other, ExtSeq(7), false).map(|it| it.map(|it| it.out.0));
+
+        assert_eq!(after, before.map(|seq| Some(seq + 1)));
+        assert_eq!(number(&mut rewriter, 104), Err(DropReason::LayerNotSelected));
+        assert_eq!(number(&mut rewriter, 100), before.map(|seq| seq - 1));
     }
 
     #[test]

@@ -306,7 +306,7 @@ impl Subscription {
     /// Forwards a packet of the current layer, unless a switch waits for just this: a new frame.
     fn handle_current(&mut self, source: Source, packet: &Packet, step: &mut Step<'_>) {
         if self.pending.is_some() && self.outgoing.shows_new_frame(source, packet) {
-            self.outgoing.end_frame_before(packet.seq);
+            self.outgoing.end_frame();
             return step.count(DropReason::LayerNotSelected);
         }
         self.forward(source, packet, step);

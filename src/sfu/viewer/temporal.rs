@@ -6,6 +6,8 @@
 use rtp::RtpTimestamp;
 use rtp::payload::Descriptor;
 
+use super::rewriter::Source;
+
 /// The temporal layers of one subscription.
 #[derive(Debug)]
 pub(crate) struct TemporalFilter {
@@ -15,12 +17,15 @@ pub(crate) struct TemporalFilter {
     current: u8,
     /// The frame that was decided last.
     frame: Option<RtpTimestamp>,
+    /// Frames that were withheld, newest in front: their late packets stay withheld when the limit has risen,
+    /// or another layer is being forwarded.
+    withheld: [Option<(Source, RtpTimestamp)>; WITHHELD_MAX],
 }
 
 impl TemporalFilter {
     /// Makes a filter that lets everything through.
     pub(crate) fn new() -> Self {
-        Self { limit: u8::MAX, current: u8::MAX, frame: None }
+        Self { limit: u8::MAX, current: u8::MAX, frame: None, withheld: [None; WITHHELD_MAX] }
     }
 
     /// Sets the highest layer to send; takes effect at the next frame that allows it.
@@ -35,17 +40,29 @@ impl TemporalFilter {
     }
 
     /// Decides about a packet that is newer than all before it.
-    pub(crate) fn admit(&mut self, timestamp: RtpTimestamp, descriptor: &Descriptor) -> bool {
+    pub(crate) fn admit(&mut self, source: Source, timestamp: RtpTimestamp, descriptor: &Descriptor) -> bool {
         if self.frame != Some(timestamp) {
             self.frame = Some(timestamp);
             self.begin_frame(descriptor);
         }
-        self.passes(descriptor)
+        let admitted = descriptor.temporal <= self.current;
+        let [newest, ..] = self.withheld;
+        if !admitted && newest != Some((source, timestamp)) {
+            self.withheld.rotate_right(1);
+            let [newest, ..] = &mut self.withheld;
+            *newest = Some((source, timestamp));
+        }
+        admitted
     }
 
-    /// Says whether the packet's layer goes out now.
-    pub(crate) fn passes(&self, descriptor: &Descriptor) -> bool {
-        descriptor.temporal <= self.current
+    /// Decides about a packet that later ones have overtaken.
+    pub(crate) fn admit_late(
+        &self,
+        source: Source,
+        timestamp: RtpTimestamp,
+        descriptor: &Descriptor,
+    ) -> bool {
+        descriptor.temporal <= self.current && !self.withheld.contains(&Some((source, timestamp)))
     }
 
     fn begin_frame(&mut self, descriptor: &Descriptor) {
@@ -61,20 +78,24 @@ impl TemporalFilter {
     }
 }
 
+/// One second of withheld frames, at 30 frames/s of which every second one goes.
+const WITHHELD_MAX: usize = 16;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Epoch, LayerIndex};
 
     #[test]
     fn a_lower_limit_ends_higher_layers_at_the_next_frame_not_within_one() {
         let mut filter = TemporalFilter::new();
-        assert!(filter.admit(RtpTimestamp(0), &frame(2)));
+        assert!(filter.admit(SOURCE, RtpTimestamp(0), &frame(2)));
 
         filter.set_limit(1);
 
-        assert!(filter.admit(RtpTimestamp(0), &frame(2)));
-        assert!(filter.admit(RtpTimestamp(1), &frame(1)));
-        assert!(!filter.admit(RtpTimestamp(2), &frame(2)));
+        assert!(filter.admit(SOURCE, RtpTimestamp(0), &frame(2)));
+        assert!(filter.admit(SOURCE, RtpTimestamp(1), &frame(1)));
+        assert!(!filter.admit(SOURCE, RtpTimestamp(2), &frame(2)));
     }
 
     #[test]
@@ -83,11 +104,23 @@ mod tests {
 
         filter.set_limit(2);
 
-        assert!(!filter.admit(RtpTimestamp(2), &frame(1)));
-        assert!(filter.admit(RtpTimestamp(3), &sync(1)));
-        assert!(!filter.admit(RtpTimestamp(4), &frame(2)));
-        assert!(filter.admit(RtpTimestamp(5), &sync(2)));
-        assert!(filter.admit(RtpTimestamp(6), &frame(2)));
+        assert!(!filter.admit(SOURCE, RtpTimestamp(2), &frame(1)));
+        assert!(filter.admit(SOURCE, RtpTimestamp(3), &sync(1)));
+        assert!(!filter.admit(SOURCE, RtpTimestamp(4), &frame(2)));
+        assert!(filter.admit(SOURCE, RtpTimestamp(5), &sync(2)));
+        assert!(filter.admit(SOURCE, RtpTimestamp(6), &frame(2)));
+    }
+
+    #[test]
+    fn the_rest_of_a_withheld_frame_stays_withheld_when_it_comes_after_a_way_up() {
+        let mut filter = limited_to_base();
+        assert!(!filter.admit(SOURCE, RtpTimestamp(2), &frame(1)));
+        filter.set_limit(1);
+
+        assert!(filter.admit(SOURCE, RtpTimestamp(3), &sync(1)));
+
+        assert!(!filter.admit_late(SOURCE, RtpTimestamp(2), &frame(1)));
+        assert!(filter.admit_late(SOURCE, RtpTimestamp(3), &frame(1)));
     }
 
     #[test]
@@ -95,16 +128,18 @@ mod tests {
         let mut filter = limited_to_base();
         filter.set_limit(1);
 
-        assert!(filter.admit(RtpTimestamp(2), &Descriptor { keyframe: true, ..frame(0) }));
+        assert!(filter.admit(SOURCE, RtpTimestamp(2), &Descriptor { keyframe: true, ..frame(0) }));
 
-        assert!(filter.admit(RtpTimestamp(3), &frame(1)));
-        assert!(!filter.admit(RtpTimestamp(4), &frame(2)));
+        assert!(filter.admit(SOURCE, RtpTimestamp(3), &frame(1)));
+        assert!(!filter.admit(SOURCE, RtpTimestamp(4), &frame(2)));
     }
+
+    const SOURCE: Source = Source { epoch: Epoch(1), layer: LayerIndex(0) };
 
     fn limited_to_base() -> TemporalFilter {
         let mut filter = TemporalFilter::new();
         filter.set_limit(0);
-        assert!(filter.admit(RtpTimestamp(1), &frame(0)));
+        assert!(filter.admit(SOURCE, RtpTimestamp(1), &frame(0)));
         filter
     }
 

@@ -1,1 +1,9 @@
-//! Tests of the viewer through its public API.
+//! Tests of the viewer through its public API, against real rings and real bytes.
+
+mod audio;
+mod feedback;
+mod harness;
+mod model;
+mod reporting;
+mod switching;
+mod writing;
