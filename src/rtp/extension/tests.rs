@@ -139,6 +139,8 @@ fn a_block_without_elements_has_no_length() {
 }
 
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn what_was_pushed_is_what_is_read(
         elements in vec((1..=254_u8, vec(any::<u8>(), 0..40)), 1..8),
@@ -164,5 +166,15 @@ proptest! {
             let read: Vec<_> = Extensions::new(profile, &out[4..length]).iter().collect();
             prop_assert_eq!(read, pushed);
         }
+    }
+}
+
+/// The same cases in every run, and few under Miri.
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        cases: if cfg!(miri) { 8 } else { 256 },
+        failure_persistence: None,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(8_285),
+        ..ProptestConfig::default()
     }
 }

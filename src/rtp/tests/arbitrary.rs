@@ -1,13 +1,16 @@
 //! Arbitrary bytes never make a parser panic, nor break what holds for any input.
+//!
+//! The seed is fixed, so that a gate is the same run every time; the fuzz targets search on.
 #![expect(clippy::expect_used, reason = "a test may end its process")]
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 mod exercise;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn arbitrary_rtp_packets_are_survived(bytes in framed(0x80..=0xbf_u8, 0..=255_u8)) {
@@ -36,6 +39,15 @@ proptest! {
         exercise::rtcp(&bytes);
         exercise::payload(&bytes);
         exercise::red(&bytes);
+    }
+}
+
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        cases: if cfg!(miri) { 20 } else { 2_000 },
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(2_198),
+        ..ProptestConfig::default()
     }
 }
 

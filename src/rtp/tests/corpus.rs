@@ -1,4 +1,5 @@
 //! Replays the kept fuzz corpus on stable: every file as it is, cut at every byte, and with every byte changed.
+#![cfg(not(miri))] // it has no files, and `tests/arbitrary.rs` walks the same code
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -173,6 +173,8 @@ fn a_run_and_two_vectors_of_the_oracle_are_read() {
 }
 
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn lost_numbers_mean_the_same_to_both(start in any::<u16>(), gaps in vec(1..30_u16, 1..40)) {
         let lost: Vec<SeqNo> = gaps
