@@ -24,6 +24,7 @@ const RID_ID: u8 = 2;
 const REPAIRED_ID: u8 = 3;
 const TRANSPORT_ID: u8 = 4;
 pub(super) const AUDIO_LEVEL_ID: u8 = 5;
+pub(super) const DEPENDENCY_ID: u8 = 6;
 pub(super) const CAPTURE_ID: u8 = 7;
 
 /// A session with its outputs collected.
@@ -267,6 +268,7 @@ fn extensions() -> ExtensionMap {
         (REPAIRED_ID, Extension::RepairedRid),
         (TRANSPORT_ID, Extension::TransportCc),
         (AUDIO_LEVEL_ID, Extension::AudioLevel),
+        (DEPENDENCY_ID, Extension::DependencyDescriptor),
         (CAPTURE_ID, Extension::AbsCaptureTime),
     ] {
         assert!(map.insert(id, extension));

@@ -107,3 +107,22 @@ fn capture_time_is_carried_in_server_time_once_the_clocks_are_known() {
     let carried = NtpTime(u64::from_be_bytes(carried.try_into().unwrap()));
     assert!(carried.nanos_since(media_clock().ntp(at(1_000))).abs() <= 2);
 }
+
+#[test]
+fn dependency_descriptor_shows_layers_that_the_payload_hides() {
+    let mut bench = Bench::new(vec![video()]);
+    // A structure of two temporal layers of 640x360 (AV1 RTP specification, appendix A), then its second template.
+    let structure = vec![0xc0, 0x00, 0x01, 0x80, 0x01, 0x7a, 0x24, 0x08, 0x13, 0xf8, 0x0b, 0x38];
+    let second = vec![0xc1, 0x00, 0x02];
+
+    let base = Sent { extension: Some((DEPENDENCY_ID, structure)), ..Sent::vp8(70, 1) };
+    let upper = Sent { extension: Some((DEPENDENCY_ID, second.clone())), ..Sent::vp8(70, 2) };
+    let [base, upper] = [base, upper].map(|sent| bench.store(0, &sent));
+
+    let ring = bench.rings.get(MediaKind::Video, LayerIndex(0));
+    let [base, upper] = [base, upper].map(|arrival| ring.packet(arrival.seq).unwrap());
+    assert!(base.descriptor.keyframe && !upper.descriptor.keyframe);
+    assert_eq!((base.descriptor.temporal, upper.descriptor.temporal), (0, 1));
+    assert_eq!(upper.carried(Extension::DependencyDescriptor), Some(second.as_slice()));
+    assert_eq!(bench.layer(0).size, Some((640, 360)));
+}

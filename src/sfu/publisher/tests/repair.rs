@@ -194,6 +194,19 @@ fn keyframe_request_before_the_first_packet_waits_for_its_source_without_a_timer
 }
 
 #[test]
+fn keyframe_ends_the_repetition_of_its_request() {
+    let mut bench = Bench::new(vec![video()]);
+    bench.store(0, &Sent::vp8(70, 1));
+    bench.publisher.request_keyframe(at(1), LayerIndex(0));
+    bench.pass(1, 100);
+
+    bench.store(100, &Sent::vp8_keyframe(70, 2, 640, 360));
+    bench.pass(100, 5_000);
+
+    assert_eq!(bench.take_keyframe_requests().0, [70]);
+}
+
+#[test]
 fn keyframes_are_asked_for_in_the_way_that_the_format_negotiated() {
     for (pli, fir, expected) in [
         (true, true, (vec![70], vec![])),
