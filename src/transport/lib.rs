@@ -5,14 +5,20 @@
 //! session's bundle of ICE, DTLS, SRTP and SCTP.
 
 pub mod addresses;
+#[cfg(test)]
+mod corpus;
 pub mod drop_reason;
 pub mod dtls;
+#[cfg(test)]
+mod dtls_peer;
 pub mod ice;
 mod instant;
 pub mod link;
 pub mod path;
 pub mod rate;
 pub mod sctp;
+#[cfg(test)]
+mod sctp_peer;
 pub mod sdp;
 pub mod srtp;
 pub mod stun;

@@ -161,6 +161,9 @@ impl Filter {
         if self.completed && fragment.seq >= self.next_seq {
             return Err(DropReason::DtlsUnexpected);
         }
+        if fragment.message_type == CLIENT_HELLO && fragment.length < HELLO_MIN {
+            return Err(DropReason::DtlsMalformed);
+        }
         let length_max = if fragment.message_type == CLIENT_HELLO { HELLO_MAX } else { MESSAGE_MAX };
         let ahead = fragment.seq.saturating_sub(self.next_seq);
         if fragment.length > length_max || ahead > SEQS_AHEAD_MAX {
@@ -392,6 +395,8 @@ const HELLO_VERIFY_REQUEST: u8 = 3;
 
 /// A full client flight of DTLS 1.2 with an early SCTP INIT is six records.
 const RECORDS_PER_DATAGRAM_MAX: usize = 8;
+/// The shortest ClientHello: version, random, empty lists, one suite and one compression method.
+const HELLO_MIN: usize = 2 + 32 + 1 + 1 + 4 + 2;
 /// The longest ClientHello; browsers with a post-quantum key share send 1.5 kB.
 const HELLO_MAX: usize = 4_096;
 /// The longest message: with its header it still is one record.

@@ -101,6 +101,12 @@ impl Filter {
         packet.len() <= OUTGOING_MAX
     }
 
+    /// Returns how many chunks were passed in and not delivered yet.
+    #[must_use]
+    pub const fn undelivered(&self) -> usize {
+        self.undelivered
+    }
+
     fn check_chunk(&self, chunk: &Chunk<'_>, seen: &mut Seen) -> Result<(), Refusal> {
         if self.init.is_none() && chunk.kind != INIT {
             return Err(UNEXPECTED);

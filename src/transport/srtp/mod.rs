@@ -95,6 +95,11 @@ impl MasterKeys {
         self.profile
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        self.profile == other.profile && self.material == other.material
+    }
+
     /// Expands the keys into the half that a side seals with and the half that it opens with.
     ///
     /// `None` when the material is not what the profile needs.

@@ -1,0 +1,28 @@
+//! The seeds of the fuzz targets, for the tests that replay them.
+#![expect(clippy::unwrap_used, reason = "a test may end its process")]
+
+use std::path::PathBuf;
+
+/// Returns the seeds of a fuzz target with their names, in the order of the names.
+pub(crate) fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/corpus").join(target);
+    let mut seeds: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(path).unwrap()))
+        .collect();
+    seeds.sort();
+    seeds
+}
+
+/// Cuts a seed into datagrams: each behind its length in two bytes, as the fuzz targets read it.
+pub(crate) fn datagrams(mut seed: &[u8]) -> Vec<&[u8]> {
+    let mut datagrams = Vec::new();
+    while let Some((&[l0, l1], rest)) = seed.split_first_chunk() {
+        let len = usize::from(u16::from_be_bytes([l0, l1])).min(rest.len());
+        let (datagram, rest) = rest.split_at(len);
+        datagrams.push(datagram);
+        seed = rest;
+    }
+    datagrams
+}
