@@ -103,6 +103,8 @@ pub enum SwitchReason {
     BetterLayer,
     /// The publisher restarted, or another one took over.
     NewPublisher,
+    /// Forwarding had paused, and goes on with the same publisher.
+    Resume,
 }
 
 impl SwitchReason {
@@ -115,6 +117,7 @@ impl SwitchReason {
             Self::LayerLost => "layer_lost",
             Self::BetterLayer => "better_layer",
             Self::NewPublisher => "new_publisher",
+            Self::Resume => "resume",
         }
     }
 }
@@ -192,7 +195,8 @@ impl Viewer {
         }
     }
 
-    /// Learns that the publisher of a track has left. The numbering waits for the next one.
+    /// Learns that the publisher of a track has left, or that forwarding shall pause. The numbering waits;
+    /// [`Self::handle_track`] goes on with it, for video at the next keyframe.
     pub fn handle_track_gone(&mut self, _now: MonoTime, kind: MediaKind) {
         if let Some(track) = self.track_mut(kind) {
             track.subscription.handle_track_gone();

@@ -36,6 +36,8 @@ pub(crate) struct Subscription {
     target: Option<LayerIndex>,
     /// Why the target is not the current layer.
     reason: SwitchReason,
+    /// The publisher session that was forwarded last.
+    joined: Option<Epoch>,
     pending: Option<Pending>,
     /// The highest packet that was announced, by layer, in this epoch.
     highest: [Option<ExtSeq>; MAX_LAYERS],
@@ -77,6 +79,7 @@ impl Subscription {
             info: None,
             target: None,
             reason: SwitchReason::Join,
+            joined: None,
             pending: None,
             highest: [None; MAX_LAYERS],
             next_request: None,
@@ -93,7 +96,13 @@ impl Subscription {
             return;
         }
         if known != Some(info.epoch) {
-            self.begin_epoch();
+            self.leave();
+            self.unsupported = None;
+            self.reason = match self.joined {
+                None => SwitchReason::Join,
+                Some(joined) if joined == info.epoch => SwitchReason::Resume,
+                Some(_) => SwitchReason::NewPublisher,
+            };
         }
         self.outgoing.formats_mut().set_layers(&info.layers);
         if let Some(current) = self.current() {
@@ -105,9 +114,8 @@ impl Subscription {
 
     /// Forgets the publisher; the numbering stays for the next one.
     pub(crate) fn handle_track_gone(&mut self) {
-        self.begin_epoch();
+        self.leave();
         self.info = None;
-        self.target = None;
         self.next_request = None;
     }
 
@@ -250,14 +258,12 @@ impl Subscription {
         self.info.as_ref().map(|info| info.epoch)
     }
 
-    fn begin_epoch(&mut self) {
-        let joined = self.outgoing.source().is_some() || self.reason != SwitchReason::Join;
-        self.reason = if joined { SwitchReason::NewPublisher } else { SwitchReason::Join };
+    /// Stops forwarding; the numbering waits.
+    fn leave(&mut self) {
         self.outgoing.leave();
         self.target = None;
         self.pending = None;
         self.highest = [None; MAX_LAYERS];
-        self.unsupported = None;
     }
 
     /// Chooses the target anew and asks for its keyframe.
@@ -351,6 +357,7 @@ impl Subscription {
             return;
         }
         let from = self.current();
+        self.joined = Some(source.epoch);
         self.outgoing.join(source, first, timing_of(info, layer));
         self.next_request = None;
         let reason = std::mem::replace(&mut self.reason, SwitchReason::BetterLayer);

@@ -4,6 +4,7 @@ mod audio;
 mod feedback;
 mod harness;
 mod model;
+mod publisher;
 mod reporting;
 mod switching;
 mod writing;

@@ -205,6 +205,25 @@ fn takeover_continues_numbers_and_timestamps_at_the_new_publishers_keyframe() {
 }
 
 #[test]
+fn paused_viewer_goes_on_at_the_next_keyframe_of_the_same_publisher() {
+    let mut room = watching_low();
+    let before = room.deliver(&Media::vp8(0, 101, 3_000));
+
+    room.viewer.handle_track_gone(room.now, MediaKind::Video);
+    room.advance(300);
+    room.viewer.handle_track(room.now, &two_layers(1));
+    assert_eq!(room.requests(), [0]);
+    assert!(room.deliver(&Media::vp8(0, 110, 30_000)).is_empty());
+    let after = room.deliver(&Media::key(0, 111, 33_000));
+
+    assert_eq!(after[0].seq, before[0].seq.plus(1));
+    let reason = SwitchReason::Resume;
+    let expected =
+        ViewerOutput::LayerChanged { kind: MediaKind::Video, from: None, to: LayerIndex(0), reason };
+    assert_eq!(room.outputs(), [expected]);
+}
+
+#[test]
 fn codec_that_the_viewer_lacks_is_told_once_and_a_later_publisher_can_mend_it() {
     let mut room = Room::new(1);
     room.viewer.handle_track(room.now, &one_layer(1, Codec::Av1));
