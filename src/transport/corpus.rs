@@ -1,5 +1,4 @@
 //! The seeds of the fuzz targets, for the tests that replay them.
-#![expect(clippy::unwrap_used, reason = "a test may end its process")]
 
 use std::path::PathBuf;
 

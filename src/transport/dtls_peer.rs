@@ -1,5 +1,4 @@
 //! The other side of a DTLS handshake, for the tests: `dimpl` without our filter.
-#![expect(clippy::unwrap_used, reason = "a test may end its process")]
 
 use crate::dtls::{Fingerprint, HashAlgorithm};
 use crate::instant::to_instant;

@@ -1,5 +1,4 @@
 //! Other sides of an association, for the tests: an honest one, and one that writes its packets by hand.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may end its process")]
 
 use crate::instant::{from_instant, to_instant};
 use rtp::MonoTime;

@@ -68,8 +68,6 @@ pub enum CertificateError {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may end its process")]
-
     use super::*;
 
     #[test]

@@ -127,8 +127,6 @@ impl HashAlgorithm {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may end its process")]
-
     use super::*;
 
     #[test]

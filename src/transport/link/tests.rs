@@ -1,10 +1,4 @@
 //! A whole link against a whole other side: checks, handshake, media and messages.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test may end its process"
-)]
 
 use super::*;
 use crate::dtls::HashAlgorithm;
@@ -168,7 +162,7 @@ fn a_certificate_of_another_machine_closes_the_session_without_keys() {
 
         assert_eq!(world.closed, Some(CloseReason::FingerprintMismatch), "{role:?}");
         assert!(!world.connected_reported);
-        assert!(world.link.seal_rtp(&mut vec![0x80; 100], 50).is_none());
+        assert!(world.link.seal_rtp(&mut [0x80; 100], 50).is_none());
         assert_eq!(world.link.next_timeout(), None);
     }
 }
@@ -223,7 +217,7 @@ fn close_says_goodbye_and_ends_everything() {
     assert_eq!(world.closed, Some(CloseReason::Local));
     assert!(world.dtls.closed);
     assert_eq!(world.link.handle_datagram(world.now, HOME, &mut [0x80; 60]), Err(DropReason::Closed));
-    assert!(world.link.seal_rtp(&mut vec![0x80; 100], 50).is_none());
+    assert!(world.link.seal_rtp(&mut [0x80; 100], 50).is_none());
     world.link.close(world.now);
     assert_eq!(world.link.poll_output(), None);
 }

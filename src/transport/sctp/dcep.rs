@@ -98,8 +98,6 @@ const UNORDERED_BIT: u8 = 0x80;
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::indexing_slicing, reason = "a test may end its process")]
-
     use super::*;
 
     #[test]

@@ -140,8 +140,8 @@ impl Filter {
         if data.stream >= STREAMS_MAX {
             return Err(Refusal::Close);
         }
-        let ahead = self.ahead(data.tsn);
-        if ahead > TSN_AHEAD_MAX || ahead < -TSN_BEHIND_MAX { Err(LIMIT) } else { Ok(()) }
+        let near = (-TSN_BEHIND_MAX..=TSN_AHEAD_MAX).contains(&self.ahead(data.tsn));
+        if near { Ok(()) } else { Err(LIMIT) }
     }
 
     fn count_init(&mut self, init: Init) -> Result<(), Refusal> {

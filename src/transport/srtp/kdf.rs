@@ -48,8 +48,6 @@ const LABEL_AT: usize = SALT_LEN_MAX - 7;
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may end its process")]
-
     use super::*;
 
     #[test]

@@ -1,5 +1,4 @@
 //! The contexts against `rtc-srtp`, an independent implementation, and against hostile packets.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may end its process")]
 
 use super::*;
 use crate::DropReason;

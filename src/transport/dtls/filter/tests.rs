@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may end its process")]
-
 use super::*;
 
 #[test]
@@ -74,13 +72,16 @@ fn a_client_passes_nothing_before_a_server_hello_or_a_hello_verify_request() {
 #[test]
 fn every_protected_record_passes_once_complete_and_16_before() {
     let mut filter = opened();
-    let protected = [record(23, 1, &[7; 20]), vec![0x2c, 0, 0, 0, 2, 9, 9], vec![0x20, 0, 9, 9], vec![0x28, 0, 0, 9]];
+    let protected =
+        [record(23, 1, &[7; 20]), vec![0x2c, 0, 0, 0, 2, 9, 9], vec![0x20, 0, 9, 9], vec![0x28, 0, 0, 9]];
 
-    let passed = protected.iter().cycle().take(100).filter(|datagram| filter.handle_datagram(datagram).is_ok());
+    let passed =
+        protected.iter().cycle().take(100).filter(|datagram| filter.handle_datagram(datagram).is_ok());
     assert_eq!(passed.count(), PROTECTED_MAX);
 
     filter.complete();
-    let passed = protected.iter().cycle().take(100).filter(|datagram| filter.handle_datagram(datagram).is_ok());
+    let passed =
+        protected.iter().cycle().take(100).filter(|datagram| filter.handle_datagram(datagram).is_ok());
     assert_eq!(passed.count(), 100);
 }
 

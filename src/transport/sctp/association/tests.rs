@@ -1,5 +1,4 @@
 //! The filter with the library behind it: honest peers over a broken network, and hostile packets.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may end its process")]
 
 use super::*;
 use crate::sctp::LABEL_BYTES_MAX;

@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "a test may end its process")]
-
 use super::*;
 use crate::sctp_peer::{chunk, data, init, packet};
 
@@ -10,7 +8,8 @@ const TSN: u32 = 1_000;
 fn nothing_passes_before_an_init() {
     let mut filter = Filter::new();
 
-    for early in [data(TSN, 0, 3, b"x"), chunk(10, 0, &[7; 32]), chunk(4, 0, &[7; 8]), chunk(192, 0, &[0; 4])] {
+    for early in [data(TSN, 0, 3, b"x"), chunk(10, 0, &[7; 32]), chunk(4, 0, &[7; 8]), chunk(192, 0, &[0; 4])]
+    {
         assert_eq!(filter.check(NOW, &packet(1, &[early])), Err(UNEXPECTED));
     }
     assert_eq!(filter.check(NOW, &init(7, TSN)), Ok(()));
@@ -61,7 +60,8 @@ fn data_passes_up_to_512_ahead_of_what_was_acknowledged() {
     for initial in [TSN, 0, u32::MAX, u32::MAX - 100] {
         let mut filter = begun_at(initial);
         let last = initial.wrapping_sub(1);
-        let mut at = |ahead: u32| filter.check(NOW, &packet(1, &[data(last.wrapping_add(ahead), 0, 3, b"x")]));
+        let mut at =
+            |ahead: u32| filter.check(NOW, &packet(1, &[data(last.wrapping_add(ahead), 0, 3, b"x")]));
 
         assert_eq!(at(1), Ok(()));
         assert_eq!(at(512), Ok(()));
@@ -71,7 +71,8 @@ fn data_passes_up_to_512_ahead_of_what_was_acknowledged() {
 
         assert!(filter.check_outgoing(&sack(last.wrapping_add(100), 9)));
 
-        let mut at = |ahead: u32| filter.check(NOW, &packet(1, &[data(last.wrapping_add(ahead), 0, 3, b"x")]));
+        let mut at =
+            |ahead: u32| filter.check(NOW, &packet(1, &[data(last.wrapping_add(ahead), 0, 3, b"x")]));
         assert_eq!(at(612), Ok(()));
         assert_eq!(at(613), Err(LIMIT));
     }
