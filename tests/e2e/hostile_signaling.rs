@@ -84,8 +84,9 @@ fn an_offer_cut_at_any_line_is_answered_or_refused_but_never_an_internal_error()
     let mut refused = 0;
     for (index, at) in starts.iter().enumerate() {
         // At the line's end, and in the middle of the next one.
-        for cut in [at + 2, at + 2 + starts.get(index + 1).map_or(0, |next| (next - at) / 2)] {
-            let response = post_offer(show.server.http, &format!("/whip/cut-{cut}"), &good[..cut]);
+        let half = starts.get(index + 1).map_or(1, |next| (next - at) / 2);
+        for cut in [at + 2, (at + 2 + half).min(good.len() - 1)] {
+            let response = post_offer(show.server.http, &format!("/whip/cut-{index}-{cut}"), &good[..cut]);
             assert!([201, 400, 422, 429].contains(&response.status), "cut at {cut}: {response:?}");
             refused += usize::from(response.status != 201);
         }
@@ -125,7 +126,8 @@ fn wrong_types_sizes_methods_and_names_are_refused_and_a_running_show_goes_on() 
     request(http, "POST", "/whip/no%20such%20name", &sdp, offer).assert_problem(404, "room/not-found");
     request(http, "POST", &format!("/whip/{}", "r".repeat(65)), &sdp, offer)
         .assert_problem(404, "room/not-found");
-    request(http, "POST", "/whep/nobody", &sdp, offer).assert_problem(404, "room/not-found");
+    let watch = replace(&show.publisher.peer.offer, "a=sendonly", "a=recvonly");
+    request(http, "POST", "/whep/nobody", &sdp, watch.as_bytes()).assert_problem(404, "room/not-found");
     request(http, "PUT", "/whip/x", &sdp, offer).assert_problem(405, "request/method");
     request(http, "GET", "/nothing/here", &[], b"").assert_problem(404, "request/not-found");
     let secret = "0123456789abcdef0123456789abcdef";
@@ -196,7 +198,8 @@ fn a_room_without_its_publisher_is_offline_and_an_endpoint_tells_what_it_takes()
     let publisher = Publisher::live(access, "offline");
     assert_eq!(publisher.peer.request("DELETE", &[], "").status, 200);
 
-    let offline = post_offer(server.http, "/whep/offline", &publisher.peer.offer);
+    let watch = replace(&publisher.peer.offer, "a=sendonly", "a=recvonly");
+    let offline = post_offer(server.http, "/whep/offline", &watch);
     offline.assert_problem(409, "stream/offline");
     assert_eq!(offline.header("retry-after"), Some("2"));
 

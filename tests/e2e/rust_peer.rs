@@ -59,6 +59,7 @@ pub(crate) struct Peer {
     pc: Arc<dyn PeerConnection>,
     state: watch::Receiver<RTCPeerConnectionState>,
     replies: Mutex<mpsc::UnboundedReceiver<String>>,
+    data_channel_closed: watch::Receiver<bool>,
     data_channel: Arc<dyn DataChannel>,
     http: SocketAddr,
     pub(crate) location: String,
@@ -240,6 +241,7 @@ impl Peer {
     async fn negotiate(pc: Arc<dyn PeerConnection>, handler: Wires, access: Access, path: &str) -> Self {
         let data_channel = pc.create_data_channel("echo", None).await.unwrap();
         let (sender, replies) = mpsc::unbounded_channel();
+        let (closed_sender, data_channel_closed) = watch::channel(false);
         let events = Arc::clone(&data_channel);
         tokio::spawn(async move {
             while let Some(event) = events.poll().await {
@@ -248,6 +250,7 @@ impl Peer {
                     DataChannelEvent::OnMessage(message) => {
                         drop(sender.send(String::from_utf8_lossy(&message.data).into_owned()));
                     }
+                    DataChannelEvent::OnClose => drop(closed_sender.send(true)),
                     _ => {}
                 }
             }
@@ -269,6 +272,7 @@ impl Peer {
             pc,
             state: handler.state,
             replies: Mutex::new(replies),
+            data_channel_closed,
             data_channel,
             http: access.http,
             location: response.header("location").expect("a 201 has a Location").to_owned(),
@@ -279,18 +283,25 @@ impl Peer {
 
     #[track_caller]
     fn wait_connected(&self) {
-        assert!(
-            self.wait_state(RTCPeerConnectionState::Connected, 10),
-            "the session is {:?}",
-            *self.state.borrow()
-        );
+        let mut state = self.state.clone();
+        let connected = RUNTIME.block_on(async {
+            let reached = state.wait_for(|state| *state == RTCPeerConnectionState::Connected);
+            tokio::time::timeout(Duration::from_secs(10), reached).await.is_ok_and(|got| got.is_ok())
+        });
+        assert!(connected, "the session is {:?}", self.state());
     }
 
-    /// Waits until the session has this state.
-    pub(crate) fn wait_state(&self, wanted: RTCPeerConnectionState, seconds: u64) -> bool {
-        let mut state = self.state.clone();
+    /// The state as the stack sees it now.
+    fn state(&self) -> RTCPeerConnectionState {
+        *self.state.borrow()
+    }
+
+    /// Waits until the other side has closed DTLS: this stack then closes its data channels, and nothing else would in
+    /// so short a time.
+    pub(crate) fn wait_dtls_closed(&self, seconds: u64) -> bool {
+        let mut closed = self.data_channel_closed.clone();
         RUNTIME.block_on(async {
-            let reached = state.wait_for(|state| *state == wanted);
+            let reached = closed.wait_for(|closed| *closed);
             tokio::time::timeout(Duration::from_secs(seconds), reached).await.is_ok_and(|got| got.is_ok())
         })
     }

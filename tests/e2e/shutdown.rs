@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use webrtc::peer_connection::RTCPeerConnectionState;
-
 use crate::process::Peer;
 use crate::rust_peer::{Access, Publisher, Viewer};
 use crate::server::Server;
@@ -17,6 +15,9 @@ fn sigterm_closes_every_session_and_ends_the_process_with_success_within_five_se
     let mut python = Peer::python("aiortc_view.py", &["30", &server.url("/whep/shutdown")]);
     python.wait_for("connected", 15);
     viewer.wait_count(60, 10);
+    for peer in [&publisher.peer, &viewer.peer] {
+        assert!(peer.echo("here").is_some(), "the data channel is open");
+    }
 
     let (status, took) = server.terminate();
 
@@ -25,7 +26,7 @@ fn sigterm_closes_every_session_and_ends_the_process_with_success_within_five_se
     assert!(took < Duration::from_secs(5), "took {took:?}");
     // Consent would take 30 s to run out, and ICE some seconds to notice: only a close_notify is as fast as this.
     for (role, peer) in [("publisher", &publisher.peer), ("viewer", &viewer.peer)] {
-        assert!(peer.wait_state(RTCPeerConnectionState::Closed, 3), "the {role} was not told");
+        assert!(peer.wait_dtls_closed(3), "the {role} was not told");
     }
     // aiortc ends a track by itself when an RTCP BYE for its SSRC comes.
     let ended = python.wait_for("track_ended", 3);
