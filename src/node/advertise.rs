@@ -43,6 +43,11 @@ impl Advertised {
         host_candidates(&udp, &tcp)
     }
 
+    /// Returns the addresses that media is bound to.
+    pub(crate) fn udp(&self) -> &[SocketAddr] {
+        &self.udp
+    }
+
     fn addresses(&self, host: Option<IpAddr>) -> Vec<AdvertisedAddress> {
         if !self.explicit.is_empty() {
             return self.explicit.clone();

@@ -264,9 +264,7 @@ impl NodeHandle {
     /// after three seconds at the latest.
     pub async fn shutdown(&self) {
         self.inner.draining.store(true, Ordering::Relaxed);
-        for shard in 0..self.inner.mailboxes.len() {
-            self.inner.mailboxes.post(shard, Message::Shutdown);
-        }
+        self.inner.mailboxes.wake_all();
         let mut stopped = self.inner.stopped.clone();
         let shards = self.inner.mailboxes.len();
         let all = stopped.wait_for(|count| *count >= shards);
@@ -335,7 +333,7 @@ impl NodeHandle {
     }
 
     fn tell(&self, ended: Option<Ended>, reason: EndReason) {
-        if let Some(Ended { session, owner: Some(owner) }) = ended {
+        if let Some(Ended { session, owner: Some(owner), .. }) = ended {
             self.inner.mailboxes.post(owner, Message::End { session, reason });
         }
     }

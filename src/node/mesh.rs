@@ -71,6 +71,10 @@ impl Arrivals {
 }
 
 /// What a shard may be told.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "arrivals travel inline: a box would be an allocation per batch"
+)]
 #[derive(Debug)]
 pub(crate) enum Message {
     /// A datagram of a session that the receiving shard owns. Dropped: as if the network had lost it.
@@ -95,8 +99,6 @@ pub(crate) enum Message {
     RestartIce { session: SessionId, credentials: Credentials },
     /// The session has left the registry.
     End { session: SessionId, reason: EndReason },
-    /// Say goodbye to everyone and end the thread.
-    Shutdown,
 }
 
 #[derive(Debug)]
@@ -105,6 +107,15 @@ struct Mailbox {
     waker: Waker,
     awake: AtomicBool,
     dropped: AtomicU64,
+}
+
+impl Mailbox {
+    fn wake(&self) {
+        if !self.awake.swap(true, Ordering::AcqRel) && self.waker.wake().is_err() {
+            // The next message tries again; the shard also looks at least once a second.
+            self.awake.store(false, Ordering::Release);
+        }
+    }
 }
 
 /// All mailboxes of a node.
@@ -136,11 +147,13 @@ impl Mailboxes {
         if !accepted {
             mailbox.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        if !mailbox.awake.swap(true, Ordering::AcqRel) && mailbox.waker.wake().is_err() {
-            // The next message tries again; the shard also looks at least once a second.
-            mailbox.awake.store(false, Ordering::Release);
-        }
+        mailbox.wake();
         accepted
+    }
+
+    /// Wakes every shard, so that each looks at what has changed for all.
+    pub(crate) fn wake_all(&self) {
+        self.boxes.iter().for_each(Mailbox::wake);
     }
 
     /// Takes the next message of a shard.

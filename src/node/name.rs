@@ -84,7 +84,6 @@ pub(crate) struct RoomId(pub(crate) u32);
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may end its process")]
     use super::*;
 
     #[test]

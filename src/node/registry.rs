@@ -182,6 +182,7 @@ pub(crate) struct Admitted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
     pub(crate) session: SessionId,
+    pub(crate) public_id: PublicId,
     pub(crate) owner: Option<ShardId>,
 }
 
@@ -364,7 +365,7 @@ impl Registry {
             }
         }
         self.publish_status(&session.room);
-        Some(Ended { session: id, owner: session.owner })
+        Some(Ended { session: id, public_id: session.public_id, owner: session.owner })
     }
 
     /// Ends what has waited too long: unclaimed sessions, and rooms without a publisher with their viewers.

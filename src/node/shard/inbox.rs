@@ -62,7 +62,6 @@ impl Shard {
                     self.end_session(now, key, reason);
                 }
             }
-            Message::Shutdown => self.stopping = true,
         }
     }
 

@@ -23,6 +23,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
@@ -66,7 +67,6 @@ pub(crate) struct Shard {
     forwards: Vec<Forward>,
     frame: Vec<u8>,
     housekept: MonoTime,
-    stopping: bool,
 }
 
 impl Shard {
@@ -103,15 +103,14 @@ impl Shard {
             forwards: Vec::with_capacity(FORWARDS_CAPACITY),
             frame: Vec::new(),
             housekept: now,
-            stopping: false,
             world,
         })
     }
 
-    /// Runs until told to shut down.
+    /// Runs until the node drains, then says goodbye to every session.
     pub(crate) fn run(&mut self) {
         let mut events = Events::with_capacity(EVENTS_MAX);
-        while !self.stopping {
+        while !self.world.draining.load(Ordering::Relaxed) {
             if let Err(error) = self.wait(&mut events) {
                 tracing::error!(%error, "event queue failed, shard stopped");
                 return;

@@ -313,18 +313,7 @@ impl Shard {
         if self.id == 0 {
             let mut ended = Vec::new();
             self.world.registry().sweep(now, &mut ended);
-            for Ended { session, owner } in ended {
-                match owner {
-                    Some(owner) => {
-                        self.world
-                            .mailboxes
-                            .post(owner, Message::End { session, reason: EndReason::Expired });
-                    }
-                    None => {
-                        tracing::info!("session ended before any valid check arrived; is the UDP port open?")
-                    }
-                }
-            }
+            ended.into_iter().for_each(|ended| self.dismiss(ended));
         }
         let watched: Vec<RoomId> =
             self.rooms.iter().filter(|(_, entry)| !entry.viewers.is_empty()).map(|(room, _)| *room).collect();
@@ -339,6 +328,18 @@ impl Shard {
             self.counters.add_drops(&viewer.stats().video.drops, video);
         }
         self.counters.flush(&self.world.metrics);
+    }
+
+    /// Sees off a session that the sweep ended.
+    fn dismiss(&self, Ended { session, public_id, owner }: Ended) {
+        let reason = EndReason::Expired;
+        if let Some(owner) = owner {
+            self.world.mailboxes.post(owner, Message::End { session, reason });
+            return;
+        }
+        self.world.metrics.sessions_ended.with_label_values(&[reason.as_str()]).inc();
+        let addresses = self.world.advertised.udp();
+        tracing::info!(session = %public_id, ?addresses, "session ended: no valid ICE check ever arrived, is UDP open?");
     }
 
     /// Tells all other shards whether this one has viewers in a room.
