@@ -21,6 +21,7 @@ mod http;
 mod other_stacks;
 mod process;
 mod relay;
+mod roaming;
 mod rust_peer;
 mod server;
 mod shutdown;

@@ -17,7 +17,10 @@ pub(crate) struct Relay {
     /// Where the peer sends to.
     pub(crate) front: SocketAddr,
     server: SocketAddr,
-    back: UdpSocket,
+    back: Arc<Mutex<UdpSocket>>,
+    /// What the server sends goes out here.
+    outlet: UdpSocket,
+    peer: Arc<Mutex<Option<SocketAddr>>>,
     sent: Arc<Mutex<Vec<Vec<u8>>>>,
     end: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -28,40 +31,62 @@ impl Relay {
     /// handed on.
     pub(crate) fn start(server: SocketAddr, mut tap: Tap) -> Self {
         let front = socket();
-        let back = socket();
+        let back = Arc::new(Mutex::new(socket()));
         let front_address = front.local_addr().unwrap();
         let peer: Arc<Mutex<Option<SocketAddr>>> = Arc::default();
         let sent: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
         let end = Arc::new(AtomicBool::new(false));
 
         let outward = {
-            let (front, back) = (front.try_clone().unwrap(), back.try_clone().unwrap());
+            let (front, back) = (front.try_clone().unwrap(), Arc::clone(&back));
             let (peer, sent, end) = (Arc::clone(&peer), Arc::clone(&sent), Arc::clone(&end));
             thread::spawn(move || {
                 pump(&front, &end, |from, datagram| {
                     *peer.lock().unwrap() = Some(from);
                     tap(datagram);
                     remember(&sent, datagram);
-                    let _ = back.send_to(datagram, server);
+                    let _ = back.lock().unwrap().send_to(datagram, server);
                 });
             })
         };
-        let inward = {
-            let (front, back, end) = (front, back.try_clone().unwrap(), Arc::clone(&end));
-            thread::spawn(move || {
-                pump(&back, &end, |_, datagram| {
-                    if let Some(peer) = *peer.lock().unwrap() {
-                        let _ = front.send_to(datagram, peer);
-                    }
-                });
-            })
+        let mut relay = Self {
+            front: front_address,
+            server,
+            back,
+            outlet: front,
+            peer,
+            sent,
+            end,
+            threads: vec![outward],
         };
-        Self { front: front_address, server, back, sent, end, threads: vec![outward, inward] }
+        relay.listen_at_the_back();
+        relay
+    }
+
+    /// Goes on from another port, as a NAT does that has forgotten the old one. Nothing is heard at the old port.
+    pub(crate) fn rebind(&mut self) {
+        *self.back.lock().unwrap() = socket();
+        self.listen_at_the_back();
+    }
+
+    fn listen_at_the_back(&mut self) {
+        let back = self.back.lock().unwrap().try_clone().unwrap();
+        let (front, peer) = (self.outlet.try_clone().unwrap(), Arc::clone(&self.peer));
+        let (end, port) = (Arc::clone(&self.end), back.local_addr().unwrap());
+        let present = Arc::clone(&self.back);
+        self.threads.push(thread::spawn(move || {
+            pump(&back, &end, |_, datagram| {
+                let is_present = present.lock().unwrap().local_addr().is_ok_and(|address| address == port);
+                if let (true, Some(peer)) = (is_present, *peer.lock().unwrap()) {
+                    let _ = front.send_to(datagram, peer);
+                }
+            });
+        }));
     }
 
     /// Sends bytes to the server from the validated address.
     pub(crate) fn inject(&self, datagram: &[u8]) {
-        self.back.send_to(datagram, self.server).unwrap();
+        self.back.lock().unwrap().send_to(datagram, self.server).unwrap();
     }
 
     /// What the peer sent, of the datagrams whose first byte lies in this range.
