@@ -16,6 +16,7 @@ pub(crate) struct Metrics {
     pub(crate) packets_retransmitted: IntCounter,
     pub(crate) packets_unsent: IntCounter,
     pub(crate) messages_dropped: IntGauge,
+    pub(crate) datagrams_handed_over: IntCounter,
     pub(crate) drops: IntCounterVec,
     pub(crate) sessions_ended: IntCounterVec,
     pub(crate) links_connected: IntCounterVec,
@@ -63,6 +64,10 @@ impl Metrics {
             packets_unsent: counter(
                 "nearcast_udp_unsent_packets_total",
                 "Packets that the kernel would not take.",
+            )?,
+            datagrams_handed_over: counter(
+                "nearcast_mesh_datagrams_total",
+                "Datagrams that reached another shard than their session's and were handed over.",
             )?,
             drops: counters(
                 "nearcast_drops_total",

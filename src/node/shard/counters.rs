@@ -13,6 +13,7 @@ pub(super) struct Counters {
     pub(super) packets_retransmitted: u64,
     pub(super) bytes_forwarded: u64,
     pub(super) packets_unsent: u64,
+    pub(super) datagrams_handed_over: u64,
     datagrams: [u64; DatagramDrop::ALL.len()],
     packets: DropCounts,
 }
@@ -44,6 +45,7 @@ impl Counters {
         metrics.packets_retransmitted.inc_by(counts.packets_retransmitted);
         metrics.bytes_forwarded.inc_by(counts.bytes_forwarded);
         metrics.packets_unsent.inc_by(counts.packets_unsent);
+        metrics.datagrams_handed_over.inc_by(counts.datagrams_handed_over);
         for (reason, count) in DatagramDrop::ALL.iter().zip(counts.datagrams).filter(|(_, count)| *count > 0)
         {
             metrics.drops.with_label_values(&[reason.name()]).inc_by(count);

@@ -62,6 +62,7 @@ impl Shard {
             Kind::Dtls | Kind::Rtp | Kind::Rtcp => match self.table.route(&path) {
                 Some(Route::Here(key)) => self.hand_to_session(now, key, path, datagram),
                 Some(Route::There(shard)) => {
+                    self.counters.datagrams_handed_over += 1;
                     self.world.mailboxes.post(shard, Message::Datagram { path, bytes: (&*datagram).into() });
                     Ok(())
                 }
@@ -123,6 +124,7 @@ impl Shard {
         match path.via {
             Via::Udp(_) => {
                 self.table.lead_there(now, path, owner);
+                self.counters.datagrams_handed_over += 1;
                 self.world.mailboxes.post(owner, Message::Datagram { path, bytes: datagram.into() });
             }
             Via::Tcp(number) => {
