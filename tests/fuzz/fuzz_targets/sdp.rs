@@ -1,6 +1,10 @@
+//! The body of a POST to a WHIP or WHEP endpoint: read, and answered as either.
 #![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
 #[path = "../../../src/transport/tests/exercise/mod.rs"]
-#[allow(dead_code, reason = "each target runs one of its functions")]
+#[allow(dead_code, reason = "one target uses one of the functions")]
 mod exercise;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| exercise::sdp(bytes));
+fuzz_target!(|bytes: &[u8]| exercise::sdp(bytes));

@@ -1,6 +1,10 @@
+//! A datagram that the demultiplexer took for STUN, at a session whose password the corpus knows.
 #![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
 #[path = "../../../src/transport/tests/exercise/mod.rs"]
-#[allow(dead_code, reason = "each target runs one of its functions")]
+#[allow(dead_code, reason = "one target uses one of the functions")]
 mod exercise;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| exercise::stun(bytes));
+fuzz_target!(|bytes: &[u8]| exercise::stun(bytes));
