@@ -25,3 +25,14 @@ pub(crate) fn datagrams(mut seed: &[u8]) -> Vec<&[u8]> {
     }
     datagrams
 }
+
+/// Returns a seed as it is, cut at each byte, and with each byte changed; of a long seed, at a thousand bytes.
+pub(crate) fn variants(seed: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let places = (0..seed.len()).step_by(seed.len().div_ceil(1_000).max(1));
+    let changed = places.clone().map(|at| {
+        let mut bytes = seed.to_vec();
+        bytes[at] ^= 1 << (at % 8);
+        bytes
+    });
+    std::iter::once(seed.to_vec()).chain(places.map(|at| seed[..at].to_vec())).chain(changed)
+}

@@ -1,7 +1,7 @@
 //! DTLS: the handshake that proves who the other side is and gives the media keys.
 //!
 //! Think of three layers. [`DtlsLink`] is what any DTLS library must do for us, one record in, outputs out;
-//! [`dimpl`](self::dimpl) fits one library to it. [`Filter`] stands in front: a stranger's bytes are walked,
+//! the module `dimpl` fits one library to it. [`Filter`] stands in front: a stranger's bytes are walked,
 //! bounded and reassembled there, so that the library sees only whole, plausible messages. [`Guard`] joins the
 //! two, starts the library afresh when a hostile first attempt broke it, and compares the peer certificate with
 //! the fingerprint of the offer **before** any key leaves it.
@@ -10,7 +10,7 @@
 //! memory before completion is bounded by the constants of [`filter`]. RFC 6347, RFC 9147, RFC 5764, RFC 8122.
 
 pub mod certificate;
-pub mod dimpl;
+mod dimpl;
 pub mod filter;
 pub mod fingerprint;
 pub mod guard;

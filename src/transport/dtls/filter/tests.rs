@@ -204,16 +204,19 @@ fn the_corpus_of_hostile_datagrams_is_replayed_without_growth() {
     let seeds = crate::corpus::seeds("dtls_filter");
 
     assert!(seeds.len() >= 10, "{} seeds", seeds.len());
-    for (name, bytes) in seeds {
-        for role in [Role::Server, Role::Client] {
-            let mut filter = Filter::new(role);
-            for datagram in crate::corpus::datagrams(&bytes) {
+    let mut passed = 0;
+    for (name, seed) in seeds {
+        for bytes in crate::corpus::variants(&seed) {
+            let Some((side, rest)) = bytes.split_first() else { continue };
+            let mut filter = Filter::new(if side & 1 == 0 { Role::Server } else { Role::Client });
+            for datagram in crate::corpus::datagrams(rest) {
                 let _ = filter.handle_datagram(datagram);
                 assert!(filter.held_bytes() <= BYTES_MAX, "{name}");
-                while filter.poll_record().is_some() {}
+                passed += std::iter::from_fn(|| filter.poll_record()).count();
             }
         }
     }
+    assert!(passed > 1_000, "{passed}");
 }
 
 /// A filter of a server that passed a ClientHello.
