@@ -5,11 +5,13 @@
 //! [`Writer`] is the way back. Reduced-size packets are accepted (RFC 5506).
 #![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::arithmetic_side_effects)]
 
+mod extended;
 mod feedback;
 mod report;
 mod transport_cc;
 mod writer;
 
+pub use extended::ReferenceAnswer;
 pub use feedback::{FirTargets, NackIter, Ssrcs};
 pub use report::{Cnames, ReportBlock, ReportBlocks, SenderInfo};
 pub use transport_cc::{Statuses, TransportCcFeedback, TransportCcView};
@@ -79,6 +81,13 @@ pub enum Packet<'a> {
     },
     /// When the packets of a session arrived (draft-holmer-rmcat-transport-wide-cc-extensions-01).
     TransportCc(TransportCcView<'a>),
+    /// An extended report (RFC 3611 §2), as far as we use it.
+    Extended {
+        /// The receiver.
+        ssrc: Ssrc,
+        /// Its wall time, to be answered; `None` when it carries other blocks only.
+        reference: Option<NtpTime>,
+    },
     /// A packet of another type, well-formed as far as its header shows.
     Other,
 }
@@ -177,6 +186,9 @@ fn parse_packet(header: Header, body: &[u8]) -> Result<Packet<'_>, ParseError> {
             Ok(Packet::Fir { targets: FirTargets::new(reader.rest()) })
         }
         (PAYLOAD_FEEDBACK, APPLICATION_LAYER) => feedback::parse_application(body),
+        (EXTENDED_REPORT, _) => {
+            Ok(Packet::Extended { ssrc: Ssrc(reader.u32()?), reference: extended::reference_time(reader)? })
+        }
         _ => Ok(Packet::Other),
     }
 }
@@ -191,6 +203,7 @@ const SOURCE_DESCRIPTION: u8 = 202;
 const BYE: u8 = 203;
 const TRANSPORT_FEEDBACK: u8 = 205;
 const PAYLOAD_FEEDBACK: u8 = 206;
+const EXTENDED_REPORT: u8 = 207;
 
 const GENERIC_NACK: u8 = 1;
 const TRANSPORT_CC: u8 = 15;

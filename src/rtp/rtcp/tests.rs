@@ -73,17 +73,35 @@ fn a_nack_of_nothing_is_not_written() {
 
 #[test]
 fn lost_numbers_share_an_entry_across_the_wrap() {
-    let lost = [65_534, 65_535, 0, 14, 15].map(SeqNo);
+    let lost = [65_534, 65_535, 0, 14].map(SeqNo);
     let mut out = [0; 64];
     let mut writer = Writer::new(&mut out);
     assert!(writer.nack(OURS, THEIRS, &lost));
     let length = writer.finish();
 
-    assert_eq!(length, 12 + 2 * 4, "sixteen numbers follow the first of an entry, the last needs another");
+    assert_eq!(length, 12 + 4, "sixteen numbers follow the first of an entry");
     let Some(Ok(Packet::Nack { lost: read, .. })) = packets(&out[..length]).next() else {
         panic!("no NACK");
     };
     assert_eq!(read.collect::<Vec<_>>(), lost);
+}
+
+#[test]
+fn the_seventeenth_number_behind_the_first_needs_another_entry() {
+    assert_eq!(compound(|writer| writer.nack(OURS, THEIRS, &[SeqNo(3), SeqNo(19)])).len(), 12 + 4);
+    assert_eq!(compound(|writer| writer.nack(OURS, THEIRS, &[SeqNo(3), SeqNo(20)])).len(), 12 + 2 * 4);
+}
+
+#[test]
+fn every_chunk_of_a_description_begins_at_a_word() {
+    let mut compound = vec![0x83, 202, 0, 8];
+    compound.extend([0, 0, 0, 1, 1, 2, b'a', b'b', 0, 0, 0, 0]);
+    compound.extend([0, 0, 0, 2, 2, 1, b'x', 0]); // no name, another item
+    compound.extend([0, 0, 0, 3, 1, 3, b'c', b'd', b'e', 0, 0, 0]);
+
+    let Some(Ok(Packet::Sdes { cnames })) = packets(&compound).next() else { panic!("no names") };
+
+    assert_eq!(cnames.collect::<Vec<_>>(), [(Ssrc(1), &b"ab"[..]), (Ssrc(3), &b"cde"[..])]);
 }
 
 #[test]
@@ -125,13 +143,39 @@ fn padding_that_is_zero_or_larger_than_the_packet_is_refused() {
 
 #[test]
 fn an_unknown_type_or_format_is_walked_over() {
-    let mut compound = vec![0x80, 207, 0, 1, 0, 0, 0, 1];
+    let mut compound = vec![0x80, 208, 0, 1, 0, 0, 0, 1];
     compound.extend([0x85, 205, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2]);
     compound.extend([0x80, 203, 0, 0]);
 
     let walked: Vec<_> = packets(&compound).map(Result::unwrap).collect();
 
     assert!(matches!(walked[..], [Packet::Other, Packet::Other, Packet::Bye { .. }]));
+}
+
+#[test]
+fn a_reference_time_is_found_behind_other_blocks() {
+    let mut compound = vec![0x80, 207, 0, 7, 0, 0, 0, 1];
+    compound.extend([6, 0xe0, 0, 1, 9, 9, 9, 9]);
+    compound.extend([4, 0, 0, 2, 0xe0, 0, 0, 1, 0x80, 0, 0, 2]);
+    compound.extend([99, 0, 0, 0]);
+
+    let walked: Vec<_> = packets(&compound).map(Result::unwrap).collect();
+
+    let [Packet::Extended { ssrc, reference }] = walked[..] else { panic!("came {walked:?}") };
+    assert_eq!((ssrc, reference), (Ssrc(1), Some(NtpTime(0xe000_0001_8000_0002))));
+}
+
+#[test]
+fn an_extended_report_without_a_time_is_none_and_a_cut_block_is_refused() {
+    fn read(bytes: &[u8]) -> Result<Packet<'_>, ParseError> {
+        packets(bytes).next().unwrap()
+    }
+
+    assert!(matches!(read(&[0x80, 207, 0, 1, 0, 0, 0, 1]), Ok(Packet::Extended { reference: None, .. })));
+    let cut = [0x80, 207, 0, 3, 0, 0, 0, 1, 4, 0, 0, 2, 0xe0, 0, 0, 1];
+    assert!(matches!(read(&cut), Err(ParseError::Truncated { .. })));
+    let short = [0x80, 207, 0, 3, 0, 0, 0, 1, 4, 0, 0, 1, 0xe0, 0, 0, 1];
+    assert!(matches!(read(&short), Err(ParseError::Truncated { .. })));
 }
 
 #[test]
@@ -166,6 +210,16 @@ fn a_bitrate_beyond_64_bits_saturates() {
 fn an_estimate_that_counts_more_sources_than_bytes_names_those_present() {
     let mut compound = compound(|writer| writer.remb(OURS, 1, &[THEIRS]));
     compound[16] = 255;
+
+    let Some(Ok(Packet::Remb { ssrcs, .. })) = packets(&compound).next() else { panic!("no REMB") };
+
+    assert_eq!(ssrcs.collect::<Vec<_>>(), [THEIRS]);
+}
+
+#[test]
+fn an_estimate_names_no_more_sources_than_it_counts() {
+    let mut compound = compound(|writer| writer.remb(OURS, 1, &[THEIRS, OURS]));
+    compound[16] = 1;
 
     let Some(Ok(Packet::Remb { ssrcs, .. })) = packets(&compound).next() else { panic!("no REMB") };
 

@@ -1,12 +1,13 @@
 //! Builds a compound in the caller's buffer.
 #![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::arithmetic_side_effects)]
 
+use super::extended::{REFERENCE_ANSWERS, ReferenceAnswer};
 use super::feedback::{REMB_NAME, pack_bitrate};
 use super::report::ITEM_CNAME;
 use super::{
-    APPLICATION_LAYER, BYE, COUNT_MASK, FULL_INTRA_REQUEST, GENERIC_NACK, PADDING_BIT, PAYLOAD_FEEDBACK,
-    PICTURE_LOSS, RECEIVER_REPORT, ReportBlock, SENDER_REPORT, SOURCE_DESCRIPTION, SenderInfo, TRANSPORT_CC,
-    TRANSPORT_FEEDBACK, TransportCcFeedback, VERSION,
+    APPLICATION_LAYER, BYE, COUNT_MASK, EXTENDED_REPORT, FULL_INTRA_REQUEST, GENERIC_NACK, PADDING_BIT,
+    PAYLOAD_FEEDBACK, PICTURE_LOSS, RECEIVER_REPORT, ReportBlock, SENDER_REPORT, SOURCE_DESCRIPTION,
+    SenderInfo, TRANSPORT_CC, TRANSPORT_FEEDBACK, TransportCcFeedback, VERSION,
 };
 use crate::{SeqNo, Ssrc};
 
@@ -59,6 +60,18 @@ impl<'a> Writer<'a> {
     /// Appends a goodbye (RFC 3550 §6.6).
     pub fn bye(&mut self, ssrc: Ssrc) -> bool {
         self.append(BYE, 1, |sink| sink.u32(ssrc.0))
+    }
+
+    /// Appends an extended report that answers a receiver's reference time (RFC 3611 §4.5).
+    pub fn reference_answer(&mut self, sender: Ssrc, answer: ReferenceAnswer) -> bool {
+        self.append(EXTENDED_REPORT, 0, |sink| {
+            sink.u32(sender.0)?;
+            // The length of a block counts its words after the first: three for one answer.
+            sink.bytes(&[REFERENCE_ANSWERS, 0, 0, 3])?;
+            sink.u32(answer.ssrc.0)?;
+            sink.u32(answer.last_rr)?;
+            sink.u32(answer.delay_since_last_rr)
+        })
     }
 
     /// Appends a generic NACK for numbers in rising order (RFC 4585 §6.2.1); writes nothing when there are none.

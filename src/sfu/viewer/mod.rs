@@ -37,7 +37,7 @@ use rtp::{
     Codec, ExtSeq, Extension, MediaClock, MediaKind, MonoTime, OutgoingHeader, RtpTimestamp, SeqNo, Ssrc,
 };
 
-use self::report::{Report, Reporter};
+use self::report::{Reference, Report, Reporter};
 use self::retransmit::Budget;
 use self::subscription::{Repair, Start, Step, Subscription};
 use self::write::Additions;
@@ -55,6 +55,8 @@ pub struct Viewer {
     video: Option<Track>,
     /// The next transport-wide number; one space for media and retransmissions of all tracks.
     transport_cc: u16,
+    /// The viewer's wall time that the next report answers.
+    reference: Option<Reference>,
     budget: Budget,
     stats: ViewerStats,
 }
@@ -181,6 +183,7 @@ impl Viewer {
             clock,
             cname,
             transport_cc: 0,
+            reference: None,
             budget: Budget::new(now),
             stats: ViewerStats::default(),
         }
@@ -240,6 +243,9 @@ impl Viewer {
                     rtcp::Packet::ReceiverReport { reports, .. } | rtcp::Packet::SenderReport { reports, .. },
                 ) => {
                     reports.for_each(|block| self.handle_report(now, &block));
+                }
+                Ok(rtcp::Packet::Extended { ssrc, reference: Some(ntp) }) => {
+                    self.reference = Some(Reference { ssrc, ntp, arrival: now });
                 }
                 Ok(_) => {}
                 Err(_) => self.stats.malformed_rtcp = self.stats.malformed_rtcp.saturating_add(1),
@@ -313,8 +319,10 @@ impl Viewer {
             }
             let outgoing = track.subscription.outgoing();
             let Some(timestamp) = outgoing.timestamp_at(now, ntp) else { continue };
-            let report = Report { ssrc: outgoing.track().ssrc, ntp, timestamp, cname: &self.cname };
+            let answer = self.reference.map(|reference| reference.answer(now));
+            let report = Report { ssrc: outgoing.track().ssrc, ntp, timestamp, cname: &self.cname, answer };
             if let Some(length) = track.reporter.write(report, out) {
+                self.reference = None;
                 return Some(length);
             }
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rtp::rtcp::{ReportBlock, SenderInfo, Writer};
+use rtp::rtcp::{ReferenceAnswer, ReportBlock, SenderInfo, Writer};
 use rtp::{MonoTime, NtpTime, RtpTimestamp, Ssrc};
 
 /// What one source has sent, and when it reports next.
@@ -48,7 +48,9 @@ impl Reporter {
             packets: self.packets,
             octets: self.octets,
         };
-        let written = writer.sender_report(info, &[]) && writer.sdes_cname(report.ssrc, report.cname);
+        let written = writer.sender_report(info, &[])
+            && writer.sdes_cname(report.ssrc, report.cname)
+            && report.answer.is_none_or(|answer| writer.reference_answer(report.ssrc, answer));
         written.then(|| writer.finish())
     }
 }
@@ -64,6 +66,32 @@ pub(crate) struct Report<'a> {
     pub(crate) timestamp: RtpTimestamp,
     /// The canonical name (RFC 7022).
     pub(crate) cname: &'a str,
+    /// What answers the viewer's reference time, when one waits.
+    pub(crate) answer: Option<ReferenceAnswer>,
+}
+
+/// The time that a viewer sent and we have not answered yet (RFC 3611 §4.4). Only the latest waits: it is all that a
+/// round trip needs, and the next one comes within seconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reference {
+    /// The viewer's source.
+    pub(crate) ssrc: Ssrc,
+    /// Its wall time.
+    pub(crate) ntp: NtpTime,
+    /// When it came.
+    pub(crate) arrival: MonoTime,
+}
+
+impl Reference {
+    /// Returns what answers it at `now`.
+    pub(crate) fn answer(self, now: MonoTime) -> ReferenceAnswer {
+        let waited = now.since(self.arrival).as_nanos().saturating_mul(1 << 16) / 1_000_000_000;
+        ReferenceAnswer {
+            ssrc: self.ssrc,
+            last_rr: self.ntp.middle(),
+            delay_since_last_rr: u32::try_from(waited).unwrap_or(u32::MAX),
+        }
+    }
 }
 
 /// Returns the round trip that a report block shows at the instant `ntp`; `None` when it answers no report of
@@ -111,6 +139,17 @@ mod tests {
         assert_eq!(of(0, 0), None);
         assert_eq!(of(now.middle(), 65_536), None);
         assert_eq!(of(now.middle().wrapping_sub(65_536 * 60), 0), None);
+    }
+
+    #[test]
+    fn a_viewers_time_is_answered_with_how_long_it_waited() {
+        let ntp = NtpTime::from_unix_nanos(1_795_248_330_123_456_789);
+        let reference = Reference { ssrc: Ssrc(1), ntp, arrival: MonoTime::from_millis(1_000) };
+
+        let answer = reference.answer(MonoTime::from_millis(1_500));
+
+        assert_eq!(answer.last_rr, ntp.middle());
+        assert_eq!(answer.delay_since_last_rr, 65_536 / 2);
     }
 
     #[test]

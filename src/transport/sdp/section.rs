@@ -21,6 +21,8 @@ pub(super) struct Section {
     pub(super) direction: Direction,
     pub(super) rtcp_mux: bool,
     pub(super) rtcp_rsize: bool,
+    /// Whether the offer's receivers measure the round trip by extended reports (RFC 3611 §5).
+    pub(super) receiver_round_trip: bool,
     pub(super) formats: Vec<OfferedFormat>,
     /// The format list of the `m=` line.
     pub(super) format_list: Vec<String>,
@@ -129,6 +131,7 @@ impl Section {
             direction: Direction { sends: true, receives: true },
             rtcp_mux: false,
             rtcp_rsize: false,
+            receiver_round_trip: false,
             formats: Vec::new(),
             format_list: name.formats.clone(),
             extensions: Vec::new(),
@@ -200,6 +203,9 @@ impl Reader {
             "mid" => return Err(OfferError::Malformed { attribute: "mid" }),
             "rtcp-mux" | "rtcp-mux-only" => section.rtcp_mux = true,
             "rtcp-rsize" => section.rtcp_rsize = true,
+            "rtcp-xr" => {
+                section.receiver_round_trip |= value.split(' ').any(|format| format.starts_with("rcvr-rtt="))
+            }
             "sendrecv" | "sendonly" | "recvonly" | "inactive" => {
                 section.direction = direction(key).unwrap_or(section.direction);
             }

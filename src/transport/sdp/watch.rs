@@ -36,6 +36,9 @@ pub fn answer_watch(
                 let agreed = Agreed::find(section, offer, false)?;
                 let track = track(section, kind, &agreed, config, new_ssrc);
                 answer.media(section, &agreed, "sendonly");
+                if section.receiver_round_trip {
+                    answer.line("a=rtcp-xr:rcvr-rtt=all");
+                }
                 describe_sources(&mut answer, &track);
                 tracks.push(track);
             }

@@ -1,5 +1,6 @@
 //! Another implementation reads what we write and writes what we read.
 
+use rtc_rtcp::extended_report::{DLRRReport, DLRRReportBlock, ExtendedReport};
 use rtc_rtcp::goodbye::Goodbye;
 use rtc_rtcp::payload_feedbacks::full_intra_request::{FirEntry, FullIntraRequest};
 use rtc_rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -41,6 +42,18 @@ fn reports_mean_the_same_to_both() {
 
     assert_same(&compound(|writer| writer.sender_report(info, &[REPORT])), sender_report);
     assert_same(&compound(|writer| writer.receiver_report(OURS, &[REPORT])), receiver_report);
+}
+
+#[test]
+fn the_answer_to_a_viewers_time_means_the_same_to_both() {
+    let sub_block = DLRRReport { ssrc: THEIRS.0, last_rr: 0x1234_5678, dlrr: 0x8000 };
+    let theirs = ExtendedReport {
+        sender_ssrc: OURS.0,
+        reports: vec![Box::new(DLRRReportBlock { reports: vec![sub_block] })],
+    };
+    let answer = ReferenceAnswer { ssrc: THEIRS, last_rr: 0x1234_5678, delay_since_last_rr: 0x8000 };
+
+    assert_same(&compound(|writer| writer.reference_answer(OURS, answer)), theirs);
 }
 
 #[test]

@@ -86,6 +86,23 @@ fn reports_map_capture_to_one_clock_before_and_after_a_switch() {
 }
 
 #[test]
+fn a_viewers_time_is_answered_once_beside_the_next_report() {
+    let mut room = Room::new(1);
+    room.viewer.handle_track(room.now, &one_layer(1, Codec::Vp8));
+    room.deliver(&Media::key(0, 100, 0));
+    // RFC 3611 §4.4: the viewer's wall time is 0x1234.5678 in its middle bits.
+    room.rtcp(&[0x80, 207, 0, 4, 0, 0, 0, 1, 4, 0, 0, 2, 0, 0, 0x12, 0x34, 0x56, 0x78, 0, 0]);
+    room.advance(500);
+
+    let first = answers(&mut room);
+    room.advance(1_000);
+    let second = answers(&mut room);
+
+    assert_eq!(first, [(1, 0x1234_5678, 65_536 / 2)]);
+    assert_eq!(second, []);
+}
+
+#[test]
 fn goodbye_names_every_source() {
     let room = Room::new(1);
     let mut bytes = [0; 512];
@@ -119,6 +136,20 @@ struct Report {
     packets: u32,
     octets: u32,
     cname: Vec<u8>,
+}
+
+/// The answers to a viewer's times in the next report: source, time and delay (RFC 3611 §4.5).
+fn answers(room: &mut Room) -> Vec<(u32, u32, u32)> {
+    let mut bytes = [0; 512];
+    let length = room.viewer.write_rtcp(room.now, &mut bytes).unwrap();
+    let extended = bytes[..length].windows(4).position(|window| window == [0x80, 207, 0, 5]);
+    let Some(start) = extended else { return Vec::new() };
+    let word = |index: usize| {
+        let at = start + index * 4;
+        u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap())
+    };
+    assert_eq!((word(1), word(2)), (VIDEO.0, 0x0500_0003));
+    vec![(word(3), word(4), word(5))]
 }
 
 fn report(room: &mut Room) -> Option<Report> {

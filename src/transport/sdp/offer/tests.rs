@@ -407,6 +407,18 @@ fn seed_every_attribute_line_cut_at_every_byte_is_survived() {
     assert!(cuts > 500);
 }
 
+#[test]
+fn a_viewer_that_measures_the_round_trip_is_told_that_we_answer() {
+    let receiving =
+        SENDING_VIDEO.replace("sendonly", "recvonly") + "a=rtcp-xr:rcvr-rtt=all:10000 stat-summary=loss\r\n";
+    let silent = SENDING_AUDIO.replace("sendonly", "recvonly");
+
+    let (answer, _) = watch(&offer(&receiving, &silent)).unwrap();
+
+    assert_eq!(answer.matches("a=rtcp-xr:rcvr-rtt=all\r\n").count(), 1);
+    assert!(!answer.contains("stat-summary"));
+}
+
 fn publish(text: &str) -> Result<(String, Vec<PublishedTrack>), OfferError> {
     answer_publish(&Offer::parse(text)?, &config())
 }
