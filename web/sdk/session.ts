@@ -70,7 +70,7 @@ export class Session {
         connection.setConfiguration({ ...connection.getConfiguration(), iceServers: servers });
       const sdp = options.prepareAnswer?.(created.answer) ?? created.answer;
       await setAnswer(connection, sdp);
-      trickle.start((fragment) => session?.send(fragment) ?? Promise.resolve());
+      session.#startTrickle();
       await connected(connection, signal, connectTimeoutMs);
       session.#guard();
       return session;
@@ -86,17 +86,12 @@ export class Session {
     return this.url.pathname.split('/').at(-1) ?? '';
   }
 
-  /** Sends more candidates. */
-  async send(fragment: string): Promise<void> {
-    await this.#patch(fragment, this.#etag ?? '*');
-  }
-
   /** Moves the session to a new network path (RFC 9725 §4.3.2). */
   async restart(): Promise<void> {
     const connection = this.#connection;
     const before = connection.remoteDescription?.sdp;
     if (before === undefined) return;
-    this.#trickle.reset();
+    this.#trickle.pause();
     await connection.setLocalDescription(await connection.createOffer({ iceRestart: true }));
     const credentials = iceCredentials(connection.localDescription?.sdp ?? '');
     if (!credentials) throw new LiveError('net/ice-failed', 'the browser gave no ICE credentials');
@@ -109,6 +104,7 @@ export class Session {
       throw new LiveError('protocol/bad-response', 'the answer to the ICE restart has no credentials');
     this.#etag = response.headers.get('ETag') ?? this.#etag;
     await setAnswer(connection, applyRestart(before, answer));
+    this.#startTrickle();
   }
 
   /** Ends the session here and on the server. Idempotent; `keepalive` lets the request outlive the page. */
@@ -164,6 +160,12 @@ export class Session {
       );
     }
     this.#repairing = false;
+  }
+
+  #startTrickle(): void {
+    const etag = this.#etag;
+    // Without an entity tag the server does not take candidates one by one (RFC 9725 §4.3.1).
+    if (etag) this.#trickle.start(async (fragment) => void (await this.#patch(fragment, etag)));
   }
 
   #patch(body: string, etag: string): Promise<Response> {

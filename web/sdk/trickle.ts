@@ -1,5 +1,5 @@
 import { isLiveError } from './error.ts';
-import { buildFragment, iceCredentials } from './sdp-fragment.ts';
+import { buildFragment, type FragmentParts, iceCredentials } from './sdp-fragment.ts';
 
 /** Sends one fragment; rejects with the server's refusal. */
 export type SendFragment = (fragment: string) => Promise<void>;
@@ -23,10 +23,10 @@ export class Trickle {
     void this.#flush();
   }
 
-  /** Forgets what was gathered, because an ICE restart gathers anew. */
-  reset(): void {
-    this.#candidates = [];
-    this.#ended = false;
+  /** Forgets what was gathered and waits for {@link start}: an ICE restart gathers anew, under another entity tag. */
+  pause(): void {
+    this.#send = null;
+    this.#take();
   }
 
   #collect(candidate: RTCIceCandidate | null): void {
@@ -41,7 +41,7 @@ export class Trickle {
     this.#sending = true;
     // One task later, so that candidates found together travel together.
     await new Promise((resolve) => setTimeout(resolve));
-    const fragment = this.#take();
+    const fragment = this.#fragment();
     const send = this.#send;
     try {
       if (fragment && send) await send(fragment);
@@ -53,18 +53,22 @@ export class Trickle {
     if (this.#send && (this.#candidates.length > 0 || this.#ended)) void this.#flush();
   }
 
-  #take(): string | null {
+  #fragment(): string | null {
     const credentials = iceCredentials(this.#connection.localDescription?.sdp ?? '');
     const first = this.#connection.getTransceivers()[0];
     if (!this.#send || !credentials || (this.#candidates.length === 0 && !this.#ended)) return null;
-    const fragment = buildFragment({
+    return buildFragment({
       credentials,
       mid: first?.mid ?? '0',
       kind: first?.receiver.track.kind ?? 'video',
-      candidates: this.#candidates,
-      endOfCandidates: this.#ended,
+      ...this.#take(),
     });
-    this.reset();
-    return fragment;
+  }
+
+  #take(): Pick<FragmentParts, 'candidates' | 'endOfCandidates'> {
+    const taken = { candidates: this.#candidates, endOfCandidates: this.#ended };
+    this.#candidates = [];
+    this.#ended = false;
+    return taken;
   }
 }

@@ -30,7 +30,7 @@ test('a viewer that lists a GCM profile gets one', async ({ open, room }) => {
   const sent = await publisher.evaluate(() => window.lab.link());
 
   figure('SRTP', `viewer ${seen.srtpCipher}, publisher ${sent.srtpCipher}, DTLS ${seen.dtlsVersion}`);
-  expect(seen.srtpCipher).toMatch(/^AEAD_AES_(128|256)_GCM$/);
+  expect(seen.srtpCipher).toMatch(/AEAD_AES_(128|256)_GCM$/);
 });
 
 test('a data channel beside the media echoes text and bytes', async ({ open, room }) => {
