@@ -328,7 +328,7 @@ impl Code {
             Self::StreamOffline => ("stream/offline", S::CONFLICT, "retry: the room is known, but nobody publishes at the moment"),
             Self::StaleEtag => ("ice/stale-etag", S::PRECONDITION_FAILED, "use the ETag of the latest 201 or 200, or restart ICE with If-Match: *"),
             Self::MissingEtag => ("ice/missing-etag", S::PRECONDITION_REQUIRED, "send If-Match with the session's ETag to trickle, or * to restart ICE"),
-            Self::FragmentSyntax => ("ice/fragment", S::UNPROCESSABLE_ENTITY, "send a=ice-ufrag, a=ice-pwd and a=candidate lines (RFC 8840)"),
+            Self::FragmentSyntax => ("ice/fragment", S::BAD_REQUEST, "send a=ice-ufrag, a=ice-pwd and a=candidate lines (RFC 8840)"),
             Self::NoLayer => ("session/no-layer", S::UNPROCESSABLE_ENTITY, "only a viewer's session chooses a layer"),
             Self::RateLimited => ("rate-limited", S::TOO_MANY_REQUESTS, "slow down: this address sends too many requests"),
             Self::Overloaded => ("server/overloaded", S::SERVICE_UNAVAILABLE, "retry later: this node is full"),
