@@ -58,7 +58,7 @@ fn rtcp_packet(packet: Packet<'_>, bytes: usize) {
             assert!(statuses <= usize::from(view.status_count));
             assert!(arrived <= bytes, "an arrival takes at least a byte");
         }
-        Packet::Pli { .. } | Packet::Other => {}
+        Packet::Pli { .. } | Packet::Extended { .. } | Packet::Other => {}
     }
 }
 
