@@ -1,20 +1,20 @@
 //! Datagrams over TCP: a 16-bit length before each (RFC 4571), as ICE-TCP needs it (RFC 6544 §3).
 //!
-//! A [`Deframer`] is the receive buffer of one stream: read into [`Deframer::space`], say how much with
-//! [`Deframer::filled`], take frames until there is none. [`sniff`] tells what an accepted stream speaks.
+//! A [`Deframer`] is the receive buffer of one TCP stream: read into [`Deframer::space`], say how much with
+//! [`Deframer::filled`], take frames until there is none. [`sniff`] tells what an accepted TCP stream speaks.
 //!
-//! Invariants: a stream holds at most [`BUFFER_BYTES`] bytes; a frame has 1 to [`FRAME_MAX`] bytes, and anything
-//! else ends the stream, because nothing after it can be found again.
+//! Invariants: a TCP stream holds at most [`BUFFER_BYTES`] bytes; a frame has 1 to [`FRAME_MAX`] bytes, and anything
+//! else ends the TCP stream, because nothing after it can be found again.
 
 use thiserror::Error;
 
 /// The longest frame, without its length, in bytes.
 pub const FRAME_MAX: usize = 2_048;
 
-/// What a stream's receive buffer holds, in bytes: two of the longest frames.
+/// What a TCP stream's receive buffer holds, in bytes: two of the longest frames.
 pub const BUFFER_BYTES: usize = 2 * (FRAME_MAX + LENGTH_BYTES);
 
-/// The receive side of one stream.
+/// The receive side of one TCP stream.
 #[derive(Debug)]
 pub struct Deframer {
     buffer: Vec<u8>,
@@ -58,7 +58,7 @@ impl Deframer {
     /// Takes the next whole frame, without its length; `None` when more must be read first.
     ///
     /// # Errors
-    /// A frame that cannot be: close the stream.
+    /// A frame that cannot be: close the TCP stream.
     pub fn next_frame(&mut self) -> Result<Option<&mut [u8]>, FrameError> {
         let pending = self.buffer.get(self.start..self.end).unwrap_or_default();
         let Some((length, _)) = pending.split_first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
@@ -85,7 +85,7 @@ impl Default for Deframer {
     }
 }
 
-/// Why a stream cannot be read on.
+/// Why a TCP stream cannot be read on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum FrameError {
     /// A frame of no bytes.
@@ -129,7 +129,7 @@ pub enum Sniffed {
     NeedsMore,
 }
 
-/// Tells what a stream speaks.
+/// Tells what a TCP stream speaks.
 #[must_use]
 pub fn sniff(first: &[u8]) -> Sniffed {
     match first {

@@ -14,7 +14,7 @@ use rtp::negotiation::Format;
 use rtp::{Codec, Extension, ExtensionMap, MediaKind, PayloadType};
 use std::fmt::Write;
 
-/// The longest answer, in bytes: what the smallest known reader has room for (whip in ffmpeg).
+/// The longest answer, in bytes: what the smallest known reader has room for (ffmpeg).
 pub const ANSWER_MAX: usize = 8_192;
 
 /// What the server puts into an answer.

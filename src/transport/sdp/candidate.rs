@@ -48,7 +48,7 @@ impl fmt::Display for Candidate {
 
 /// Makes the host candidates of an answer: UDP before TCP, and each in the given order, best first.
 ///
-/// Put the address by which the client reached us first: some encoders use no other (whip in ffmpeg).
+/// Put the address by which the offering side reached us first: some encoders use no other (ffmpeg).
 #[must_use]
 pub fn host_candidates(udp: &[SocketAddr], tcp: &[SocketAddr]) -> Vec<Candidate> {
     let mut foundations: Vec<(Protocol, IpAddr)> = Vec::new();

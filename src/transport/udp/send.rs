@@ -128,12 +128,7 @@ impl SendReport {
         let mut place: usize = 0;
         while let Some(rest) = runs.get(place..).filter(|rest| !rest.is_empty()) {
             self.calls = self.calls.saturating_add(1);
-            let mut window = [Outgoing::NOTHING; MESSAGES_MAX];
-            for (message, run) in window.iter_mut().zip(rest) {
-                *message = run.message();
-            }
-            let window = window.get(..rest.len().min(MESSAGES_MAX)).unwrap_or(&[]);
-            match syscall::send(socket.as_fd(), arena, window) {
+            match syscall::send(socket.as_fd(), arena, rest.iter().map(Run::message)) {
                 Ok(sent) => {
                     self.sent = self.sent.saturating_add(datagrams(rest.iter().take(sent)));
                     place = place.saturating_add(sent.max(1));
@@ -143,10 +138,10 @@ impl SendReport {
                     return None;
                 }
                 Err(error) => {
-                    let for_good = error.raw_os_error() == Some(libc::EIO);
-                    let is_refusal = for_good || error.raw_os_error() == Some(libc::EINVAL);
-                    if is_refusal && rest.first().is_some_and(|run| run.count > 1) {
-                        return Some(Refused { place, for_good });
+                    let refused =
+                        Refused::of(&error, place).filter(|_| rest.first().is_some_and(Run::is_many));
+                    if refused.is_some() {
+                        return refused;
                     }
                     // This one has no way; the others may have.
                     self.dropped = self.dropped.saturating_add(datagrams(rest.iter().take(1)));
@@ -159,10 +154,22 @@ impl SendReport {
 }
 
 /// Which run the kernel refused.
-struct Refused {
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refused {
     place: usize,
     /// Whether the device cannot do it, and not only this run is at fault.
-    for_good: bool,
+    pub(super) for_good: bool,
+}
+
+impl Refused {
+    /// Reads an error: `EIO` is a device without checksum offload, `EINVAL` a run that this path cannot take.
+    pub(super) fn of(error: &io::Error, place: usize) -> Option<Self> {
+        match error.raw_os_error() {
+            Some(libc::EIO) => Some(Self { place, for_good: true }),
+            Some(libc::EINVAL) => Some(Self { place, for_good: false }),
+            _ => None,
+        }
+    }
 }
 
 /// Neighbouring datagrams of one size to one remote address; the last may be shorter.
@@ -190,6 +197,10 @@ impl Run {
             && self.len.saturating_add(len) <= RUN_BYTES_MAX
     }
 
+    const fn is_many(&self) -> bool {
+        self.count > 1
+    }
+
     const fn add(&mut self, len: usize) {
         self.len = self.len.saturating_add(len);
         self.count = self.count.saturating_add(1);
@@ -213,15 +224,6 @@ impl Run {
         }
         (datagrams, self.count)
     }
-}
-
-impl Outgoing {
-    const NOTHING: Self = Self {
-        remote: SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::UNSPECIFIED, 0)),
-        start: 0,
-        len: 0,
-        segment: 0,
-    };
 }
 
 fn datagrams<'a>(runs: impl Iterator<Item = &'a Run>) -> u32 {

@@ -15,6 +15,8 @@ use std::ptr;
 /// How many messages one call carries; more gain nothing.
 pub(super) const MESSAGES_MAX: usize = 64;
 
+const MESSAGES_FEW: usize = 4;
+
 /// One message to send: some bytes of an arena, in equal segments when `segment` is not zero.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outgoing {
@@ -38,11 +40,28 @@ pub(super) struct Received {
 ///
 /// # Errors
 /// Why the first message was not sent.
-pub(super) fn send(socket: BorrowedFd<'_>, arena: &[u8], messages: &[Outgoing]) -> io::Result<usize> {
-    let mut addresses = [Address::UNSPECIFIED; MESSAGES_MAX];
-    let mut controls = [Control::empty(); MESSAGES_MAX];
-    let mut vectors = [iovec { iov_base: ptr::null_mut(), iov_len: 0 }; MESSAGES_MAX];
-    let mut headers = [empty_header(); MESSAGES_MAX];
+pub(super) fn send(
+    socket: BorrowedFd<'_>,
+    arena: &[u8],
+    messages: impl ExactSizeIterator<Item = Outgoing>,
+) -> io::Result<usize> {
+    // At low load a call carries one or two messages: their arrays need not be those of a full one.
+    if messages.len() <= MESSAGES_FEW {
+        send_up_to::<MESSAGES_FEW>(socket, arena, messages)
+    } else {
+        send_up_to::<MESSAGES_MAX>(socket, arena, messages)
+    }
+}
+
+fn send_up_to<const N: usize>(
+    socket: BorrowedFd<'_>,
+    arena: &[u8],
+    messages: impl Iterator<Item = Outgoing>,
+) -> io::Result<usize> {
+    let mut addresses = [Address::UNSPECIFIED; N];
+    let mut controls = [Control::empty(); N];
+    let mut vectors = [iovec { iov_base: ptr::null_mut(), iov_len: 0 }; N];
+    let mut headers = [empty_header(); N];
     let mut count: c_uint = 0;
 
     let slots = headers.iter_mut().zip(&mut vectors).zip(&mut addresses).zip(&mut controls);

@@ -1,5 +1,4 @@
 use super::*;
-use std::time::{Duration, Instant};
 
 const V4: &str = "127.0.0.1:0";
 const V6: &str = "[::1]:0";
@@ -19,10 +18,18 @@ fn a_group_shares_one_free_port_and_hears_every_remote_address_on_one_socket() {
     }
 
     let mut batch = ReceiveBatch::new();
-    let heard: Vec<usize> =
-        group.sockets.iter().map(|socket| receive_all(socket, &mut batch).len()).collect();
-    assert_eq!(heard.iter().sum::<usize>(), 20);
-    assert_eq!(heard.iter().filter(|&&count| count > 0).count(), 1, "{heard:?}");
+    let mut heard = [0; 3];
+    for _ in 0..TRIES {
+        for (count, socket) in heard.iter_mut().zip(&group.sockets) {
+            *count += socket.receive(&mut batch).unwrap_or(0);
+        }
+        if heard.iter().sum::<usize>() >= 20 {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    heard.sort_unstable();
+    assert_eq!(heard, [0, 0, 20]);
 }
 
 #[test]
@@ -53,7 +60,7 @@ fn datagrams_arrive_equal_with_runs_and_without_over_both_families() {
             assert_eq!(report.sent as usize, expected.len(), "{mode:?} {family}: {report:?}");
             assert_eq!((report.dropped, report.refused), (0, 0));
             let mut batch = ReceiveBatch::new();
-            let received = receive_all(&receiver, &mut batch);
+            let received = receive_all(&receiver, &mut batch, expected.len());
             assert!(received.iter().all(|(remote, _)| *remote == sender.local_address().unwrap()));
             arrived.push(received.into_iter().map(|(_, bytes)| bytes).collect::<Vec<_>>());
         }
@@ -73,7 +80,7 @@ fn this_kernel_cuts_runs_apart_and_joins_them() {
     tray.flush(&sender);
 
     let mut batch = ReceiveBatch::new();
-    let datagrams = wait_for(&receiver, &mut batch);
+    let datagrams = (0..TRIES).find_map(|_| receiver.receive(&mut batch).ok()).unwrap();
 
     assert_eq!(datagrams, RUN_MAX, "one call gives the whole run, coalesced");
     for (number, (_, datagram)) in batch.datagrams().enumerate() {
@@ -132,9 +139,20 @@ fn a_refused_run_goes_out_datagram_by_datagram() {
     assert_eq!((report.sent, report.dropped, report.refused), (12, 0, 1));
     let mut batch = ReceiveBatch::new();
     let received: Vec<Vec<u8>> =
-        receive_all(&receiver, &mut batch).into_iter().map(|(_, bytes)| bytes).collect();
+        receive_all(&receiver, &mut batch, 10).into_iter().map(|(_, bytes)| bytes).collect();
     assert_eq!(received, expected);
-    assert_eq!(receive_all(&bystander, &mut batch).len(), 2);
+    assert_eq!(receive_all(&bystander, &mut batch, 2).len(), 2);
+}
+
+#[test]
+fn only_a_device_without_the_means_ends_the_use_of_runs() {
+    let refusal =
+        |code| send::Refused::of(&io::Error::from_raw_os_error(code), 0).map(|refused| refused.for_good);
+
+    assert_eq!(refusal(libc::EIO), Some(true));
+    assert_eq!(refusal(libc::EINVAL), Some(false));
+    assert_eq!(refusal(libc::ENETUNREACH), None);
+    assert_eq!(refusal(libc::EPERM), None);
 }
 
 #[test]
@@ -154,7 +172,7 @@ fn a_remote_address_without_a_way_costs_only_its_own_datagrams() {
 
     assert_eq!((report.sent, report.dropped), (2, 3));
     let mut batch = ReceiveBatch::new();
-    assert_eq!(receive_all(&receiver, &mut batch).len(), 2);
+    assert_eq!(receive_all(&receiver, &mut batch, 2).len(), 2);
 }
 
 #[test]
@@ -197,7 +215,7 @@ fn a_datagram_longer_than_ethernet_carries_is_counted_and_dropped() {
     sender.send_to(&[4; 4], receiver.local_address().unwrap()).unwrap();
 
     let mut batch = ReceiveBatch::new();
-    let received = receive_all(&receiver, &mut batch);
+    let received = receive_all(&receiver, &mut batch, 2);
 
     let sizes: Vec<usize> = received.iter().map(|(_, bytes)| bytes.len()).collect();
     assert_eq!(sizes, [DATAGRAM_MAX, 4]);
@@ -211,7 +229,7 @@ fn an_empty_datagram_does_no_harm() {
     sender.send_to(b"x", receiver.local_address().unwrap()).unwrap();
 
     let mut batch = ReceiveBatch::new();
-    let received = receive_all(&receiver, &mut batch);
+    let received = receive_all(&receiver, &mut batch, 1);
 
     assert_eq!(received.len(), 1);
 }
@@ -242,22 +260,17 @@ fn put(tray: &mut SendBatch, receiver: &UdpSocket, datagram: &[u8]) {
     tray.commit(receiver.local_address().unwrap(), datagram.len());
 }
 
-/// Receives what the loopback interface has already delivered; it delivers within the sending call.
-fn receive_all(socket: &UdpSocket, batch: &mut ReceiveBatch) -> Vec<(SocketAddr, Vec<u8>)> {
+/// Receives as many datagrams as are expected; a loaded machine may deliver them a little later.
+fn receive_all(socket: &UdpSocket, batch: &mut ReceiveBatch, expected: usize) -> Vec<(SocketAddr, Vec<u8>)> {
     let mut all = Vec::new();
-    while socket.receive(batch).is_ok() {
-        all.extend(batch.datagrams().map(|(remote, bytes)| (remote, bytes.to_vec())));
+    for _ in 0..TRIES {
+        match socket.receive(batch) {
+            Ok(_) => all.extend(batch.datagrams().map(|(remote, bytes)| (remote, bytes.to_vec()))),
+            Err(_) if all.len() >= expected => break,
+            Err(_) => std::thread::yield_now(),
+        }
     }
     all
 }
 
-/// Receives until something is there.
-fn wait_for(socket: &UdpSocket, batch: &mut ReceiveBatch) -> usize {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    loop {
-        match socket.receive(batch) {
-            Ok(count) => return count,
-            Err(_) => assert!(Instant::now() < deadline, "nothing arrived"),
-        }
-    }
-}
+const TRIES: usize = 1_000_000;
