@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rtp::MonoTime;
 use sfu::viewer::LayerRequest;
 use tokio::sync::watch;
 use transport::dtls::Certificate;
@@ -141,9 +142,13 @@ impl NodeHandle {
     /// # Errors
     /// See [`SessionError`].
     pub fn close(&self, session: (&str, Role), credential: Option<&str>) -> Result<(), SessionError> {
+        let now = self.inner.clock.now();
         let mut registry = self.inner.registry();
-        let (id, _) = find(&registry, session, credential)?;
-        let ended = registry.end(self.inner.clock.now(), id);
+        let found = match find(&registry, session, credential) {
+            Err(SessionError::NotFound) => return part(&mut registry, now, session, credential),
+            found => found.map(|(id, _)| id),
+        };
+        let ended = registry.end(now, found?);
         drop(registry);
         self.tell(ended, EndReason::Deleted);
         Ok(())
@@ -162,7 +167,7 @@ impl NodeHandle {
         let mut registry = self.inner.registry();
         let id = SessionId::parse(session).ok_or(SessionError::NotFound)?;
         let found = registry.session(id).ok_or(SessionError::NotFound)?;
-        check_credential(found, credential)?;
+        check_credential(found.credential.as_ref(), credential)?;
         self.ask_layer(&mut registry, id, request)
     }
 
@@ -352,12 +357,26 @@ fn find<'a>(
 ) -> Result<(SessionId, &'a Session), SessionError> {
     let id = SessionId::parse(session).ok_or(SessionError::NotFound)?;
     let found = registry.session(id).filter(|found| found.role == role).ok_or(SessionError::NotFound)?;
-    check_credential(found, credential)?;
+    check_credential(found.credential.as_ref(), credential)?;
     Ok((id, found))
 }
 
-fn check_credential(session: &Session, given: Option<&str>) -> Result<(), SessionError> {
-    match (&session.credential, given) {
+/// Takes the DELETE of a session that its other side closed a moment before.
+fn part(
+    registry: &mut Registry,
+    now: MonoTime,
+    (session, role): (&str, Role),
+    credential: Option<&str>,
+) -> Result<(), SessionError> {
+    let id = SessionId::parse(session).ok_or(SessionError::NotFound)?;
+    let farewell = registry.farewell(now, id, role).ok_or(SessionError::NotFound)?;
+    check_credential(farewell.credential.as_ref(), credential)?;
+    registry.forget(id);
+    Ok(())
+}
+
+fn check_credential(kept: Option<&Credential>, given: Option<&str>) -> Result<(), SessionError> {
+    match (kept, given) {
         (None, _) => Ok(()),
         (Some(_), None) => Err(SessionError::Unauthenticated),
         (Some(kept), Some(given)) if kept.matches(given) => Ok(()),

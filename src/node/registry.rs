@@ -20,6 +20,11 @@ use transport::link::LinkConfig;
 use crate::api::{LayerStatus, Role, RoomStatus, SessionStatus};
 use crate::name::{PublicId, RoomId, RoomName, SessionId};
 
+mod farewells;
+
+pub(crate) use self::farewells::Farewell;
+use self::farewells::Farewells;
+
 /// A shard's number, from zero.
 pub(crate) type ShardId = usize;
 
@@ -224,6 +229,7 @@ pub(crate) struct Registry {
     sessions: HashMap<SessionId, Session>,
     by_public: HashMap<PublicId, SessionId>,
     by_ufrag: HashMap<String, SessionId>,
+    farewells: Farewells,
     next_public: u64,
     next_room: u32,
 }
@@ -236,6 +242,7 @@ impl Registry {
             sessions: HashMap::new(),
             by_public: HashMap::new(),
             by_ufrag: HashMap::new(),
+            farewells: Farewells::default(),
             next_public: 1,
             next_room: 1,
         }
@@ -348,6 +355,28 @@ impl Registry {
 
     /// Ends a session: its URLs and user fragments stop existing at once.
     pub(crate) fn end(&mut self, now: MonoTime, id: SessionId) -> Option<Ended> {
+        let session = self.unseat(now, id)?;
+        Some(Ended { session: id, public_id: session.public_id, owner: session.owner })
+    }
+
+    /// Ends a session whose other side has closed the link; its DELETE may still come.
+    pub(crate) fn part(&mut self, now: MonoTime, id: SessionId) {
+        if let Some(Session { role, credential, .. }) = self.unseat(now, id) {
+            self.farewells.push(Farewell { id, role, parted: now, credential });
+        }
+    }
+
+    /// Returns what is left of a session whose other side closed the link a moment ago.
+    pub(crate) fn farewell(&self, now: MonoTime, id: SessionId, role: Role) -> Option<&Farewell> {
+        self.farewells.find(now, id, role)
+    }
+
+    /// Takes the DELETE of such a session; the next one finds nothing.
+    pub(crate) fn forget(&mut self, id: SessionId) {
+        self.farewells.remove(id);
+    }
+
+    fn unseat(&mut self, now: MonoTime, id: SessionId) -> Option<Session> {
         let session = self.sessions.remove(&id)?;
         self.by_public.remove(&session.public_id);
         for generation in &session.generations {
@@ -365,7 +394,7 @@ impl Registry {
             }
         }
         self.publish_status(&session.room);
-        Some(Ended { session: id, public_id: session.public_id, owner: session.owner })
+        Some(session)
     }
 
     /// Ends what has waited too long: unclaimed sessions, and rooms without a publisher with their viewers.

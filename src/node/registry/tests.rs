@@ -42,6 +42,40 @@ fn a_publisher_is_taken_over_only_after_a_second_of_silence() {
 }
 
 #[test]
+fn a_session_whose_other_side_left_is_known_for_one_more_delete() {
+    let mut registry = Registry::new(LIMITS);
+    let host = publisher();
+    let id = host.id;
+    registry.admit(at(0), host).unwrap();
+
+    registry.part(at(1_000), id);
+
+    assert!(registry.session(id).is_none());
+    assert!(registry.farewell(at(1_000), id, Role::Viewer).is_none());
+    assert!(registry.farewell(at(11_000), id, Role::Publisher).is_none());
+    assert!(registry.farewell(at(10_999), id, Role::Publisher).is_some());
+    registry.forget(id);
+    assert!(registry.farewell(at(1_001), id, Role::Publisher).is_none());
+}
+
+#[test]
+fn farewells_are_bounded() {
+    let mut registry = Registry::new(LIMITS);
+    let ids: Vec<_> = (0..1_025)
+        .map(|_| {
+            let host = publisher();
+            let id = host.id;
+            registry.admit(at(0), host).unwrap();
+            registry.part(at(1), id);
+            id
+        })
+        .collect();
+
+    assert!(registry.farewell(at(2), ids[0], Role::Publisher).is_none());
+    assert!(ids[1..].iter().all(|id| registry.farewell(at(2), *id, Role::Publisher).is_some()));
+}
+
+#[test]
 fn a_takeover_begins_a_later_epoch() {
     let mut registry = Registry::new(LIMITS);
     let (first, second) = (publisher(), publisher());

@@ -224,7 +224,12 @@ impl Shard {
                 self.sender.tcp.close(self.poll.registry(), number);
             }
         }
-        self.world.registry().end(now, session.id);
+        let mut registry = self.world.registry();
+        match reason {
+            EndReason::Link => registry.part(now, session.id),
+            _ => drop(registry.end(now, session.id)),
+        }
+        drop(registry);
         self.world.metrics.sessions_ended.with_label_values(&[reason.as_str()]).inc();
         tracing::info!(session = %session.public_id, role = session.role(), reason = reason.as_str(), "session ended");
         self.leave_room(now, key, &session);
