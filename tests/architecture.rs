@@ -3,7 +3,12 @@
 //! [`CRATES`] is the table of design decisions: a new crate or a new edge is a page in `docs/decisions/` first and a
 //! line here second. Every check is a pure function from text to complaints, proved below on a bad fixture, so
 //! that a check which finds nothing is known to be able to find something.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may end its process")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may end its process"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;

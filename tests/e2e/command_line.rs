@@ -21,7 +21,7 @@ fn an_unknown_key_is_refused_with_the_nearest_name() {
             format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(!output.status.success(), "{command} accepted {typo}: {text}");
         assert!(
-            text.contains(&typo) && text.contains(&format!("{key}")),
+            text.contains(&typo) && text.contains(key),
             "{command} does not name {typo} and {key}: {text}"
         );
     }

@@ -26,7 +26,7 @@ fn a_foreign_address_gets_silence_and_each_of_its_datagrams_is_counted() {
     // The very bytes of the validated publisher, from another address.
     stranger.sends_in_vain(&rtp, "unvalidated_path");
     stranger.sends_in_vain(&rtcp, "unvalidated_path");
-    stranger.sends_in_vain(&[hello.clone()], "unvalidated_path");
+    stranger.sends_in_vain(std::slice::from_ref(&hello), "unvalidated_path");
     // STUN: cut anywhere, with a wrong integrity value, for nobody.
     let cuts: Vec<Vec<u8>> = (20..check.len()).map(|length| check[..length].to_vec()).collect();
     stranger.sends_in_vain(&cuts, "stun_malformed");

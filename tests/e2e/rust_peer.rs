@@ -434,7 +434,7 @@ fn divert(answer: &str, media: SocketAddr) -> String {
 
 /// One packet of the made-up picture: VP8 descriptor (S bit on the first), frame tag, size on a keyframe, filler, counter.
 fn packet(frame: u32, index: u32, counter: u32) -> rtp::Packet {
-    let keyframe = frame % FRAMES_PER_KEYFRAME == 0;
+    let keyframe = frame.is_multiple_of(FRAMES_PER_KEYFRAME);
     let mut payload = Vec::with_capacity(1000);
     if index == 0 {
         payload.extend_from_slice(&[0x10, if keyframe { 0x10 } else { 0x11 }, 0x02, 0x00]);
