@@ -49,7 +49,9 @@ mod tests {
 
     #[test]
     fn reports_and_feedback_are_told_from_media_with_the_marker_bit() {
+        assert_eq!(classify(&[0x80, 192]), Kind::Rtcp);
         assert_eq!(classify(&[0x80, 200]), Kind::Rtcp);
+        assert_eq!(classify(&[0xbf, 223]), Kind::Rtcp);
         assert_eq!(classify(&[0x8f, 205]), Kind::Rtcp);
         assert_eq!(classify(&[0x80, 0x80 | 111]), Kind::Rtp);
         assert_eq!(classify(&[0x80, 191]), Kind::Rtp);

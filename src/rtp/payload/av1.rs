@@ -161,9 +161,7 @@ const LEVEL_WITHOUT_TIER_MAX: u32 = 7;
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::arithmetic_side_effects, reason = "a test may end its process")]
-
-    use super::super::tests::bytes;
+    use super::super::tests::{bytes, from_bits};
     use super::*;
 
     #[test]
@@ -228,6 +226,13 @@ mod tests {
     }
 
     #[test]
+    fn a_packet_that_continues_an_element_begins_no_sequence() {
+        let descriptor = describe(&bytes("a8 02 aabb 08 0000 00043d06d4fbf90040")).unwrap();
+
+        assert!(descriptor.frame_start && !descriptor.keyframe);
+    }
+
+    #[test]
     fn layers_come_from_the_unit_extension() {
         let descriptor = describe(&bytes("10 34 48 aabbcc")).unwrap();
 
@@ -252,12 +257,5 @@ mod tests {
         for cut in ["", "08"] {
             assert!(matches!(describe(&bytes(cut)), Err(ParseError::Truncated { .. })), "{cut}");
         }
-    }
-
-    fn from_bits(bits: &str) -> Vec<u8> {
-        let bits: Vec<u8> = bits.bytes().filter(|bit| !bit.is_ascii_whitespace()).collect();
-        let byte =
-            |bits: &[u8]| bits.iter().fold(0, |value, bit| (value << 1) | (bit - b'0')) << (8 - bits.len());
-        bits.chunks(8).map(byte).collect()
     }
 }

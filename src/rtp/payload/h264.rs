@@ -177,7 +177,7 @@ const BLOCK_PIXELS: u32 = 16;
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::bytes;
+    use super::super::tests::{bytes, from_bits};
     use super::*;
 
     #[test]
@@ -200,6 +200,26 @@ mod tests {
         ] {
             assert_eq!(describe(&bytes(parameters)).unwrap().size, Some(size), "{parameters}");
         }
+    }
+
+    #[test]
+    fn scaling_lists_are_skipped_on_the_way_to_the_size() {
+        let fields = [
+            "01100100 00000000 00001011 1", // profile 100, level 1.1, identifier 0
+            "010 1 1 0 1",                  // 4:2:0, eight bits twice, no bypass, with lists
+            "1",
+            &"010".repeat(16), // a list of 16: every step is +1
+            "00000",           // five lists that are absent
+            "1",
+            &"1".repeat(64),             // a list of 64: every step is 0
+            "1 000010001",               // a list whose first scale is zero: it ends there
+            "1 011 1 0",                 // frame number, order type 2, references
+            "000010100 000010101 1 0 0", // 20 by 21 blocks, frames, no cropping
+        ];
+
+        let size = sequence_size(&from_bits(&fields.concat()));
+
+        assert_eq!(size, Some((320, 336)));
     }
 
     #[test]

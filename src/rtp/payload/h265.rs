@@ -158,9 +158,7 @@ const SUB_LAYERS_MAX: u32 = 8;
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::arithmetic_side_effects, reason = "a test may end its process")]
-
-    use super::super::tests::bytes;
+    use super::super::tests::{bytes, from_bits};
     use super::*;
 
     #[test]
@@ -205,6 +203,17 @@ mod tests {
     }
 
     #[test]
+    fn every_random_access_picture_begins_a_keyframe() {
+        for (unit_type, keyframe) in
+            [(15, false), (16, true), (18, true), (21, true), (23, true), (24, false)]
+        {
+            let descriptor = describe(&[unit_type << 1, 1, 0x80]).unwrap();
+
+            assert_eq!(descriptor.keyframe, keyframe, "type {unit_type}");
+        }
+    }
+
+    #[test]
     fn a_temporal_access_point_lets_receivers_move_up() {
         let access_point = describe(&bytes("0403 80")).unwrap();
         let ordinary = describe(&bytes("0203 80")).unwrap();
@@ -237,13 +246,6 @@ mod tests {
         for cut in ["", "60", "6001", "6201"] {
             assert!(matches!(describe(&bytes(cut)), Err(ParseError::Truncated { .. })), "{cut}");
         }
-    }
-
-    fn from_bits(bits: &str) -> Vec<u8> {
-        let bits: Vec<u8> = bits.bytes().filter(|bit| !bit.is_ascii_whitespace()).collect();
-        let byte =
-            |bits: &[u8]| bits.iter().fold(0, |value, bit| (value << 1) | (bit - b'0')) << (8 - bits.len());
-        bits.chunks(8).map(byte).collect()
     }
 
     fn escape(unit: &[u8]) -> Vec<u8> {

@@ -1,3 +1,5 @@
+#![expect(clippy::arithmetic_side_effects, reason = "a test may end its process")]
+
 use super::*;
 
 #[test]
@@ -29,4 +31,12 @@ pub(super) fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<char> = hex.chars().filter(|digit| !digit.is_whitespace()).collect();
     let nibble = |digit: char| u8::try_from(digit.to_digit(16).unwrap()).unwrap();
     digits.chunks(2).map(|pair| (nibble(pair[0]) << 4) | nibble(pair[1])).collect()
+}
+
+/// Turns binary digits into bytes, filled with zeros; blanks separate fields.
+pub(super) fn from_bits(bits: &str) -> Vec<u8> {
+    let bits: Vec<u8> = bits.bytes().filter(|bit| !bit.is_ascii_whitespace()).collect();
+    let byte =
+        |bits: &[u8]| bits.iter().fold(0, |value, bit| (value << 1) | (bit - b'0')) << (8 - bits.len());
+    bits.chunks(8).map(byte).collect()
 }

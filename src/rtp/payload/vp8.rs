@@ -155,6 +155,13 @@ mod tests {
     }
 
     #[test]
+    fn scaling_bits_are_no_part_of_the_size() {
+        let descriptor = describe(&bytes("10 505200 9d012a 42c1 b640 00")).unwrap();
+
+        assert_eq!(descriptor.size, Some((322, 182)));
+    }
+
+    #[test]
     fn every_optional_field_is_found_where_it_is() {
         let descriptor = describe(&bytes("90 f0 9234 56 a5 31")).unwrap();
 
@@ -173,9 +180,10 @@ mod tests {
 
     #[test]
     fn layer_bits_of_a_key_index_alone_are_no_layer() {
-        let descriptor = describe(&bytes("90 10 e5 31")).unwrap();
+        let descriptor = describe(&bytes("90 10 e4 31")).unwrap();
 
         assert_eq!((descriptor.temporal, descriptor.layer_sync), (0, false));
+        assert!(!descriptor.keyframe, "the frame begins behind the index");
     }
 
     #[test]
