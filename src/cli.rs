@@ -63,7 +63,7 @@ pub(crate) struct ServeArgs {
     /// TCP address for pages, API, WHIP, WHEP and ICE-TCP; may be given more than once [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]
     pub http: Vec<SocketAddr>,
-    /// UDP address for media; 0.0.0.0 or [::] means every usable local address [default: 127.0.0.1:8080]
+    /// UDP address for media; `0.0.0.0` or `[::]` means every usable local address [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     pub udp: Option<SocketAddr>,
     /// Put only this address into answers, as clients reach it; may be given more than once
