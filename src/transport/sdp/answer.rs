@@ -1,6 +1,6 @@
 //! The parts that every answer has: session head, section head, transport, codecs, extensions.
 //!
-//! The templates are ours from the first line to the last; from the offer come only what [`super::section`] has
+//! The templates are ours from the first line to the last; from the offer come only what `section` has
 //! checked: mids, payload types, codecs' parameters, layer names, transports.
 
 use super::OfferError;

@@ -1,6 +1,6 @@
 //! What is checked of an offer before anything reads it, and every bound of this module.
 //!
-//! A text that passes [`check_text`] is short, has few and short lines, ends each of them with a line feed, and
+//! A text that passes these checks is short, has few and short lines, ends each of them with a line feed, and
 //! holds no control character: the parser behind cannot be made to work long, and nothing copied from it into an
 //! answer can begin a new line.
 
