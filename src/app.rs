@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Write, stdout};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
@@ -45,6 +45,9 @@ impl App {
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
         let listeners = Listeners::bind(&self.config.http.listen).map_err(explain_http)?;
         let http = listeners.addresses().to_vec();
+        // One that a crash left behind would speak of another process.
+        self.retract();
+        ensure_free(self.config.media.udp)?;
         let node = Node::start(&self.config.node(http.clone())).map_err(explain_media)?;
         let udp = node.udp_addresses().to_vec();
         let router = signaling::router(node.handle(), self.config.signaling());
@@ -107,6 +110,18 @@ fn write_ready_file(path: &Path, http: &[SocketAddr], udp: &[SocketAddr]) -> io:
     fs::rename(&draft, path)
 }
 
+/// Refuses a UDP address that somebody has. The shards' sockets share one port (`SO_REUSEPORT`), and a second server
+/// of the same user would be let into the group: each would lose half of its datagrams and never know.
+fn ensure_free(udp: SocketAddr) -> Result<()> {
+    match UdpSocket::bind(udp) {
+        Err(source) if source.kind() == io::ErrorKind::AddrInUse => {
+            Err(explain_media(StartError::Bind { address: udp, source }))
+        }
+        // The node meets whatever else is wrong, and names it.
+        _ => Ok(()),
+    }
+}
+
 fn explain_http(error: BindError) -> anyhow::Error {
     let what_to_do = advice(&error.source, error.address, "--http");
     anyhow!(error).context(what_to_do)
@@ -159,6 +174,17 @@ mod tests {
         let text = format!("{:#}", explain_http(error));
         assert!(text.starts_with("another program uses 127.0.0.1:"), "{text}");
         assert!(text.contains("choose another port with --http 127.0.0.1:"), "{text}");
+    }
+
+    #[test]
+    fn a_media_port_of_another_server_is_refused_though_it_could_be_shared() {
+        let shared = transport::udp::UdpGroup::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let address = shared.address;
+
+        let text = format!("{:#}", ensure_free(address).unwrap_err());
+
+        assert!(transport::udp::UdpGroup::bind(address, 1).is_ok(), "the system would have let us in");
+        assert!(text.contains("choose another port with --udp 127.0.0.1:"), "{text}");
     }
 
     #[test]

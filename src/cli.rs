@@ -116,10 +116,10 @@ impl ServeArgs {
         settings
     }
 
-    /// Says whether the server listens beyond this machine only because of `--dev`.
+    /// Says whether HTTP listens beyond this machine because of `--dev`.
     #[must_use]
     pub(crate) const fn is_open_by_dev(&self) -> bool {
-        self.dev && (self.http.is_empty() || self.udp.is_none())
+        self.dev && self.http.is_empty()
     }
 }
 
