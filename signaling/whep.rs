@@ -33,7 +33,7 @@ async fn watch(
 ) -> Result<Response<Body>, Problem> {
     let offered = Offered::read(&room, request).await?;
     let joined = shared.node.watch(offered.join_request())?;
-    tracing::info!(room = %offered.room(), session = joined.public_id, "viewer session was created");
+    tracing::debug!(room = %offered.room(), session = joined.public_id, "viewer session was created");
     let location = format!("/whep/{}/s/{}", offered.room(), joined.session);
     let links = links(&location);
     let mut response = endpoint::created(&location, joined)?;

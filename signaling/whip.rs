@@ -26,6 +26,6 @@ async fn publish(
 ) -> Result<Response<Body>, Problem> {
     let offered = Offered::read(&room, request).await?;
     let joined = shared.node.publish(offered.join_request())?;
-    tracing::info!(room = %offered.room(), session = joined.public_id, "publisher session was created");
+    tracing::debug!(room = %offered.room(), session = joined.public_id, "publisher session was created");
     endpoint::created(&format!("/whip/{}/s/{}", offered.room(), joined.session), joined)
 }
