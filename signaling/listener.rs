@@ -86,8 +86,8 @@ impl Listeners {
         &self.addresses
     }
 
-    /// Serves until `stop` turns true or its sender is dropped, then lets open requests end within
-    /// [`GRACE`].
+    /// Serves until `stop` turns true or its sender is dropped, then lets open requests end within a
+    /// second.
     pub async fn serve(
         self,
         router: Router,
