@@ -2,7 +2,7 @@
 //!
 //! Shards add to counters once per tick, never per packet. Labels come from closed sets: no session, no address.
 
-use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::mesh::EndReason;
 
@@ -15,7 +15,7 @@ pub(crate) struct Metrics {
     pub(crate) bytes_forwarded: IntCounter,
     pub(crate) packets_retransmitted: IntCounter,
     pub(crate) packets_unsent: IntCounter,
-    pub(crate) messages_dropped: IntGauge,
+    messages_dropped: IntCounter,
     pub(crate) datagrams_handed_over: IntCounter,
     pub(crate) drops: IntCounterVec,
     pub(crate) sessions_ended: IntCounterVec,
@@ -42,11 +42,6 @@ impl Metrics {
         };
         let sessions = IntGaugeVec::new(Opts::new("nearcast_sessions", "Sessions by role."), &["role"])?;
         registry.register(Box::new(sessions.clone()))?;
-        let messages_dropped = IntGauge::new(
-            "nearcast_mesh_messages_dropped",
-            "Messages between shards dropped at a full mailbox.",
-        )?;
-        registry.register(Box::new(messages_dropped.clone()))?;
         let metrics = Self {
             packets_received: counter("nearcast_rtp_received_packets_total", "RTP packets from publishers.")?,
             packets_forwarded: counter(
@@ -84,7 +79,10 @@ impl Metrics {
                 "Sessions whose DTLS completed, by SRTP profile.",
                 "profile",
             )?,
-            messages_dropped,
+            messages_dropped: counter(
+                "nearcast_mesh_messages_dropped_total",
+                "Messages to a shard dropped at its full mailbox.",
+            )?,
             sessions,
             registry,
         };
@@ -98,7 +96,7 @@ impl Metrics {
     pub(crate) fn render(&self, publishers: usize, viewers: usize, messages_dropped: u64) -> String {
         self.sessions.with_label_values(&["publisher"]).set(i64::try_from(publishers).unwrap_or(i64::MAX));
         self.sessions.with_label_values(&["viewer"]).set(i64::try_from(viewers).unwrap_or(i64::MAX));
-        self.messages_dropped.set(i64::try_from(messages_dropped).unwrap_or(i64::MAX));
+        self.messages_dropped.inc_by(messages_dropped.saturating_sub(self.messages_dropped.get()));
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "metrics could not be rendered");
