@@ -5,7 +5,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::panic,
     unsafe_code,
     reason = "a test may end its process, and an allocator is unsafe by nature"
 )]

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// One DTLS connection of the library.
 #[derive(Debug)]
-pub struct DimplLink {
+pub(super) struct DimplLink {
     dtls: Dtls,
     outputs: VecDeque<LinkOutput>,
     next_timeout: Option<MonoTime>,
@@ -25,7 +25,7 @@ impl DimplLink {
     ///
     /// # Errors
     /// When the library refuses to start.
-    pub fn new(
+    pub(super) fn new(
         certificate: &Certificate,
         role: Role,
         version: Version,
