@@ -1,7 +1,7 @@
 //! Datagrams over TCP: a 16-bit length before each (RFC 4571), as ICE-TCP needs it (RFC 6544 §3).
 //!
 //! A [`Deframer`] is the receive buffer of one TCP stream: read into [`Deframer::space`], say how much with
-//! [`Deframer::filled`], take frames until there is none. [`sniff`] tells what an accepted TCP stream speaks.
+//! [`Deframer::filled`], take frames until there is none.
 //!
 //! Invariants: a TCP stream holds at most [`BUFFER_BYTES`] bytes; a frame has 1 to [`FRAME_MAX`] bytes, and anything
 //! else ends the TCP stream, because nothing after it can be found again.
@@ -114,58 +114,7 @@ pub fn frame_length(len: usize) -> Option<[u8; LENGTH_BYTES]> {
     u16::try_from(len).ok().filter(|_| fits).map(u16::to_be_bytes)
 }
 
-/// What an accepted TCP stream speaks, by its first bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sniffed {
-    /// HTTP: begins with an upper-case letter.
-    Http,
-    /// TLS: begins with a handshake record.
-    Tls,
-    /// ICE-TCP: begins with a frame that holds a STUN Binding request.
-    IceTcp,
-    /// None of them: close it.
-    Unknown,
-    /// Too few bytes to tell: ask again with more, at most [`SNIFF_BYTES`].
-    NeedsMore,
-}
-
-/// Tells what a TCP stream speaks.
-#[must_use]
-pub fn sniff(first: &[u8]) -> Sniffed {
-    match first {
-        [] => Sniffed::NeedsMore,
-        [TLS_HANDSHAKE, ..] => Sniffed::Tls,
-        [b'A'..=b'Z', ..] => Sniffed::Http,
-        _ => sniff_ice(first),
-    }
-}
-
-/// How many bytes are enough to tell: a frame's length, and a STUN header up to its magic cookie.
-pub const SNIFF_BYTES: usize = 10;
-
-fn sniff_ice(first: &[u8]) -> Sniffed {
-    // The length of a frame of at most 2,048 bytes begins with 0 to 8; then type, STUN length, magic cookie.
-    let expected =
-        [None, None, Some(0x00), Some(0x01), None, None, Some(0x21), Some(0x12), Some(0xa4), Some(0x42)];
-    let fits = expected.iter().zip(first).all(|(expected, byte)| expected.is_none_or(|value| value == *byte));
-    let length_fits = match first {
-        [high, low, ..] => {
-            let length = usize::from(u16::from_be_bytes([*high, *low]));
-            (STUN_HEADER..=FRAME_MAX).contains(&length)
-        }
-        [high] => *high <= 8,
-        [] => true,
-    };
-    match (fits && length_fits, first.len() >= SNIFF_BYTES) {
-        (false, _) => Sniffed::Unknown,
-        (true, false) => Sniffed::NeedsMore,
-        (true, true) => Sniffed::IceTcp,
-    }
-}
-
 const LENGTH_BYTES: usize = 2;
-const TLS_HANDSHAKE: u8 = 0x16;
-const STUN_HEADER: usize = 20;
 
 #[cfg(test)]
 mod tests {
@@ -209,23 +158,5 @@ mod tests {
         assert_eq!(long.next_frame(), Err(FrameError::TooLong { bytes: 2_049 }));
         assert!(!frame(&[], &mut Vec::new()));
         assert!(!frame(&[0; FRAME_MAX + 1], &mut Vec::new()));
-    }
-
-    #[test]
-    fn the_first_bytes_tell_http_tls_and_ice_apart() {
-        let ice = [0, 80, 0x00, 0x01, 0, 60, 0x21, 0x12, 0xa4, 0x42, 1, 2];
-
-        assert_eq!(sniff(b"GET /"), Sniffed::Http);
-        assert_eq!(sniff(b"PRI * HTTP/2.0"), Sniffed::Http);
-        assert_eq!(sniff(&[0x16, 3, 1]), Sniffed::Tls);
-        assert_eq!(sniff(&ice), Sniffed::IceTcp);
-        for len in 0..SNIFF_BYTES {
-            assert_eq!(sniff(&ice[..len]), Sniffed::NeedsMore, "{len} bytes");
-        }
-        for unknown in
-            [&b"get /"[..], &[0, 19, 0, 1], &[9], &[0, 80, 1, 1], &[0, 80, 0, 1, 0, 60, 0x21, 0x13], &[0xff]]
-        {
-            assert_eq!(sniff(unknown), Sniffed::Unknown, "{unknown:?}");
-        }
     }
 }
