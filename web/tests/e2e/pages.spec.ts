@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import type { Page } from '@playwright/test';
-import { expect, figure, test } from './harness/fixtures.ts';
+import { cameraFile } from './harness/camera.ts';
+import { expect, figure, roomOf, test } from './harness/fixtures.ts';
 import { untilActive } from './harness/room-state.ts';
 
 /** Keeps a picture for the README when it is asked for, and always for whoever looks at a failure. */
@@ -9,13 +10,17 @@ async function picture(page: Page, name: string): Promise<void> {
   const path = kept
     ? fileURLToPath(new URL(`../../../docs/images/${name}.png`, import.meta.url))
     : test.info().outputPath(`${name}.png`);
+  // A button under the pointer looks pressed.
+  await page.mouse.move(2, 2);
   await page.screenshot({ path });
 }
 
 test('a host goes live in the studio, and a viewer who came early sees it by itself', async ({
   open,
-  room,
+  server,
 }) => {
+  const room = roomOf(server, 'demo');
+  const camera = await cameraFile();
   const refusals: string[] = [];
   const watchPolicy = (page: Page): void => {
     page.on('console', (message) => {
@@ -28,7 +33,7 @@ test('a host goes live in the studio, and a viewer who came early sees it by its
   await expect(viewer.locator('#words')).toHaveText('Nobody is live yet');
   await expect(viewer.locator('#state')).toHaveText('Waiting');
 
-  const studio = await open({ url: room.studio });
+  const studio = await open({ url: room.studio, extra: [camera.flag] });
   watchPolicy(studio);
   await studio.reload();
   await expect(studio.getByRole('button', { name: 'Go live' })).toBeDisabled();
@@ -52,6 +57,7 @@ test('a host goes live in the studio, and a viewer who came early sees it by its
   await expect(viewer.locator('#figures')).toContainText('capture time');
   figure('viewer page', ((await viewer.locator('#figures').textContent()) ?? '').replace(/\s+/g, ' '));
   await picture(viewer, 'viewer');
+  await camera.remove();
   expect(refusals, 'the pages keep to their content security policy').toEqual([]);
 });
 

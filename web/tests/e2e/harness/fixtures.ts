@@ -77,14 +77,7 @@ export const test = base.extend<TestFixtures, WorkerFixtures>({
   },
   room: async ({ server }, use) => {
     rooms += 1;
-    const name = `room-${rooms}`;
-    await use({
-      name,
-      page: `${server.url}/r/${name}`,
-      studio: `${server.url}/studio/${name}`,
-      whip: `${server.url}/whip/${name}`,
-      whep: `${server.url}/whep/${name}`,
-    });
+    await use(roomOf(server, `room-${rooms}`));
   },
 });
 
@@ -94,4 +87,15 @@ export { expect } from '@playwright/test';
 export function figure(name: string, text: string): void {
   console.log(`  figure · ${name}: ${text}`);
   base.info().annotations.push({ type: 'figure', description: `${name}: ${text}` });
+}
+
+/** The addresses of a room by its name. */
+export function roomOf(server: Server, name: string): Room {
+  return {
+    name,
+    page: `${server.url}/r/${name}`,
+    studio: `${server.url}/studio/${name}`,
+    whip: `${server.url}/whip/${name}`,
+    whep: `${server.url}/whep/${name}`,
+  };
 }
