@@ -2,7 +2,7 @@
 //!
 //! Packet path. A keyframe's packet carries a *structure* of templates; every later packet only names one of
 //! them. So a source's temporal layers are known to whoever keeps its last structure: a [`TemplateTable`], a
-//! small value of fixed size. A structure replaces the previous one only when it parses to its end.
+//! small value of fixed size. A structure replaces the previous one only when the whole descriptor parses.
 //!
 //! Moving up: a frame of the lowest temporal layer says *switch* for the decode targets that may be entered after
 //! it. Its answer holds for a higher layer until a frame of that layer, or of one between, has passed, because a
@@ -77,6 +77,7 @@ impl TemplateTable {
         let mut bits = Bits::new(bytes);
         let mut descriptor = read_mandatory(&mut bits)
             .ok_or(ParseError::Truncated { expected: MANDATORY_BYTES, came: bytes.len() })?;
+        let mut replacement = None;
         let mut custom_indications = false;
         if bytes.len() > MANDATORY_BYTES {
             let has_structure = bits.flag().ok_or(malformed)?;
@@ -84,22 +85,30 @@ impl TemplateTable {
             custom_indications = bits.flag().ok_or(malformed)?;
             bits.skip(2).ok_or(malformed)?; // custom_fdiffs_flag, custom_chains_flag
             if has_structure {
-                let mut read = Self::new();
-                descriptor.size = read.read_structure(&mut bits).ok_or(malformed)?;
+                let mut structure = Self::new();
+                descriptor.size = structure.read_structure(&mut bits).ok_or(malformed)?;
                 descriptor.has_structure = true;
-                *self = read;
+                replacement = Some(structure);
             }
             if has_active_targets {
-                bits.skip(u32::from(self.target_count)).ok_or(malformed)?;
+                let targets = replacement.as_ref().unwrap_or(self).target_count;
+                bits.skip(u32::from(targets)).ok_or(malformed)?;
             }
         }
-        if let Some(template) = self.template(descriptor.template_id) {
+        let table = replacement.as_ref().unwrap_or(self);
+        let template = table.template(descriptor.template_id);
+        let switches = match template {
+            Some(_) if custom_indications => table.read_switches(&mut bits).ok_or(malformed)?,
+            Some(template) => template.switches,
+            None => 0,
+        };
+        // Nothing fails from here on.
+        if let Some(structure) = replacement {
+            *self = structure;
+        }
+        if let Some(template) = template {
             descriptor.temporal = Some(template.temporal);
             descriptor.spatial = Some(template.spatial);
-            let switches = match custom_indications {
-                true => self.read_switches(&mut bits).ok_or(malformed)?,
-                false => template.switches,
-            };
             descriptor.layer_sync = self.follow(SeqNo(descriptor.frame_number), template.temporal, switches);
         }
         Ok(descriptor)

@@ -157,6 +157,21 @@ fn a_structure_that_is_cut_leaves_the_previous_one() {
 }
 
 #[test]
+fn a_structure_in_front_of_a_cut_leaves_the_previous_one() {
+    let mut table = TemplateTable::new();
+    table.read(&three_temporal_layers()).unwrap();
+    let mut other = Written::default();
+    other.header(0, 0b11000).put(0, 6).put(31, 5).put(3, 2); // one template, 32 targets, active ones announced
+    other.put(0, 32).put(0, 32).put(0, 1); // indications, references
+    other.put(0, 5).put(0, 1); // no chains, no sizes
+
+    let refused = table.read(&other.bytes());
+
+    assert!(matches!(refused, Err(ParseError::Malformed(_))));
+    assert_eq!((table.temporal_layer(0), table.temporal_layer(13)), (None, Some(2)));
+}
+
+#[test]
 fn too_many_templates_or_layers_are_refused() {
     for (next, count) in [(NEXT_SAME_LAYER, 70), (NEXT_TEMPORAL, 8), (NEXT_SPATIAL, 4)] {
         let mut bits = Written::default();
