@@ -15,7 +15,8 @@ export interface Server {
   log(): string;
   /** CPU time used so far, seconds. */
   cpuSeconds(): Promise<number>;
-  stop(): Promise<void>;
+  /** Ends it: by SIGTERM it must end by itself within 6 s, by SIGKILL it has no choice. */
+  stop(signal?: 'SIGTERM' | 'SIGKILL'): Promise<void>;
 }
 
 const readyWithinMs = 20_000;
@@ -32,22 +33,19 @@ export function binaryPath(): string {
   return path;
 }
 
-/** Starts the real server on free ports of the loopback. */
-export async function startServer(flags: readonly string[] = []): Promise<Server> {
+/** Where a server listens. */
+export interface Bind {
+  /** `HOST:PORT`; a free port of the loopback when left out. */
+  readonly http?: string;
+}
+
+/** Starts the real server, by default on free ports of the loopback. */
+export async function startServer({ http = '127.0.0.1:0' }: Bind = {}): Promise<Server> {
   const folder = await mkdtemp(join(tmpdir(), 'nearcast-e2e-'));
   const readyFile = join(folder, 'ready.json');
-  const fixed = [
-    'serve',
-    '--http',
-    '127.0.0.1:0',
-    '--udp',
-    '127.0.0.1:0',
-    '--ready-file',
-    readyFile,
-    '--data-dir',
-    folder,
-  ];
-  const child = spawn(binaryPath(), [...fixed, ...flags], { stdio: ['ignore', 'pipe', 'pipe'], cwd: folder });
+  const addresses = ['--http', http, '--udp', '127.0.0.1:0'];
+  const flags = ['serve', ...addresses, '--ready-file', readyFile, '--data-dir', folder];
+  const child = spawn(binaryPath(), flags, { stdio: ['ignore', 'pipe', 'pipe'], cwd: folder });
   let log = '';
   for (const output of [child.stdout, child.stderr]) {
     output.setEncoding('utf8').on('data', (text: string) => {
@@ -62,8 +60,8 @@ export async function startServer(flags: readonly string[] = []): Promise<Server
     pid,
     log: () => log,
     cpuSeconds: () => cpuSeconds(pid),
-    stop: async () => {
-      await end(child, () => log);
+    stop: async (signal = 'SIGTERM') => {
+      await end(child, signal, () => log);
       await rm(folder, { recursive: true, force: true });
     },
   };
@@ -95,16 +93,16 @@ function httpAddress(content: string): string | null {
   }
 }
 
-async function end(child: ChildProcess, log: () => string): Promise<void> {
+async function end(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL', log: () => string): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) {
     throw new Error(`the server had ended by itself (${child.exitCode ?? child.signalCode}):\n${log()}`);
   }
   const exited = once(child, 'exit');
-  child.kill('SIGTERM');
+  child.kill(signal);
   const timer = setTimeout(() => child.kill('SIGKILL'), exitWithinMs);
   await exited;
   clearTimeout(timer);
-  if (child.signalCode === 'SIGKILL')
+  if (child.signalCode === 'SIGKILL' && signal !== 'SIGKILL')
     throw new Error(`the server did not end within ${exitWithinMs} ms:\n${log()}`);
 }
 
