@@ -1,5 +1,7 @@
 //! From a socket to a session: demultiplexing, first contact, hand-over to the owner. Packet path.
 
+use std::io;
+
 use rtp::MonoTime;
 use rtp::demux::{self, Kind};
 use transport::link::Inbound;
@@ -30,12 +32,16 @@ impl Shard {
                 return;
             }
             let Some(socket) = self.sender.socket(lane) else { return };
-            let received = socket.receive(batch).unwrap_or(0);
-            if received == 0 {
-                if let Some(readable) = self.readable.get_mut(lane) {
-                    *readable = false;
+            match socket.receive(batch) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if let Some(readable) = self.readable.get_mut(lane) {
+                        *readable = false;
+                    }
+                    return;
                 }
-                return;
+                // An interrupted call or a passing refusal: the socket may still hold datagrams, the next turn looks.
+                Err(_) => return,
             }
             let via = Via::Udp(u8::try_from(lane).unwrap_or(u8::MAX));
             for (remote, datagram) in batch.datagrams() {
