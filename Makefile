@@ -84,7 +84,7 @@ nightly: fuzz miri
 
 fuzz:
 	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { echo 'make fuzz: missing; rustup toolchain install nightly; cargo install cargo-fuzz' >&2; exit 1; }
-	$(call step,cd tests/fuzz; targets=$$($(CARGO) +nightly fuzz list); for target in $$targets; do $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS); done)
+	$(call step,targets=$$($(CARGO) +nightly fuzz list --fuzz-dir tests/fuzz); for target in $$targets; do $(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz $$target -- -max_total_time=$(FUZZ_SECONDS); done)
 
 miri:
 	@$(CARGO) +nightly miri --version >/dev/null 2>&1 || { echo 'make miri: missing; rustup component add --toolchain nightly miri' >&2; exit 1; }
