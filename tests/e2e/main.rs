@@ -25,4 +25,5 @@ mod relay;
 mod roaming;
 mod rust_peer;
 mod server;
+mod session_api;
 mod shutdown;

@@ -65,6 +65,7 @@ pub(crate) struct Peer {
     pub(crate) location: String,
     pub(crate) etag: String,
     pub(crate) offer: String,
+    pub(crate) answer: String,
 }
 
 /// A publisher that sends 30 pictures a second until told to stop.
@@ -278,6 +279,7 @@ impl Peer {
             location: response.header("location").expect("a 201 has a Location").to_owned(),
             etag: response.header("etag").expect("a 201 has an ETag").to_owned(),
             offer,
+            answer: response.body,
         }
     }
 
