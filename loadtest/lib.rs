@@ -3,3 +3,5 @@
 //! Think of it as the other side of the wire. `link` is one negotiated session as a state machine (ICE, DTLS, SRTP);
 //! `publisher` and `viewer` put media on it and check what comes; `impair` spoils the path between; `bench` starts a
 //! server and runs scenarios with all of them. Start reading at the binary's `main.rs`.
+
+pub mod stamp;
