@@ -4,4 +4,5 @@
 //! `publisher` and `viewer` put media on it and check what comes; `impair` spoils the path between; `bench` starts a
 //! server and runs scenarios with all of them. Start reading at the binary's `main.rs`.
 
+pub mod bench;
 pub mod stamp;

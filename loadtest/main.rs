@@ -1,6 +1,7 @@
 //! `nearcast-loadtest`: publishers, viewers and bad networks for any WHIP/WHEP server.
 
 use clap::{Parser, Subcommand};
+use loadtest::bench::limit;
 
 /// Loads and measures any WHIP/WHEP server, and spoils the network on the way.
 #[derive(Debug, Parser)]
@@ -12,9 +13,14 @@ struct Arguments {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Print what this machine's kernel can send at most: GSO runs, no protection, nobody reading.
+    Limit(limit::Arguments),
+}
 
-fn main() {
+fn main() -> anyhow::Result<()> {
     let Arguments { command } = Arguments::parse();
-    match command {}
+    match command {
+        Command::Limit(arguments) => limit::run(&arguments),
+    }
 }

@@ -1,0 +1,261 @@
+//! The bare limit: what this machine's kernel gives to somebody who only sends.
+//!
+//! One pinned thread sends GSO runs to N loopback sockets, no protection, no protocol, no reading, and charges itself
+//! by thread CPU time, so that other work on the machine moves the figure little. Nobody reads the sockets: their
+//! buffers are full after the first run, so each packet is charged with sending, routing and the receive half up to
+//! the drop. A server's CPU per packet set against this says how far it is from the machine, whatever the machine.
+//!
+//! Whether the receiving socket takes runs whole (`UDP_GRO`) decides most of the receive half, which loopback charges
+//! to the sender: [`Receiver`] names both, and the stricter one is what the scenarios are measured by.
+
+use std::io::IoSlice;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use clap::ValueEnum;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::sockopt::UdpGroSegment;
+use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, sendmmsg, setsockopt};
+use nix::time::{ClockId, clock_gettime};
+use socket2::SockRef;
+
+use super::{affinity, table};
+
+/// What to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// To how many addresses in turn.
+    pub addresses: usize,
+    /// Packets handed to the kernel at once for one address.
+    pub run: u16,
+    /// Bytes of each packet, as UDP payload.
+    pub size_bytes: u16,
+    /// How much thread CPU time to spend sending.
+    pub cpu_time: Duration,
+    /// The core of the sender.
+    pub core: usize,
+    /// How the receiving sockets are set.
+    pub receiver: Receiver,
+}
+
+/// `limit`: prints this machine's bare limit of sending, for both kinds of receiver unless one is named.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Arguments {
+    /// To how many addresses in turn.
+    #[arg(long, default_value_t = 500)]
+    addresses: usize,
+    /// Packets a run.
+    #[arg(long, default_value_t = 8)]
+    run: u16,
+    /// Bytes a packet.
+    #[arg(long, default_value_t = 1_228)]
+    size: u16,
+    /// CPU seconds to spend on each kind of receiver.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// The sender's core [default: the first allowed one].
+    #[arg(long)]
+    core: Option<usize>,
+    /// How the receiving sockets are set [default: first one, then the other].
+    #[arg(long)]
+    receiver: Option<Receiver>,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Those of [`measure`].
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let receivers = arguments.receiver.map_or(vec![Receiver::Plain, Receiver::Gro], |one| vec![one]);
+    let core = match arguments.core {
+        Some(core) => core,
+        None => *affinity::allowed()?.first().context("this process may use no core")?,
+    };
+    let mut limits = Vec::new();
+    for receiver in receivers {
+        let config = Config {
+            addresses: arguments.addresses,
+            run: arguments.run,
+            size_bytes: arguments.size,
+            cpu_time: Duration::from_secs(arguments.seconds),
+            core,
+            receiver,
+        };
+        limits.push((config, measure(config)?));
+    }
+    table::print_limits(&limits, arguments.json)
+}
+
+/// How the sockets take what comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Receiver {
+    /// `UDP_GRO`: a run stays one buffer to the end. The load's own sockets are like this.
+    Gro,
+    /// As a socket is made: the kernel cuts each run into packets at the receiver, at the sender's cost.
+    Plain,
+}
+
+/// What came out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limit {
+    /// Packets the kernel took.
+    pub packets: u64,
+    /// The sender's thread CPU time for them.
+    pub cpu_time: Duration,
+}
+
+impl Limit {
+    /// CPU nanoseconds a packet; 0 when nothing was sent.
+    pub fn cpu_ns_per_packet(&self) -> f64 {
+        if self.packets == 0 {
+            return 0.0;
+        }
+        self.cpu_time.as_secs_f64() * 1e9 / self.packets as f64
+    }
+
+    /// Packets in one second of one core.
+    pub fn packets_per_core_s(&self) -> f64 {
+        let cpu_s = self.cpu_time.as_secs_f64();
+        if cpu_s > 0.0 { self.packets as f64 / cpu_s } else { 0.0 }
+    }
+}
+
+/// Measures the bare limit on a thread of its own, pinned to the configured core.
+///
+/// # Errors
+/// When the descriptor limit cannot be raised enough, a socket cannot be made or set, or the kernel refuses the runs
+/// (no GSO).
+pub fn measure(config: Config) -> anyhow::Result<Limit> {
+    ensure!(config.addresses > 0 && config.run > 0 && config.size_bytes > 0, "nothing to send to nobody");
+    raise_descriptor_limit(config.addresses.saturating_add(DESCRIPTORS_SPARE))?;
+    let receivers = open_receivers(&config)?;
+
+    let limit = affinity::on_core(config.core, || send(&config, &receivers))??;
+
+    drop(receivers);
+    Ok(limit)
+}
+
+/// Raises this process's soft limit of open descriptors to at least `wanted`.
+///
+/// # Errors
+/// When the hard limit is lower than `wanted`.
+pub fn raise_descriptor_limit(wanted: usize) -> anyhow::Result<()> {
+    let wanted = u64::try_from(wanted)?;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot read the descriptor limit")?;
+    if soft >= wanted {
+        return Ok(());
+    }
+    ensure!(hard >= wanted, "{wanted} descriptors are needed and the hard limit is {hard} (ulimit -Hn)");
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).context("cannot raise the descriptor limit")
+}
+
+fn open_receivers(config: &Config) -> anyhow::Result<Vec<UdpSocket>> {
+    (0..config.addresses)
+        .map(|_| {
+            let socket =
+                UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot open a receiving socket")?;
+            SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+            if config.receiver == Receiver::Gro {
+                setsockopt(&socket, UdpGroSegment, &true).context("cannot set UDP_GRO")?;
+            }
+            Ok(socket)
+        })
+        .collect()
+}
+
+fn send(config: &Config, receivers: &[UdpSocket]) -> anyhow::Result<Limit> {
+    let addresses = socket_addresses(receivers)?;
+    let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot open the sending socket")?;
+    SockRef::from(&sender).set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    let run = vec![0x5a_u8; usize::from(config.size_bytes).saturating_mul(usize::from(config.run))];
+    let segments = [ControlMessage::UdpGsoSegments(&config.size_bytes)];
+    let slices = vec![[IoSlice::new(&run)]; MESSAGES_PER_CALL];
+    let mut headers = MultiHeaders::preallocate(MESSAGES_PER_CALL, Some(nix::cmsg_space!(u16)));
+
+    let begin = thread_cpu_time()?;
+    let mut runs: u64 = 0;
+    let spent = loop {
+        for group in addresses.chunks(MESSAGES_PER_CALL) {
+            let sent =
+                sendmmsg(sender.as_raw_fd(), &mut headers, &slices, group, segments, MsgFlags::empty())
+                    .context("the kernel refused a run: is there no UDP GSO?")?
+                    .count();
+            runs = runs.saturating_add(u64::try_from(sent)?);
+        }
+        let spent = thread_cpu_time()?.saturating_sub(begin);
+        if spent >= config.cpu_time {
+            break spent;
+        }
+    };
+    Ok(Limit { packets: runs.saturating_mul(u64::from(config.run)), cpu_time: spent })
+}
+
+fn socket_addresses(sockets: &[UdpSocket]) -> anyhow::Result<Vec<Option<SockaddrIn>>> {
+    sockets
+        .iter()
+        .map(|socket| {
+            let port = socket.local_addr()?.port();
+            Ok(Some(SockaddrIn::new(127, 0, 0, 1, port)))
+        })
+        .collect()
+}
+
+fn thread_cpu_time() -> anyhow::Result<Duration> {
+    let time =
+        clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).context("cannot read the thread's CPU time")?;
+    Ok(Duration::from(time))
+}
+
+/// As many as the server's sender puts into one call at runs of 8.
+const MESSAGES_PER_CALL: usize = 8;
+/// Full after one run, whatever the kernel rounds it up to.
+const RECEIVE_BUFFER_BYTES: usize = 2_304;
+const SEND_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// For what a process has open besides its load.
+const DESCRIPTORS_SPARE: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        Config {
+            addresses: 3,
+            run: 4,
+            size_bytes: 600,
+            cpu_time: Duration::from_millis(5),
+            core: affinity::allowed().unwrap()[0],
+            receiver: Receiver::Gro,
+        }
+    }
+
+    #[test]
+    fn the_limit_counts_packets_and_charges_at_least_the_asked_cpu_time() {
+        let limit = measure(config()).unwrap();
+
+        assert!(limit.packets >= 12, "{limit:?}");
+        assert!(limit.cpu_time >= Duration::from_millis(5), "{limit:?}");
+        assert!(limit.cpu_ns_per_packet() > 10.0, "{limit:?}");
+    }
+
+    #[test]
+    fn a_run_that_no_datagram_can_hold_is_an_error() {
+        let refused = measure(Config { run: 60, size_bytes: 1_400, ..config() });
+
+        assert!(refused.is_err(), "{refused:?}");
+    }
+
+    #[test]
+    fn cpu_per_packet_and_packets_per_core_are_two_views_of_one_figure() {
+        let limit = Limit { packets: 2_000_000, cpu_time: Duration::from_secs(2) };
+
+        assert!((limit.cpu_ns_per_packet() - 1_000.0).abs() < 1e-6);
+        assert!((limit.packets_per_core_s() - 1_000_000.0).abs() < 1e-6);
+    }
+}
