@@ -20,6 +20,8 @@ pub enum DropReason {
     StunLimit,
     /// The source address is not a validated pair of the session.
     UnvalidatedPath,
+    /// The session sends more control datagrams than any client needs.
+    SessionLimit,
     /// The session is closed.
     Closed,
     /// The DTLS record is malformed.
@@ -52,7 +54,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of [`DropReason::index`].
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Unclassified,
         Self::StunMalformed,
         Self::StunNotRequest,
@@ -60,6 +62,7 @@ impl DropReason {
         Self::StunIntegrity,
         Self::StunLimit,
         Self::UnvalidatedPath,
+        Self::SessionLimit,
         Self::Closed,
         Self::DtlsMalformed,
         Self::DtlsUnexpected,
@@ -93,6 +96,7 @@ impl DropReason {
             Self::StunIntegrity => "stun_integrity",
             Self::StunLimit => "stun_limit",
             Self::UnvalidatedPath => "unvalidated_path",
+            Self::SessionLimit => "session_limit",
             Self::Closed => "closed",
             Self::DtlsMalformed => "dtls_malformed",
             Self::DtlsUnexpected => "dtls_unexpected",

@@ -9,6 +9,7 @@
 
 use crate::dtls::{self, Certificate, Fingerprint, Guard, Role, Version, guard};
 use crate::ice::{self, IceLite};
+use crate::rate::{Rate, TokenBucket};
 use crate::sctp::{self, Association, ChannelId, Message, SendError};
 use crate::srtp::{MasterKeys, Opener, Sealer};
 use crate::{DropReason, Path};
@@ -39,6 +40,11 @@ pub struct LinkConfig {
 #[derive(Debug)]
 pub struct Link {
     role: Role,
+    /// Whether the other side only watches.
+    viewer: bool,
+    /// What it may still send of feedback, and of STUN and DTLS.
+    feedback: TokenBucket,
+    control: TokenBucket,
     ice: IceLite,
     guard: Guard,
     media: Option<Media>,
@@ -64,6 +70,9 @@ impl Link {
         let version = if only12 { Version::Only12 } else { Version::Auto };
         Self {
             role,
+            viewer,
+            feedback: TokenBucket::new(FEEDBACK, now),
+            control: TokenBucket::new(CONTROL, now),
             ice: IceLite::new(ice, now),
             guard: Guard::new(guard::Config { role, version, certificate, fingerprint }),
             media: None,
@@ -93,19 +102,43 @@ impl Link {
         let kind = classify(datagram);
         match kind {
             Kind::Unknown => return Err(DropReason::Unclassified),
-            Kind::Stun => return self.handle_stun(now, path, datagram),
+            Kind::Stun => return self.within_control(now, |link| link.handle_stun(now, path, datagram)),
             _ if !self.ice.is_validated(&path) => return Err(DropReason::UnvalidatedPath),
-            Kind::Dtls | Kind::Rtp | Kind::Rtcp => {}
-        }
-        if kind == Kind::Dtls {
-            return self.handle_dtls(now, datagram).map(|()| Inbound::Nothing);
+            Kind::Dtls => {
+                return self
+                    .within_control(now, |link| link.handle_dtls(now, datagram).map(|()| Inbound::Nothing));
+            }
+            Kind::Rtp | Kind::Rtcp => {}
         }
         let media = self.media.as_mut().ok_or(DropReason::NoKeys)?;
-        if kind == Kind::Rtp {
-            media.opener.open_rtp(datagram).map(Inbound::Rtp)
-        } else {
-            media.opener.open_rtcp(datagram).map(Inbound::Rtcp)
+        // A publisher's media is what we are here for; everything else is bounded.
+        let is_limited = self.viewer || kind == Kind::Rtcp;
+        if is_limited && self.feedback.is_empty(now) {
+            return Err(DropReason::SessionLimit);
         }
+        let inbound = match kind {
+            Kind::Rtp => media.opener.open_rtp(datagram).map(Inbound::Rtp)?,
+            _ => media.opener.open_rtcp(datagram).map(Inbound::Rtcp)?,
+        };
+        if is_limited {
+            self.feedback.take(now);
+        }
+        Ok(inbound)
+    }
+
+    /// Takes a datagram of STUN or DTLS within the limit. Only what proved to be of the session is charged: a stranger
+    /// who knows the address cannot use the limit up.
+    fn within_control(
+        &mut self,
+        now: MonoTime,
+        handle: impl FnOnce(&mut Self) -> Result<Inbound, DropReason>,
+    ) -> Result<Inbound, DropReason> {
+        if self.control.is_empty(now) {
+            return Err(DropReason::SessionLimit);
+        }
+        let handled = handle(self)?;
+        self.control.take(now);
+        Ok(handled)
     }
 
     /// Does what is due: retransmissions, deadlines, consent.
@@ -149,6 +182,12 @@ impl Link {
     /// Returns the next thing to do for the driver.
     pub fn poll_output(&mut self) -> Option<LinkOutput> {
         self.outputs.pop_front()
+    }
+
+    /// Tells whether [`Link::poll_output`] has something.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
     }
 
     /// Seals the RTP packet `buffer[..len]` in place and returns its new length. Packet path.
@@ -457,6 +496,10 @@ impl From<dtls::Failure> for CloseReason {
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait for a nomination before the latest validated path is taken.
 pub const NOMINATION_WAIT: Duration = Duration::from_millis(500);
+/// Feedback datagrams a session may send: many times what a browser sends, a fraction of what would be felt.
+const FEEDBACK: Rate = Rate { per_second: 400, burst: 400 };
+/// STUN and DTLS datagrams a session may send; data channels are among them.
+const CONTROL: Rate = Rate { per_second: 1_000, burst: 1_000 };
 /// DTLS datagrams that wait for a path: two flights.
 const WAITING_MAX: usize = 8;
 

@@ -307,6 +307,48 @@ fn a_message_to_a_closed_session_is_refused() {
 }
 
 #[test]
+fn a_viewer_that_floods_feedback_is_heard_as_often_as_anybody_needs_and_no_more() {
+    let mut world = World::new(Role::Server, true, Speaks::Only12);
+    world.nominate(HOME);
+    world.run();
+    let (mut sealer, _) = world.peer_keys();
+    let mut flood = |world: &mut World, count: u32| {
+        let mut heard = 0;
+        for _ in 0..count {
+            match world.link.handle_datagram(world.now, HOME, &mut sealed_report(&mut sealer)) {
+                Ok(Inbound::Rtcp(_)) => heard += 1,
+                outcome => assert_eq!(outcome, Err(DropReason::SessionLimit)),
+            }
+        }
+        heard
+    };
+
+    assert_eq!(flood(&mut world, 5_000), FEEDBACK.burst);
+    world.now = world.now + Duration::from_secs(1);
+    assert_eq!(flood(&mut world, 5_000), FEEDBACK.per_second);
+}
+
+#[test]
+fn strangers_cannot_use_up_what_a_session_may_send() {
+    let mut world = World::new(Role::Server, true, Speaks::Only12);
+    world.nominate(HOME);
+    world.run();
+
+    let (mut sealer, _) = world.peer_keys();
+    for _ in 0..5_000 {
+        let mut forged = sealed_report(&mut sealer);
+        forged[10] ^= 1;
+        assert_eq!(world.link.handle_datagram(world.now, HOME, &mut forged), Err(DropReason::SrtpTag));
+        let mut garbage = [&[22, 254, 253], [9; 30].as_slice()].concat();
+        assert!(world.link.handle_datagram(world.now, HOME, &mut garbage).is_err());
+    }
+
+    let mut report = sealed_report(&mut sealer);
+    assert!(matches!(world.link.handle_datagram(world.now, HOME, &mut report), Ok(Inbound::Rtcp(_))));
+    world.validate(HOME);
+}
+
+#[test]
 fn asvs_17_2_4_malformed_srtp_survives() {
     let mut world = World::new(Role::Server, false, Speaks::Auto);
     world.nominate(HOME);
@@ -521,6 +563,14 @@ impl World {
         let len = self.link.seal_rtcp(&mut buffer, rtcp.len()).unwrap();
         assert_eq!(opener.open_rtcp(&mut buffer[..len]), Ok(rtcp.len()));
     }
+}
+
+fn sealed_report(sealer: &mut Sealer) -> Vec<u8> {
+    let rtcp = [&[0x80, 200, 0, 3], [5; 12].as_slice()].concat();
+    let mut buffer = with_room(&rtcp);
+    let len = sealer.seal_rtcp(&mut buffer, rtcp.len()).unwrap();
+    buffer.truncate(len);
+    buffer
 }
 
 fn rtp_packet(seq: u8) -> Vec<u8> {
