@@ -1,4 +1,6 @@
-//! From a ring to the viewers: viewer by viewer, everything that arrived in this turn. Packet path.
+//! From a ring to the viewers: viewer by viewer, everything that has gathered. Packet path.
+//!
+//! Rooms take turns, each with a slice of packets: after it the shard looks at its sockets again.
 
 use rtp::MediaKind;
 use rtp::MonoTime;
@@ -11,42 +13,72 @@ use crate::mesh::{ARRIVALS_MAX, Arrivals, Message};
 use crate::name::RoomId;
 
 impl Shard {
-    /// Sends what arrived to every viewer of every room that something arrived in.
+    /// Sends a slice of what has arrived, room by room.
     pub(super) fn fan_out(&mut self, now: MonoTime) {
-        let mut dirty = std::mem::take(&mut self.dirty_rooms);
-        for room in dirty.drain(..) {
+        let busy = self.load.recent();
+        let mut left = SLICE_PACKETS;
+        for _ in 0..self.dirty_rooms.len() {
+            if left == 0 {
+                return;
+            }
+            let Some(room) = self.dirty_rooms.pop_front() else { return };
             self.tell_other_shards(room);
-            self.fan_out_room(now, room);
             if let Some(entry) = self.rooms.get_mut(&room) {
-                entry.arrivals.clear();
+                entry.begin_serving(now, busy);
+            }
+            left = self.serve(now, room, left);
+            if self.rooms.get_mut(&room).is_some_and(super::room::ShardRoom::relist) {
+                self.dirty_rooms.push_back(room);
             }
         }
-        self.dirty_rooms = dirty;
     }
 
-    fn fan_out_room(&mut self, now: MonoTime, room: RoomId) {
-        let viewers = self.rooms.get(&room).map_or(0, |entry| entry.viewers.len());
-        for index in 0..viewers {
-            let Self { table, rooms, forwards, sender, .. } = self;
-            let Some(entry) = rooms.get(&room) else { return };
-            let Some(key) = entry.viewers.get(index).copied() else { return };
-            let Some(session) = table.get_mut(key) else { continue };
-            let readiness = session.readiness(sender);
-            if readiness == Readiness::Waits {
-                continue;
+    /// Returns when the first room has something to send.
+    pub(super) fn next_fan_out(&self, now: MonoTime) -> Option<MonoTime> {
+        let busy = self.load.recent();
+        self.dirty_rooms.iter().filter_map(|room| self.rooms.get(room)?.due(now, busy)).min()
+    }
+
+    /// Goes on with the viewers of a room until about `left` packets were sent; returns how many are left of them.
+    fn serve(&mut self, now: MonoTime, room: RoomId, mut left: usize) -> usize {
+        while left > 0 {
+            let Some(entry) = self.rooms.get_mut(&room).filter(|entry| !entry.serving.is_empty()) else {
+                return left;
+            };
+            let Some(key) = entry.viewers.get(entry.next_viewer).copied() else {
+                entry.serving.clear();
+                return left;
+            };
+            entry.next_viewer += 1;
+            // A viewer costs something even when nothing is for it.
+            left = left.saturating_sub(1 + self.serve_viewer(now, room, key));
+        }
+        left
+    }
+
+    /// Sends one viewer what is for it; how many packets that was.
+    fn serve_viewer(&mut self, now: MonoTime, room: RoomId, key: SessionKey) -> usize {
+        let Self { table, rooms, forwards, sender, .. } = self;
+        let (Some(entry), Some(session)) = (rooms.get(&room), table.get_mut(key)) else { return 0 };
+        let readiness = session.readiness(sender);
+        if readiness == Readiness::Waits {
+            return 0;
+        }
+        forwards.clear();
+        service::guarded(session, |session| {
+            let Media::Viewer(viewer) = &mut session.media else { return };
+            if readiness == Readiness::Resumes {
+                viewer.handle_track_gone(now, MediaKind::Video);
+                entry.tracks().for_each(|info| viewer.handle_track(now, info));
             }
-            forwards.clear();
-            service::guarded(session, |session| {
-                let Media::Viewer(viewer) = &mut session.media else { return };
-                if readiness == Readiness::Resumes {
-                    viewer.handle_track_gone(now, MediaKind::Video);
-                    entry.tracks().for_each(|info| viewer.handle_track(now, info));
-                }
-                viewer.handle_arrivals(now, &entry.rings, &entry.arrivals, forwards);
-            });
-            self.send_forwards(now, key);
+            viewer.handle_arrivals(now, &entry.rings, &entry.serving, forwards);
+        });
+        let count = forwards.len();
+        self.send_forwards(now, key);
+        if self.table.get_mut(key).is_some_and(|session| session.wants_service()) {
             self.touch(key);
         }
+        count
     }
 
     /// Writes, seals and gathers the packets that were decided on for one viewer.
@@ -69,11 +101,13 @@ impl Shard {
     }
 
     /// Tells the shards that have viewers in the room which slots were filled.
-    fn tell_other_shards(&self, room: RoomId) {
-        let Some(entry) = self.rooms.get(&room) else { return };
+    fn tell_other_shards(&mut self, room: RoomId) {
+        let shards = self.interested_shards(room);
+        let Some(entry) = self.rooms.get_mut(&room) else { return };
         let Some(epoch) = entry.epoch().filter(|_| entry.publisher.is_some()) else { return };
-        for shard in self.interested_shards(room) {
-            for chunk in entry.arrivals.chunks(ARRIVALS_MAX) {
+        let arrivals = entry.take_untold();
+        for shard in shards {
+            for chunk in arrivals.chunks(ARRIVALS_MAX) {
                 let Some(first) = chunk.first() else { continue };
                 let mut items = [*first; ARRIVALS_MAX];
                 items.iter_mut().zip(chunk).for_each(|(item, arrival)| *item = *arrival);
@@ -83,3 +117,6 @@ impl Shard {
         }
     }
 }
+
+/// Packets of one turn: about a millisecond.
+const SLICE_PACKETS: usize = 1_024;

@@ -22,7 +22,7 @@ impl Shard {
     fn take_message(&mut self, now: MonoTime, message: Message) {
         match message {
             Message::Datagram { path, mut bytes } => self.handle_datagram(now, path, &mut bytes),
-            Message::Arrivals(arrivals) => self.take_arrivals(&arrivals),
+            Message::Arrivals(arrivals) => self.take_arrivals(now, &arrivals),
             Message::Page { room, epoch, kind, layer, page } => {
                 if let Some(entry) = self.rooms.get_mut(&room)
                     && entry.enter(epoch)
@@ -73,15 +73,16 @@ impl Shard {
         self.touch(key);
     }
 
-    fn take_arrivals(&mut self, arrivals: &Arrivals) {
+    fn take_arrivals(&mut self, now: MonoTime, arrivals: &Arrivals) {
         let Some(entry) = self.rooms.get_mut(&arrivals.room) else { return };
         if entry.epoch() != Some(arrivals.epoch) {
             return;
         }
-        if entry.arrivals.is_empty() {
-            self.dirty_rooms.push(arrivals.room);
+        for arrival in arrivals.as_slice() {
+            if entry.note_arrival(now, *arrival) {
+                self.dirty_rooms.push_back(arrivals.room);
+            }
         }
-        entry.arrivals.extend_from_slice(arrivals.as_slice());
     }
 
     /// Notes that a shard has viewers in a room; a new one gets everything that the room's rings hold.

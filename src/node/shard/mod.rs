@@ -1,15 +1,17 @@
 //! One thread with its sockets and sessions. Packet path.
 //!
 //! A shard does everything that happens to a packet and shares nothing. One turn of its loop: wait; take the mail;
-//! receive; fan out what arrived; call sessions whose time has come; service every session that was touched; send.
-//! Invariants: a turn's work is bounded; a session that panics ends alone; nothing is sent but at the end of a turn
-//! or when a batch is full.
+//! receive; fan out a slice of what arrived; call sessions whose time has come; service every session that was touched;
+//! send. Invariants: a turn's work is bounded, so that a large room delays a small one by a slice and not by a frame;
+//! a session that panics ends alone; nothing is sent but at the end of a turn or when a batch is full.
 //!
 //! Start reading at [`Shard::run`].
 
 mod counters;
 mod fanout;
+mod gathering;
 mod inbox;
+pub(crate) mod load;
 mod receive;
 mod room;
 mod sender;
@@ -19,7 +21,7 @@ mod table;
 mod tcp;
 mod timers;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -34,6 +36,7 @@ use transport::rate::{FailureLimit, Rate};
 use transport::udp::{GsoMode, ReceiveBatch, UdpSocket};
 
 use self::counters::Counters;
+use self::load::Load;
 use self::room::ShardRoom;
 use self::sender::Sender;
 use self::table::{SessionKey, Table};
@@ -63,7 +66,9 @@ pub(crate) struct Shard {
     /// TCP sockets that may hold more.
     readable_tcp: Vec<u32>,
     touched: Vec<SessionKey>,
-    dirty_rooms: Vec<RoomId>,
+    /// Rooms with something to send, in turns.
+    dirty_rooms: VecDeque<RoomId>,
+    load: Load,
     forwards: Vec<Forward>,
     frame: Vec<u8>,
     housekept: MonoTime,
@@ -99,7 +104,8 @@ impl Shard {
             readable_tcp: Vec::new(),
             sender: Sender::new(sockets, gso),
             touched: Vec::new(),
-            dirty_rooms: Vec::new(),
+            dirty_rooms: VecDeque::new(),
+            load: Load::new(now),
             forwards: Vec::with_capacity(FORWARDS_CAPACITY),
             frame: Vec::new(),
             housekept: now,
@@ -121,13 +127,16 @@ impl Shard {
     }
 
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
-        let busy = self.readable.contains(&true) || !self.readable_tcp.is_empty();
-        let may_sleep = !busy && self.world.mailboxes.may_sleep(self.id);
-        let timeout = if may_sleep { self.until_next_deadline() } else { Duration::ZERO };
+        let has_input = self.readable.contains(&true) || !self.readable_tcp.is_empty();
+        let before = self.world.clock.now();
+        let may_sleep = !has_input && self.world.mailboxes.may_sleep(self.id);
+        let timeout = if may_sleep { self.until_next_deadline(before) } else { Duration::ZERO };
         match self.poll.poll(events, Some(timeout)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
+        let now = self.world.clock.now();
+        self.note_sleep(now, if timeout.is_zero() { Duration::ZERO } else { now.since(before) });
         for event in events.iter() {
             match event.token() {
                 WAKER => {}
@@ -147,9 +156,21 @@ impl Shard {
         Ok(())
     }
 
-    fn until_next_deadline(&self) -> Duration {
-        let now = self.world.clock.now();
-        self.timers.next().map_or(HOUSEKEEPING, |at| at.since(now)).min(HOUSEKEEPING)
+    fn note_sleep(&mut self, now: MonoTime, slept: Duration) {
+        self.load.note_sleep(now, slept);
+        if let Some(mean) = self.load.take_mean() {
+            self.world.admission.note(self.id, mean);
+        }
+    }
+
+    fn until_next_deadline(&self, now: MonoTime) -> Duration {
+        let timer = self.timers.next();
+        [timer, self.next_fan_out(now)]
+            .into_iter()
+            .flatten()
+            .min()
+            .map_or(HOUSEKEEPING, |at| at.since(now))
+            .min(HOUSEKEEPING)
     }
 
     /// Does everything that is due now.

@@ -187,11 +187,10 @@ impl Shard {
                 let room = session.room;
                 // A page that was just opened must reach the rings before the arrival is looked up in them.
                 self.drain_publisher(now, key);
-                if let Some(entry) = self.rooms.get_mut(&room) {
-                    if entry.arrivals.is_empty() {
-                        self.dirty_rooms.push(room);
-                    }
-                    entry.arrivals.push(arrival);
+                if let Some(entry) = self.rooms.get_mut(&room)
+                    && entry.note_arrival(now, arrival)
+                {
+                    self.dirty_rooms.push_back(room);
                 }
             }
             Some(Ok(None)) => {}

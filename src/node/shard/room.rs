@@ -1,9 +1,11 @@
 //! What one shard knows of one room.
 
-use rtp::MediaKind;
+use rtp::{MediaKind, MonoTime};
 use sfu::ring::Rings;
 use sfu::track::{Arrival, Epoch, TrackInfo};
 
+use super::gathering::Gathering;
+use super::load::Busy;
 use super::table::SessionKey;
 use crate::name::RoomName;
 use crate::registry::ShardId;
@@ -18,8 +20,17 @@ pub(super) struct ShardRoom {
     pub(super) publisher: Option<SessionKey>,
     /// The shard of the publisher, when there is one.
     pub(super) publisher_shard: Option<ShardId>,
-    /// What arrived since the last fan-out.
-    pub(super) arrivals: Vec<Arrival>,
+    /// What is being sent, video before audio.
+    pub(super) serving: Vec<Arrival>,
+    /// Who gets it next: an index of `viewers`.
+    pub(super) next_viewer: usize,
+    /// What has arrived since.
+    arrivals: Vec<Arrival>,
+    /// How many of those the other shards know of.
+    told: usize,
+    gathering: Gathering,
+    /// Whether the room stands on the shard's list of rooms with something to send.
+    is_listed: bool,
     epoch: Option<Epoch>,
     audio: Option<TrackInfo>,
     video: Option<TrackInfo>,
@@ -33,7 +44,12 @@ impl ShardRoom {
             viewers: Vec::new(),
             publisher: None,
             publisher_shard: None,
+            serving: Vec::with_capacity(ARRIVALS_CAPACITY),
+            next_viewer: 0,
             arrivals: Vec::with_capacity(ARRIVALS_CAPACITY),
+            told: 0,
+            gathering: Gathering::default(),
+            is_listed: false,
             epoch: None,
             audio: None,
             video: None,
@@ -45,11 +61,55 @@ impl ShardRoom {
         if self.epoch.is_none_or(|present| epoch > present) {
             self.rings.reset();
             self.arrivals.clear();
+            self.told = 0;
+            self.serving.clear();
+            self.gathering = Gathering::default();
             self.audio = None;
             self.video = None;
             self.epoch = Some(epoch);
         }
         self.epoch == Some(epoch)
+    }
+
+    /// Takes a packet that has come into the rings. Says whether the room must be put on the shard's list.
+    pub(super) fn note_arrival(&mut self, now: MonoTime, arrival: Arrival) -> bool {
+        let packet = self.rings.get(arrival.kind, arrival.layer).packet(arrival.seq);
+        let marker = packet.is_some_and(|packet| packet.marker);
+        self.gathering.note(now, arrival.kind, marker);
+        self.arrivals.push(arrival);
+        !std::mem::replace(&mut self.is_listed, true)
+    }
+
+    /// Takes what the other shards have not been told of yet.
+    pub(super) fn take_untold(&mut self) -> &[Arrival] {
+        let from = std::mem::replace(&mut self.told, self.arrivals.len());
+        self.arrivals.get(from..).unwrap_or_default()
+    }
+
+    /// Begins to send what has gathered, if nothing is being sent and it has waited long enough. Video goes first, so
+    /// that a run of equal packets ends with the shorter audio.
+    pub(super) fn begin_serving(&mut self, now: MonoTime, busy: Busy) {
+        if !self.serving.is_empty() || self.gathering.due(busy).is_none_or(|due| due > now) {
+            return;
+        }
+        for kind in [MediaKind::Video, MediaKind::Audio] {
+            self.serving.extend(self.arrivals.iter().filter(|arrival| arrival.kind == kind));
+        }
+        self.arrivals.clear();
+        self.told = 0;
+        self.gathering = Gathering::default();
+        self.next_viewer = 0;
+    }
+
+    /// Returns when the room has something to send; `None` when nothing waits.
+    pub(super) fn due(&self, now: MonoTime, busy: Busy) -> Option<MonoTime> {
+        if self.serving.is_empty() { self.gathering.due(busy) } else { Some(now) }
+    }
+
+    /// Notes that the room was taken off the shard's list. Says whether it has to go back onto it.
+    pub(super) const fn relist(&mut self) -> bool {
+        self.is_listed = !self.serving.is_empty() || !self.arrivals.is_empty();
+        self.is_listed
     }
 
     pub(super) const fn epoch(&self) -> Option<Epoch> {
@@ -86,7 +146,12 @@ impl ShardRoom {
     }
 
     pub(super) fn remove_viewer(&mut self, key: SessionKey) {
-        self.viewers.retain(|other| *other != key);
+        let Some(index) = self.viewers.iter().position(|other| *other == key) else { return };
+        self.viewers.remove(index);
+        // The others keep their order, and none is passed over.
+        if index < self.next_viewer {
+            self.next_viewer -= 1;
+        }
     }
 }
 

@@ -110,6 +110,16 @@ impl Session {
         }
     }
 
+    /// Says whether [`super::Shard::service`] has something to do before the timer calls.
+    pub(super) fn wants_service(&self) -> bool {
+        let Media::Viewer(viewer) = &self.media else { return true };
+        let is_early = |at: MonoTime| self.timer.is_none_or(|timer| at < timer);
+        self.link.has_output()
+            || viewer.has_output()
+            || self.ending.is_some()
+            || viewer.next_timeout().is_some_and(is_early)
+    }
+
     /// Tells both machines the time.
     pub(super) fn handle_timeout(&mut self, now: MonoTime) {
         self.link.handle_timeout(now);

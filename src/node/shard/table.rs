@@ -16,6 +16,17 @@ pub(super) struct SessionKey {
     generation: u32,
 }
 
+#[cfg(test)]
+impl SessionKey {
+    pub(super) const fn at(index: u32) -> Self {
+        Self { index, generation: 0 }
+    }
+
+    pub(super) const fn place(self) -> u32 {
+        self.index
+    }
+}
+
 /// Where datagrams of a path go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {

@@ -310,6 +310,12 @@ impl Viewer {
         Some(output)
     }
 
+    /// Says whether [`Self::poll_output`] has something.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        [&self.video, &self.audio].into_iter().flatten().any(|track| track.subscription.has_output())
+    }
+
     /// Writes the next compound that is due and returns its length; call until `None`. 512 bytes suffice.
     pub fn write_rtcp(&mut self, now: MonoTime, out: &mut [u8]) -> Option<usize> {
         let ntp = self.clock.ntp(now);

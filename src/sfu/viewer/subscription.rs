@@ -224,6 +224,11 @@ impl Subscription {
         self.outputs.pop_front()
     }
 
+    /// Says whether [`Self::poll_output`] has something.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
     /// Returns when [`Self::handle_timeout`] has something to do.
     pub(crate) fn next_timeout(&self) -> Option<MonoTime> {
         self.next_request
