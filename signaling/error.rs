@@ -93,7 +93,7 @@ impl From<JoinError> for Problem {
             JoinError::Offline { .. } => Code::StreamOffline,
             JoinError::Conflict { .. } => Code::StreamConflict,
             JoinError::Offer(offer) => offer_code(offer),
-            JoinError::Overloaded { .. } => Code::Overloaded,
+            JoinError::Overloaded(_) => Code::Overloaded,
             JoinError::Draining => Code::Draining,
             JoinError::NoRandomness => Code::Internal,
         };

@@ -81,6 +81,9 @@ pub(crate) struct Media {
     pub gso: Gso,
     /// How many sessions may exist at once; a viewer takes up to 128 kB.
     pub sessions_max: usize,
+    /// How many viewers may watch at once, in all rooms; the next is refused and told so. Below that, new viewers are
+    /// refused while a shard works more than 85 % of the time, until all work less than 70 %.
+    pub max_viewers: usize,
     /// How long a room and its viewers stay without a publisher.
     pub room_linger: Span,
 }
@@ -94,6 +97,7 @@ impl Default for Media {
             shards: 0,
             gso: Gso::Auto,
             sessions_max: node.sessions_max,
+            max_viewers: node.max_viewers,
             room_linger: Span(node.room_linger),
         }
     }
@@ -234,6 +238,7 @@ impl Config {
         let message = format!("is {}; at most {SHARDS_MAX} are possible, 0 means one a core", media.shards);
         expect(media.shards <= SHARDS_MAX, "media.shards", message);
         expect(media.sessions_max >= 1, "media.sessions_max", "is 0; a good value is 20000".into());
+        expect(media.max_viewers >= 1, "media.max_viewers", "is 0; a good value is 20000".into());
         let message = format!("is {}; a good value is \"30s\", at most \"1h\"", media.room_linger);
         expect(media.room_linger.0 <= ROOM_LINGER_MAX, "media.room_linger", message);
         let message = format!("is {}, which is a file; a good value is a folder", server.data_dir.display());
@@ -262,6 +267,7 @@ impl Config {
                 Gso::Off => node::GsoMode::Off,
             },
             sessions_max: self.media.sessions_max,
+            max_viewers: self.media.max_viewers,
             room_linger: self.media.room_linger.0,
         }
     }

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 use transport::sdp::OfferError;
 
+use crate::admission::Overload;
 use crate::name::RoomName;
 
 /// The two ends of the media path (glossary: *role*).
@@ -81,12 +82,9 @@ pub enum JoinError {
     /// The offer cannot be answered.
     #[error(transparent)]
     Offer(#[from] OfferError),
-    /// The node holds as many sessions as it may.
-    #[error("the node holds its limit of {limit} sessions")]
-    Overloaded {
-        /// The limit that was met.
-        limit: usize,
-    },
+    /// The node takes nobody in for now.
+    #[error("this node is full: {0}")]
+    Overloaded(Overload),
     /// The system gave no random bytes for secrets.
     #[error("the system has no randomness to give")]
     NoRandomness,

@@ -16,6 +16,7 @@ use transport::ice::Credentials;
 use transport::link::LinkConfig;
 use transport::sdp::{self, AnswerConfig, Offer};
 
+use crate::admission::Admission;
 use crate::advertise::Advertised;
 use crate::api::{JoinError, JoinRequest, Joined, Restarted, Role, RoomStatus, SessionError, SessionStatus};
 use crate::clock::Clock;
@@ -38,7 +39,7 @@ pub(crate) struct Inner {
     pub(crate) metrics: Metrics,
     pub(crate) certificate: Arc<Certificate>,
     pub(crate) advertised: Advertised,
-    pub(crate) sessions_max: usize,
+    pub(crate) admission: Admission,
     pub(crate) draining: AtomicBool,
     pub(crate) stopped: watch::Receiver<usize>,
 }
@@ -75,6 +76,8 @@ impl NodeHandle {
     /// [`JoinError::RoomNotFound`] and [`JoinError::Offline`] when there is nothing to watch, otherwise as
     /// [`Self::publish`].
     pub fn watch(&self, request: JoinRequest<'_>) -> Result<Joined, JoinError> {
+        // First, so that a crowd that is sent away costs as little as it can.
+        self.inner.admission.check().map_err(JoinError::Overloaded)?;
         let offer = self.read_offer(request)?;
         let draft = self.draft(request)?;
         let (answer, tracks) = sdp::answer_watch(&offer, &draft.answer, &mut draw_ssrc)?;
@@ -248,8 +251,8 @@ impl NodeHandle {
     /// Returns the metrics in Prometheus' text format.
     #[must_use]
     pub fn metrics_text(&self) -> String {
-        let (publishers, viewers) = self.inner.registry().census();
-        self.inner.metrics.render(publishers, viewers, self.inner.mailboxes.dropped())
+        let census = self.inner.registry().census();
+        self.inner.metrics.render(census, self.inner.mailboxes.dropped(), &self.inner.admission)
     }
 
     /// Takes over a TCP socket that began with an ICE check (RFC 6544), with what was read of it. Gives it to the
@@ -333,7 +336,7 @@ impl NodeHandle {
             Refusal::RoomNotFound => JoinError::RoomNotFound { room },
             Refusal::Offline => JoinError::Offline { room },
             Refusal::Conflict => JoinError::Conflict { room },
-            Refusal::Full => JoinError::Overloaded { limit: self.inner.sessions_max },
+            Refusal::Full(overload) => JoinError::Overloaded(overload),
         }
     }
 

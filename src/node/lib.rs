@@ -7,6 +7,7 @@
 //!
 //! Start reading at [`Node::start`], then `shard`.
 
+mod admission;
 mod advertise;
 pub mod api;
 mod clock;
@@ -18,6 +19,7 @@ mod node;
 mod registry;
 mod shard;
 
+pub use admission::Overload;
 pub use api::{
     JoinError, JoinRequest, Joined, LayerStatus, Restarted, Role, RoomStatus, SessionError, SessionStatus,
 };

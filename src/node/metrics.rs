@@ -2,8 +2,11 @@
 //!
 //! Shards add to counters once per tick, never per packet. Labels come from closed sets: no session, no address.
 
-use prometheus::{Encoder, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
+use crate::admission::Admission;
 use crate::mesh::EndReason;
 
 /// The node's metrics; see [`Metrics::register`].
@@ -21,6 +24,8 @@ pub(crate) struct Metrics {
     pub(crate) sessions_ended: IntCounterVec,
     pub(crate) links_connected: IntCounterVec,
     sessions: IntGaugeVec,
+    busy: Gauge,
+    joins_open: IntGauge,
 }
 
 impl Metrics {
@@ -42,6 +47,16 @@ impl Metrics {
         };
         let sessions = IntGaugeVec::new(Opts::new("nearcast_sessions", "Sessions by role."), &["role"])?;
         registry.register(Box::new(sessions.clone()))?;
+        let busy = Gauge::new(
+            "nearcast_shard_busy_ratio",
+            "Share of the last second that the busiest shard did not sleep.",
+        )?;
+        registry.register(Box::new(busy.clone()))?;
+        let joins_open = IntGauge::new(
+            "nearcast_joins_open",
+            "1 while new viewers are let in, 0 while the node is too busy.",
+        )?;
+        registry.register(Box::new(joins_open.clone()))?;
         let metrics = Self {
             packets_received: counter("nearcast_rtp_received_packets_total", "RTP packets from publishers.")?,
             packets_forwarded: counter(
@@ -84,6 +99,8 @@ impl Metrics {
                 "Messages to a shard dropped at its full mailbox.",
             )?,
             sessions,
+            busy,
+            joins_open,
             registry,
         };
         for reason in EndReason::ALL {
@@ -93,7 +110,14 @@ impl Metrics {
     }
 
     /// Renders Prometheus' text format.
-    pub(crate) fn render(&self, publishers: usize, viewers: usize, messages_dropped: u64) -> String {
+    pub(crate) fn render(
+        &self,
+        (publishers, viewers): (usize, usize),
+        messages_dropped: u64,
+        admission: &Admission,
+    ) -> String {
+        self.busy.set(f64::from(admission.busiest().0) / 1_000.0);
+        self.joins_open.set(i64::from(admission.check().is_ok()));
         self.sessions.with_label_values(&["publisher"]).set(i64::try_from(publishers).unwrap_or(i64::MAX));
         self.sessions.with_label_values(&["viewer"]).set(i64::try_from(viewers).unwrap_or(i64::MAX));
         self.messages_dropped.inc_by(messages_dropped.saturating_sub(self.messages_dropped.get()));

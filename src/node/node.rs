@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use transport::dtls::Certificate;
 use transport::udp::{GsoMode, UdpGroup, UdpSocket};
 
+use crate::admission::Admission;
 use crate::advertise::Advertised;
 use crate::clock::Clock;
 use crate::handle::{Inner, NodeHandle};
@@ -44,6 +45,8 @@ pub struct NodeConfig {
     pub gso: GsoMode,
     /// How many sessions may exist at once.
     pub sessions_max: usize,
+    /// How many viewers may watch at once, in all rooms together.
+    pub max_viewers: usize,
     /// How long a room and its viewers stay without a publisher.
     pub room_linger: Duration,
 }
@@ -57,6 +60,7 @@ impl Default for NodeConfig {
             shards: 1,
             gso: GsoMode::Auto,
             sessions_max: 20_000,
+            max_viewers: 20_000,
             room_linger: Duration::from_secs(30),
         }
     }
@@ -123,7 +127,7 @@ impl Node {
                 Certificate::generate().map_err(|error| StartError::Certificate(error.to_string()))?,
             ),
             advertised: Advertised::new(config, &addresses),
-            sessions_max: config.sessions_max,
+            admission: Admission::new(shards),
             draining: AtomicBool::new(false),
             stopped,
         });
@@ -204,6 +208,7 @@ fn local_addresses(ip: IpAddr) -> io::Result<Vec<IpAddr>> {
 const fn limits(config: &NodeConfig) -> Limits {
     Limits {
         sessions_max: config.sessions_max,
+        max_viewers: config.max_viewers,
         room_linger: config.room_linger,
         takeover_after: Duration::from_secs(1),
         unclaimed_max: Duration::from_secs(30),

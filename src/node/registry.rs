@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use transport::ice::Credentials;
 use transport::link::LinkConfig;
 
+use crate::admission::Overload;
 use crate::api::{LayerStatus, Role, RoomStatus, SessionStatus};
 use crate::name::{PublicId, RoomId, RoomName, SessionId};
 
@@ -172,7 +173,7 @@ pub(crate) enum Refusal {
     RoomNotFound,
     Offline,
     Conflict,
-    Full,
+    Full(Overload),
 }
 
 /// A session that got in.
@@ -213,6 +214,8 @@ pub(crate) enum Claim {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) sessions_max: usize,
+    /// Viewers of all rooms together.
+    pub(crate) max_viewers: usize,
     /// How long a room and its viewers stay without a publisher.
     pub(crate) room_linger: Duration,
     /// A publisher silent for this long may be taken over.
@@ -264,7 +267,7 @@ impl Registry {
 
     fn check(&self, now: MonoTime, new: &NewSession) -> Result<(), Refusal> {
         if self.sessions.len() >= self.limits.sessions_max {
-            return Err(Refusal::Full);
+            return Err(Refusal::Full(Overload::Sessions { limit: self.limits.sessions_max }));
         }
         let room = self.rooms.get(&new.room);
         match new.media {
@@ -278,6 +281,9 @@ impl Registry {
             NewMedia::Viewer(_) => match room {
                 None => Err(Refusal::RoomNotFound),
                 Some(room) if room.publisher.is_none() => Err(Refusal::Offline),
+                Some(_) if self.census().1 >= self.limits.max_viewers => {
+                    Err(Refusal::Full(Overload::Viewers { limit: self.limits.max_viewers }))
+                }
                 Some(_) => Ok(()),
             },
         }

@@ -4,6 +4,7 @@ use super::*;
 
 const LIMITS: Limits = Limits {
     sessions_max: 10,
+    max_viewers: 9,
     room_linger: Duration::from_secs(30),
     takeover_after: Duration::from_secs(1),
     unclaimed_max: Duration::from_secs(30),
@@ -174,7 +175,10 @@ fn the_node_holds_no_more_sessions_than_its_limit() {
         registry.admit(at(0), viewer()).unwrap();
     }
 
-    assert_eq!(registry.admit(at(0), viewer()).unwrap_err(), Refusal::Full);
+    assert_eq!(
+        registry.admit(at(0), viewer()).unwrap_err(),
+        Refusal::Full(Overload::Sessions { limit: LIMITS.sessions_max })
+    );
 }
 
 #[test]
@@ -232,4 +236,24 @@ fn epoch(claim: Claim) -> Epoch {
         },
         Claim::Taken(_) | Claim::Gone => panic!("not granted"),
     }
+}
+
+#[test]
+fn the_viewer_past_the_limit_is_refused_until_one_leaves() {
+    let mut registry = Registry::new(Limits { max_viewers: 3, ..LIMITS });
+    registry.admit(at(0), publisher()).unwrap();
+    let mut last = None;
+    for _ in 0..3 {
+        let new = viewer();
+        last = Some(new.id);
+        registry.admit(at(0), new).unwrap();
+    }
+
+    let refused = registry.admit(at(0), viewer()).unwrap_err();
+    assert_eq!(refused, Refusal::Full(Overload::Viewers { limit: 3 }));
+    let second = NewSession { room: RoomName::parse("another").unwrap(), ..publisher() };
+    assert!(registry.admit(at(0), second).is_ok(), "publishers are not counted");
+
+    registry.end(at(0), last.unwrap());
+    assert!(registry.admit(at(0), viewer()).is_ok());
 }

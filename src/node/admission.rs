@@ -1,0 +1,116 @@
+//! Whether another viewer may come in: the door that closes before those inside are harmed.
+//!
+//! Two rules. A shard that was busy for more than [`CLOSE_AT`] of a second closes the door, and it opens again when every
+//! shard is below [`OPEN_AT`], so that it does not flap. And there are never more than `max_viewers`. Publishers are not
+//! counted: a show that cannot begin helps no viewer.
+
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+
+use crate::registry::ShardId;
+use crate::shard::load::Busy;
+
+/// Why a session was not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Overload {
+    /// A shard has no time left for another viewer.
+    #[error("its busiest thread works {percent} % of the time")]
+    Busy {
+        /// Of the last second.
+        percent: u16,
+    },
+    /// As many viewers watch as the operator allows.
+    #[error("it serves the {limit} viewers that it may")]
+    Viewers {
+        /// `max_viewers` of the configuration.
+        limit: usize,
+    },
+    /// As many sessions exist as the operator allows.
+    #[error("it has the {limit} sessions that it may")]
+    Sessions {
+        /// `sessions_max` of the configuration.
+        limit: usize,
+    },
+}
+
+/// The node's door for viewers.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    shards: Box<[AtomicU16]>,
+    is_closed: AtomicBool,
+}
+
+impl Admission {
+    pub(crate) fn new(shards: usize) -> Self {
+        Self { shards: (0..shards).map(|_| AtomicU16::new(0)).collect(), is_closed: AtomicBool::new(false) }
+    }
+
+    /// Takes a shard's share of the last second.
+    pub(crate) fn note(&self, shard: ShardId, busy: Busy) {
+        if let Some(place) = self.shards.get(shard) {
+            place.store(busy.0, Ordering::Relaxed);
+        }
+        let busiest = self.busiest();
+        let was_closed = self.is_closed.load(Ordering::Relaxed);
+        let closed = if was_closed { busiest >= OPEN_AT } else { busiest > CLOSE_AT };
+        // Two shards may both see the change; the swap lets one of them tell.
+        if closed != was_closed && self.is_closed.swap(closed, Ordering::Relaxed) == was_closed {
+            let percent = busiest.0 / 10;
+            if closed {
+                tracing::warn!(percent, "new viewers were refused: a shard is too busy");
+            } else {
+                tracing::info!(percent, "new viewers were let in again");
+            }
+        }
+    }
+
+    /// Returns the share of the busiest shard in the last second.
+    pub(crate) fn busiest(&self) -> Busy {
+        Busy(self.shards.iter().map(|place| place.load(Ordering::Relaxed)).max().unwrap_or_default())
+    }
+
+    /// Says whether another viewer may come in as far as time goes.
+    ///
+    /// # Errors
+    /// [`Overload::Busy`] while the door is closed.
+    pub(crate) fn check(&self) -> Result<(), Overload> {
+        if self.is_closed.load(Ordering::Relaxed) {
+            return Err(Overload::Busy { percent: self.busiest().0 / 10 });
+        }
+        Ok(())
+    }
+}
+
+/// Above this the door closes.
+const CLOSE_AT: Busy = Busy(850);
+/// Below this it opens again.
+const OPEN_AT: Busy = Busy(700);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_door_closes_above_85_percent_and_opens_again_below_70() {
+        let admission = Admission::new(2);
+        let after = |shard, busy| {
+            admission.note(shard, Busy(busy));
+            admission.check().is_ok()
+        };
+
+        assert!(after(0, 850));
+        assert!(!after(1, 851));
+        assert!(!after(1, 700));
+        assert!(!after(0, 600), "the other shard is still at 70 %");
+        assert!(after(1, 699));
+        assert!(after(1, 800), "it closes at 85 %, not at 70 %");
+    }
+
+    #[test]
+    fn a_refusal_says_how_busy_the_busiest_shard_is() {
+        let admission = Admission::new(2);
+        admission.note(0, Busy(100));
+        admission.note(1, Busy(930));
+
+        assert_eq!(admission.check(), Err(Overload::Busy { percent: 93 }));
+    }
+}
