@@ -5,5 +5,8 @@
 //! Start reading at `scenario`.
 
 pub mod affinity;
+pub mod child;
+pub mod figures;
 pub mod limit;
+pub mod scenario;
 pub mod table;

@@ -1,0 +1,229 @@
+//! Figures: what a run measured, by name, and the verdict against what was to be reached.
+//!
+//! A report's members keep their names, those of an object inside it get the object's name and a dot before theirs
+//! (`added_delay_ms.p99`). A figure that nobody reported is absent, and a target on it is *not measured*, never
+//! reached: nothing here has a default.
+
+use std::collections::BTreeMap;
+
+use super::limit::Limit;
+use super::scenario::Target;
+
+/// Named numbers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Figures(BTreeMap<String, f64>);
+
+/// What a target came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The figure keeps its bounds, or what makes up for it does.
+    Reached,
+    /// It does not.
+    Missed,
+    /// Nobody reported the figure.
+    NotMeasured,
+}
+
+impl Figures {
+    /// The numbers of a JSON report; truth values count as 0 and 1, everything else is left out.
+    pub fn of_report(report: &serde_json::Value) -> Self {
+        let mut figures = Self::default();
+        figures.add("", report);
+        figures
+    }
+
+    /// Sets one figure; one that is no number is left out.
+    pub fn set(&mut self, name: &str, value: f64) {
+        if value.is_finite() {
+            self.0.insert(name.to_owned(), value);
+        }
+    }
+
+    /// Adds the figures that follow from those of one run: per core, per join, in per cent.
+    pub fn derive(&mut self) {
+        if let Some(cpu_ns) = self.get("server_cpu_ns_per_packet") {
+            self.set("packets_per_core_s", 1e9 / cpu_ns);
+        }
+        if let (Some(cpu_s), Some(measured_s)) = (self.get("server_cpu_s"), self.get("measured_s")) {
+            self.set("server_busy_percent", cpu_s / measured_s * 100.0);
+            if let Some(viewers) = self.get("viewers_connected") {
+                self.set("viewers_per_core", viewers / (cpu_s / measured_s));
+            }
+        }
+        if let (Some(lost), Some(received)) = (self.get("packets_lost"), self.get("packets_received")) {
+            self.set("lost_percent", lost / (lost + received) * 100.0);
+        }
+        self.set("refused_with_503", self.sum_of_failures("503"));
+    }
+
+    /// Adds how near a run came to the bare limits of the machine.
+    pub fn derive_shares(&mut self, plain: Limit, gro: Limit) {
+        if let Some(packets) = self.get("packets_per_core_s") {
+            self.set("limit_share_percent", packets / plain.packets_per_core_s() * 100.0);
+            self.set("gro_limit_share_percent", packets / gro.packets_per_core_s() * 100.0);
+        }
+    }
+
+    /// Adds `ratio.F` and `increase.F` against the same figures of another run.
+    pub fn compare(&mut self, baseline: &Self) {
+        for (name, value) in self.0.clone() {
+            if let Some(before) = baseline.get(&name) {
+                self.set(&format!("increase.{name}"), value - before);
+                self.set(&format!("ratio.{name}"), value / before);
+                self.set(&format!("baseline.{name}"), before);
+            }
+        }
+    }
+
+    /// The figure of that name.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.0.get(name).copied()
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), *value))
+    }
+
+    /// Sets a target against these figures.
+    pub fn judge(&self, target: &Target) -> Verdict {
+        let Some(value) = self.get(&target.figure) else { return Verdict::NotMeasured };
+        let made_up = target.or.as_ref().is_some_and(|alternative| {
+            self.get(&alternative.figure).is_some_and(|value| value >= alternative.at_least)
+        });
+        let good = target.at_most.is_none_or(|most| value <= most)
+            && target.at_least.is_none_or(|least| value >= least);
+        if good || made_up { Verdict::Reached } else { Verdict::Missed }
+    }
+
+    fn add(&mut self, name: &str, value: &serde_json::Value) {
+        match value {
+            serde_json::Value::Number(number) => self.set(name, number.as_f64().unwrap_or(f64::NAN)),
+            serde_json::Value::Bool(truth) => self.set(name, f64::from(u8::from(*truth))),
+            serde_json::Value::Object(members) => {
+                for (member, value) in members {
+                    let name = if name.is_empty() { member.clone() } else { format!("{name}.{member}") };
+                    self.add(&name, value);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The joins that failed for a reason that has `word` in it.
+    fn sum_of_failures(&self, word: &str) -> f64 {
+        let failures =
+            self.0.iter().filter_map(|(name, count)| Some((name.strip_prefix("failures.")?, count)));
+        failures.filter(|(reason, _)| reason.contains(word)).map(|(_, count)| count).sum()
+    }
+}
+
+impl Verdict {
+    /// For the table.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Reached => "yes",
+            Self::Missed => "NO",
+            Self::NotMeasured => "not measured",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::bench::scenario::Alternative;
+
+    fn figures() -> Figures {
+        Figures::of_report(&json!({
+            "viewers_connected": 200, "viewers_failed": 3, "failures": {"503 server/overloaded": 2, "timeout": 1},
+            "added_delay_ms": {"p50": 0.5, "p99": 4.0}, "packets_received": 999_900, "packets_lost": 100,
+            "measured_s": 10.0, "server_cpu_s": 2.0, "server_cpu_ns_per_packet": 1_250.0, "passed": true,
+        }))
+    }
+
+    fn target(figure: &str, at_most: f64) -> Target {
+        Target {
+            figure: figure.to_owned(),
+            name: String::new(),
+            unit: String::new(),
+            at_most: Some(at_most),
+            at_least: None,
+            or: None,
+        }
+    }
+
+    #[test]
+    fn an_object_inside_a_report_names_its_figures_with_a_dot() {
+        let figures = figures();
+
+        assert_eq!(figures.get("added_delay_ms.p99"), Some(4.0));
+        assert_eq!(figures.get("passed"), Some(1.0));
+        assert_eq!(figures.get("added_delay_ms"), None);
+    }
+
+    #[test]
+    fn per_core_figures_follow_from_cpu_time_and_not_from_the_clock() {
+        let mut figures = figures();
+
+        figures.derive();
+
+        assert_eq!(figures.get("packets_per_core_s"), Some(800_000.0));
+        assert_eq!(figures.get("server_busy_percent"), Some(20.0));
+        assert_eq!(figures.get("viewers_per_core"), Some(1_000.0));
+        assert!((figures.get("lost_percent").unwrap() - 0.01).abs() < 1e-9);
+        assert_eq!(figures.get("refused_with_503"), Some(2.0));
+    }
+
+    #[test]
+    fn a_baseline_gives_each_figure_a_ratio_and_an_increase() {
+        let mut figures = figures();
+        let mut baseline = Figures::default();
+        baseline.set("added_delay_ms.p99", 3.2);
+
+        figures.compare(&baseline);
+
+        assert!((figures.get("increase.added_delay_ms.p99").unwrap() - 0.8).abs() < 1e-9);
+        assert!((figures.get("ratio.added_delay_ms.p99").unwrap() - 1.25).abs() < 1e-9);
+        assert_eq!(figures.get("ratio.server_cpu_s"), None);
+    }
+
+    #[test]
+    fn a_target_is_reached_missed_or_not_measured() {
+        let figures = figures();
+
+        assert_eq!(figures.judge(&target("added_delay_ms.p99", 4.0)), Verdict::Reached);
+        assert_eq!(figures.judge(&target("added_delay_ms.p99", 3.9)), Verdict::Missed);
+        assert_eq!(figures.judge(&target("added_delay_ms.p95", 100.0)), Verdict::NotMeasured);
+    }
+
+    #[test]
+    fn a_share_of_the_bare_limit_makes_up_for_a_missed_bound() {
+        let mut figures = figures();
+        let mut target = target("server_cpu_ns_per_packet", 1_000.0);
+        target.or = Some(Alternative { figure: "limit_share_percent".to_owned(), at_least: 65.0 });
+        figures.derive();
+        assert_eq!(figures.judge(&target), Verdict::Missed);
+
+        let second = Duration::from_secs(1);
+        let limit = |packets| Limit { packets, cpu_time: second };
+        figures.derive_shares(limit(1_000_000), limit(2_000_000));
+
+        assert_eq!(figures.get("limit_share_percent"), Some(80.0));
+        assert_eq!(figures.get("gro_limit_share_percent"), Some(40.0));
+        assert_eq!(figures.judge(&target), Verdict::Reached);
+    }
+
+    #[test]
+    fn a_figure_that_is_no_number_is_absent() {
+        let mut figures = Figures::of_report(&json!({"server_cpu_s": 0.0, "measured_s": 0.0}));
+
+        figures.derive();
+
+        assert_eq!(figures.get("server_busy_percent"), None);
+    }
+}
