@@ -104,6 +104,12 @@ impl Packet {
         self.bytes.get(span.range())
     }
 
+    /// Returns how many bytes the carried header extensions have together.
+    #[must_use]
+    pub fn carried_len(&self) -> usize {
+        self.carried.iter().map(|span| usize::from(span.end.saturating_sub(span.start))).sum()
+    }
+
     /// Returns where in the payload the primary block lies, when this is a RED packet (RFC 2198 §3).
     #[must_use]
     pub fn red_primary(&self) -> Option<Range<usize>> {

@@ -12,6 +12,7 @@
 //! Start reading at [`Viewer`], then `subscription` (which layer, when), `outgoing` and `rewriter` (under which
 //! numbers).
 
+mod equalise;
 mod format;
 mod outgoing;
 mod pictures;
@@ -145,9 +146,28 @@ pub struct Forward {
     pub primary_only: bool,
     /// Whether the packet goes out empty: it came late and would be withheld, but its number is taken.
     pub filler: bool,
-    /// Bytes that suffice for the packet before it is sealed.
-    pub size_hint: usize,
+    /// Bytes of payload, before padding.
+    pub payload_len: usize,
+    /// Bytes of the header extensions that came with the packet.
+    pub carried_len: usize,
+    /// Bytes of padding behind the payload; 0 for none.
+    pub padding: u8,
 }
+
+impl Forward {
+    /// Returns how many bytes suffice for the packet before it is sealed.
+    #[must_use]
+    pub const fn size_hint(&self) -> usize {
+        self.payload_len
+            .saturating_add(self.carried_len)
+            .saturating_add(self.padding as usize)
+            .saturating_add(HEADROOM)
+    }
+}
+
+/// Header, extension block without the long extensions, and OSN: 12 + 4 + 32 in the two-byte form + 2, padded,
+/// with room for one byte of padding.
+const HEADROOM: usize = 72;
 
 /// A subscription and what the network side of it keeps.
 #[derive(Debug)]
@@ -217,6 +237,7 @@ impl Viewer {
         arrivals: &[Arrival],
         out: &mut Vec<Forward>,
     ) {
+        let first = out.len();
         for arrival in arrivals {
             let track = match arrival.kind {
                 MediaKind::Audio => &mut self.audio,
@@ -227,6 +248,7 @@ impl Viewer {
                 track.subscription.handle_arrival(now, rings, *arrival, &mut step);
             }
         }
+        equalise::equalise(out.get_mut(first..).unwrap_or_default());
     }
 
     /// Takes a decrypted RTCP compound of the viewer: answers NACKs with retransmissions appended to `out`,

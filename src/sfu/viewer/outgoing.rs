@@ -4,7 +4,7 @@
 //! part; this joins them for one packet. It knows nothing of why a layer was chosen.
 
 use rtp::negotiation::ViewedTrack;
-use rtp::{ExtSeq, Extension, MediaKind, MonoTime, NtpTime, OutgoingHeader, RtpTimestamp, SeqNo};
+use rtp::{ExtSeq, MediaKind, MonoTime, NtpTime, OutgoingHeader, RtpTimestamp, SeqNo};
 
 use super::Forward;
 use super::format::FormatTable;
@@ -153,11 +153,10 @@ impl Outgoing {
     pub(crate) fn describe(&self, located: &Located, packet: &Packet) -> Option<Forward> {
         let choice = self.formats.choice(located.source.layer, packet)?;
         let Numbers { picture, tl0, frame, .. } = Numbers::of(packet).moved(located.offsets);
-        let carried: usize = [Extension::DependencyDescriptor, Extension::AbsCaptureTime]
-            .into_iter()
-            .filter_map(|extension| packet.carried(extension))
-            .map(<[u8]>::len)
-            .sum();
+        let payload_len = match packet.red_primary() {
+            Some(primary) if choice.primary_only => primary.len(),
+            _ => packet.payload().len(),
+        };
         Some(Forward {
             kind: self.track.kind,
             layer: located.source.layer,
@@ -174,7 +173,9 @@ impl Outgoing {
             frame_number: frame,
             primary_only: choice.primary_only,
             filler: located.filler,
-            size_hint: packet.payload().len().saturating_add(carried).saturating_add(HEADROOM),
+            payload_len,
+            carried_len: packet.carried_len(),
+            padding: 0,
         })
     }
 
@@ -239,6 +240,3 @@ fn sample(packet: &Packet) -> Sample {
 const VIDEO_INTERVALS: usize = 64;
 /// Audio begins an interval at a restart, a takeover or a withheld packet only.
 const AUDIO_INTERVALS: usize = 16;
-/// Header, extension block without the long extensions, and OSN: 12 + 4 + 32 in the two-byte form + 2, padded,
-/// with room for one byte of padding.
-const HEADROOM: usize = 72;

@@ -180,7 +180,7 @@ impl Subscription {
             .zip(self.outgoing.track().rtx_ssrc)
             .ok_or(DropReason::RetransmissionRefused)?;
         let mut forward = self.outgoing.describe(&located, packet).ok_or(DropReason::CodecUnsupported)?;
-        if !budget.take_bytes(forward.size_hint) {
+        if !budget.take_bytes(forward.size_hint()) {
             return Err(DropReason::RetransmissionLimit);
         }
         forward.rtx = Some(forward.header.seq);

@@ -40,7 +40,7 @@ pub(crate) fn write(
     out: &mut [u8],
 ) -> Option<Written> {
     let block = write_extensions(forward, packet, additions, out.get_mut(OutgoingHeader::LENGTH..)?)?;
-    forward.header.write(block > 0, forward.filler, out)?;
+    forward.header.write(block > 0, forward.filler || forward.padding > 0, out)?;
     let mut end = OutgoingHeader::LENGTH.checked_add(block)?;
     if let Some(original) = forward.rtx {
         end = append(out, end, &original.0.to_be_bytes())?;
@@ -56,6 +56,7 @@ pub(crate) fn write(
     let start = end;
     end = append(out, end, payload)?;
     patch(forward, packet, additions, out.get_mut(start..end)?);
+    end = append_padding(out, end, forward.padding)?;
     Some(Written { length: end, payload: payload.len() })
 }
 
@@ -104,6 +105,17 @@ fn send_time(ntp: NtpTime) -> [u8; 3] {
 fn append(out: &mut [u8], at: usize, bytes: &[u8]) -> Option<usize> {
     let end = at.checked_add(bytes.len())?;
     out.get_mut(at..end)?.copy_from_slice(bytes);
+    Some(end)
+}
+
+/// Appends zeros whose last one counts them (RFC 3550 §5.1).
+fn append_padding(out: &mut [u8], at: usize, count: u8) -> Option<usize> {
+    let end = at.checked_add(usize::from(count))?;
+    let padding = out.get_mut(at..end)?;
+    padding.fill(0);
+    if let Some(last) = padding.last_mut() {
+        *last = count;
+    }
     Some(end)
 }
 

@@ -136,7 +136,8 @@ impl Room {
         let mut sent = Vec::new();
         for forward in forwards.drain(..) {
             let length = self.viewer.write_packet(self.now, &forward, &self.rings, &mut bytes).unwrap();
-            assert!(length <= forward.size_hint, "{length} bytes exceed the hint of {}", forward.size_hint);
+            let hint = forward.size_hint();
+            assert!(length <= hint, "{length} bytes exceed the hint of {hint}");
             sent.push(Sent::parse(&bytes[..length], forward));
         }
         self.forwards = forwards;

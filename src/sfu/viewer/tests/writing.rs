@@ -4,7 +4,7 @@ use rtp::{Codec, Extension};
 
 use super::feedback::nack;
 use super::harness::VIDEO;
-use super::harness::{Media, Room, TRANSPORT_CC_ID, one_layer};
+use super::harness::{Media, Place, Room, TRANSPORT_CC_ID, one_layer};
 use crate::viewer::Forward;
 
 #[test]
@@ -119,6 +119,25 @@ fn packet_that_left_its_ring_is_not_written() {
 }
 
 /// A room whose viewer has got one packet, with transport-wide number 0.
+#[test]
+fn a_frame_cut_into_two_sizes_goes_out_in_one_size_with_its_payload_untouched() {
+    let mut room = playing();
+    let narrow = |seq, place| Media { picture: (9, false, 3), ..Media::part(0, seq, 3_000, place) };
+    let wide = |seq, place| Media { picture: (9, true, 3), ..Media::part(0, seq, 3_000, place) };
+    let frame = [narrow(101, Place::First), wide(102, Place::Middle), wide(103, Place::Last)];
+    let arrivals = frame.each_ref().map(|media| room.store(media));
+
+    let sent = room.announce(&arrivals);
+
+    let lengths: Vec<usize> =
+        sent.iter().map(|sent| sent.payload.len() + usize::from(sent.padding)).collect();
+    assert_eq!(lengths, [frame[1].payload().len(); 3]);
+    assert_eq!(sent.iter().map(|sent| sent.padding).collect::<Vec<_>>(), [1, 0, 0]);
+    for (sent, media) in sent.iter().zip(&frame) {
+        assert_eq!(sent.payload, media.payload_with(sent.picture.unwrap()));
+    }
+}
+
 fn playing() -> Room {
     let mut room = Room::new(1);
     room.viewer.handle_track(room.now, &one_layer(1, Codec::Vp8));

@@ -1,0 +1,123 @@
+//! Brings neighbouring packets of nearly one size to one size, by RTP padding (RFC 3550 §5.1). Packet path.
+//!
+//! Only packets of one size leave together in one call to the kernel, the last of them may be shorter. A browser cuts a
+//! frame into packets of two sizes, one byte apart: without padding every frame would leave in two calls.
+
+use super::Forward;
+
+/// Pads the packets of each stretch whose sizes are within [`PADDING_MAX`] bytes up to the largest of them; the last one
+/// of a stretch ends its run and stays as it is.
+pub(crate) fn equalise(forwards: &mut [Forward]) {
+    let mut rest = forwards;
+    while !rest.is_empty() {
+        let (stretch, behind) = rest.split_at_mut(stretch_of(rest));
+        pad(stretch);
+        rest = behind;
+    }
+}
+
+/// Returns how many packets from the first on are near enough to each other; at least one.
+fn stretch_of(forwards: &[Forward]) -> usize {
+    let Some(first) = forwards.first().filter(|first| is_paddable(first)) else { return 1 };
+    let (mut least, mut most) = (first.payload_len, first.payload_len);
+    let near = forwards.iter().take_while(|forward| {
+        least = least.min(forward.payload_len);
+        most = most.max(forward.payload_len);
+        is_paddable(forward)
+            && forward.carried_len == first.carried_len
+            && most.saturating_sub(least) <= PADDING_MAX
+    });
+    near.count()
+}
+
+fn pad(stretch: &mut [Forward]) {
+    let most = stretch.iter().map(|forward| forward.payload_len).max().unwrap_or_default();
+    let Some((_, before)) = stretch.split_last_mut() else { return };
+    for forward in before {
+        forward.padding = u8::try_from(most.saturating_sub(forward.payload_len)).unwrap_or_default();
+    }
+}
+
+/// A filler is padding already, and a retransmission goes out alone.
+const fn is_paddable(forward: &Forward) -> bool {
+    !forward.filler && forward.rtx.is_none()
+}
+
+/// More than any packetiser's rounding, less than a percent of a full packet.
+const PADDING_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use rtp::{ExtSeq, MediaKind, OutgoingHeader, PayloadType, RtpTimestamp, SeqNo, Ssrc};
+
+    use super::*;
+    use crate::LayerIndex;
+
+    fn forward(payload_len: usize) -> Forward {
+        Forward {
+            kind: MediaKind::Video,
+            layer: LayerIndex(0),
+            source: ExtSeq(0),
+            header: OutgoingHeader {
+                payload_type: PayloadType(96),
+                marker: false,
+                seq: SeqNo(0),
+                timestamp: RtpTimestamp(0),
+                ssrc: Ssrc(1),
+            },
+            rtx: None,
+            picture: None,
+            frame_number: None,
+            primary_only: false,
+            filler: false,
+            payload_len,
+            carried_len: 0,
+            padding: 0,
+        }
+    }
+
+    fn paddings(mut forwards: Vec<Forward>) -> Vec<u8> {
+        equalise(&mut forwards);
+        forwards.iter().map(|forward| forward.padding).collect()
+    }
+
+    #[test]
+    fn a_frame_in_two_sizes_becomes_one_run() {
+        let frame = [1_170, 1_170, 1_171, 1_171].map(forward);
+
+        assert_eq!(paddings(frame.to_vec()), [1, 1, 0, 0]);
+    }
+
+    #[test]
+    fn the_last_of_a_stretch_may_be_shorter() {
+        let frame = [1_171, 1_170, 1_170].map(forward);
+
+        assert_eq!(paddings(frame.to_vec()), [0, 1, 0]);
+    }
+
+    #[test]
+    fn sizes_that_lie_apart_are_left_alone() {
+        let mixed = [1_170, 400, 409, 90, 90].map(forward);
+
+        assert_eq!(paddings(mixed.to_vec()), [0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_slow_drift_does_not_add_up() {
+        let drift: Vec<Forward> = (0..20).map(|step| forward(1_000 + step)).collect();
+
+        assert!(paddings(drift).into_iter().all(|padding| usize::from(padding) <= PADDING_MAX));
+    }
+
+    #[test]
+    fn fillers_retransmissions_and_other_extensions_end_a_stretch() {
+        let filler = Forward { filler: true, ..forward(1_001) };
+        let rtx = Forward { rtx: Some(SeqNo(1)), ..forward(1_001) };
+        let carrying = Forward { carried_len: 16, ..forward(1_001) };
+
+        for other in [filler, rtx, carrying] {
+            assert_eq!(paddings(vec![forward(1_000), other, forward(1_002)]), [0, 0, 0]);
+        }
+        assert_eq!(paddings(vec![forward(1_000), forward(1_001), forward(1_002)]), [2, 1, 0]);
+    }
+}
