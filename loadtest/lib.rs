@@ -5,4 +5,7 @@
 //! server and runs scenarios with all of them. Start reading at the binary's `main.rs`.
 
 pub mod bench;
+pub mod clock;
+pub mod link;
+pub mod signal;
 pub mod stamp;
