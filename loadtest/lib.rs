@@ -7,5 +7,6 @@
 pub mod bench;
 pub mod clock;
 pub mod link;
+pub mod publisher;
 pub mod signal;
 pub mod stamp;
