@@ -39,6 +39,13 @@ impl Figures {
         }
     }
 
+    /// Takes all of `others` in, each with `prefix` before its name.
+    pub fn extend(&mut self, prefix: &str, others: &Self) {
+        for (name, value) in &others.0 {
+            self.set(&format!("{prefix}{name}"), *value);
+        }
+    }
+
     /// Adds the figures that follow from those of one run: per core, per join, in per cent.
     pub fn derive(&mut self) {
         if let Some(cpu_ns) = self.get("server_cpu_ns_per_packet") {
@@ -58,6 +65,8 @@ impl Figures {
 
     /// Adds how near a run came to the bare limits of the machine.
     pub fn derive_shares(&mut self, plain: Limit, gro: Limit) {
+        self.set("limit_packets_per_core_s", plain.packets_per_core_s());
+        self.set("gro_limit_packets_per_core_s", gro.packets_per_core_s());
         if let Some(packets) = self.get("packets_per_core_s") {
             self.set("limit_share_percent", packets / plain.packets_per_core_s() * 100.0);
             self.set("gro_limit_share_percent", packets / gro.packets_per_core_s() * 100.0);
