@@ -1,4 +1,7 @@
 //! `nearcast-loadtest`: publishers, viewers and bad networks for any WHIP/WHEP server.
+#![expect(clippy::print_stderr, reason = "why a command failed is said where a shell shows it")]
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use loadtest::bench::{command as bench, limit};
@@ -20,8 +23,18 @@ enum Command {
     Limit(limit::Arguments),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Limit(arguments) => limit::run(&arguments),
