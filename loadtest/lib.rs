@@ -6,7 +6,11 @@
 
 pub mod bench;
 pub mod clock;
+pub mod hostile;
+pub mod impair;
 pub mod link;
 pub mod publisher;
 pub mod signal;
+pub mod socket;
 pub mod stamp;
+pub mod stop;
