@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use loadtest::bench::{command as bench, limit};
+use loadtest::{hostile, impair};
 
 /// Loads and measures any WHIP/WHEP server, and spoils the network on the way.
 #[derive(Debug, Parser)]
@@ -19,6 +20,10 @@ struct Arguments {
 enum Command {
     /// Start a server, run the standard scenarios, print what was reached.
     Bench(bench::Arguments),
+    /// Join viewers that misbehave.
+    Hostile(hostile::Arguments),
+    /// Be a bad network between a server and its viewers, changed by lines on stdin.
+    Impair(impair::Arguments),
     /// Print what this machine's kernel can send at most: GSO runs, no protection, nobody reading.
     Limit(limit::Arguments),
 }
@@ -37,6 +42,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Hostile(arguments) => hostile::run(&arguments),
+        Command::Impair(arguments) => impair::run(&arguments),
         Command::Limit(arguments) => limit::run(&arguments),
     }
 }
