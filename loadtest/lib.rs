@@ -14,3 +14,4 @@ pub mod signal;
 pub mod socket;
 pub mod stamp;
 pub mod stop;
+pub mod whip;

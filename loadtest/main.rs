@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use loadtest::bench::{command as bench, limit};
-use loadtest::{hostile, impair};
+use loadtest::{hostile, impair, whip};
 
 /// Loads and measures any WHIP/WHEP server, and spoils the network on the way.
 #[derive(Debug, Parser)]
@@ -26,6 +26,8 @@ enum Command {
     Impair(impair::Arguments),
     /// Print what this machine's kernel can send at most: GSO runs, no protection, nobody reading.
     Limit(limit::Arguments),
+    /// Publish real pictures and sound to any WHIP server, at any bitrate.
+    Whip(whip::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -45,5 +47,6 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Hostile(arguments) => hostile::run(&arguments),
         Command::Impair(arguments) => impair::run(&arguments),
         Command::Limit(arguments) => limit::run(&arguments),
+        Command::Whip(arguments) => whip::run(&arguments),
     }
 }

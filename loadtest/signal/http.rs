@@ -106,8 +106,13 @@ impl Session {
     /// See [`SignalError`]; that the session is already gone is none.
     pub async fn delete(self) -> Result<(), SignalError> {
         let Some(location) = self.location else { return Ok(()) };
-        let delete = authorize(self.http.client.delete(location), self.token.as_deref());
-        let response = delete.send().await.map_err(of_transport)?;
+        let delete = || authorize(self.http.client.delete(location.clone()), self.token.as_deref()).send();
+        let response = match delete().await {
+            // A kept connection may have been closed since, which shows when it is used; ending twice does no harm.
+            Err(error) if !error.is_timeout() => delete().await,
+            response => response,
+        };
+        let response = response.map_err(of_transport)?;
         let status = response.status();
         if status.is_success() || matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) {
             return Ok(());

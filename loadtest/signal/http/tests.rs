@@ -81,6 +81,29 @@ async fn a_session_that_is_gone_already_is_ended() {
 }
 
 #[tokio::test]
+async fn a_session_is_ended_though_the_kept_connection_is_closed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/whep/a", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        let created = response("201 Created", "location: /session/7\r\n", SDP);
+        let (mut kept, _) = listener.accept().await.unwrap();
+        let mut request = vec![0; 65_536];
+        assert_ne!(kept.read(&mut request).await.unwrap(), 0);
+        kept.write_all(created.as_bytes()).await.unwrap();
+        // It closes while the next request is on its way.
+        assert_ne!(kept.read(&mut request).await.unwrap(), 0);
+        drop(kept);
+        serve(listener, vec![response("200 OK", "", "")]).await
+    });
+    let request = SessionRequest { url, token: None, offer: String::new() };
+
+    let session = Http::new().unwrap().open(request).await.unwrap();
+    session.delete().await.unwrap();
+
+    assert!(server.await.unwrap()[0].starts_with("DELETE /session/7 "));
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_gives_no_response() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
