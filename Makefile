@@ -47,7 +47,7 @@ pages:
 	$(call step,cd web; npm run --silent build)
 
 build:
-	$(call step,$(CARGO) build --locked --bin nearcast)
+	$(call step,$(CARGO) build --locked --bin nearcast; $(CARGO) build --locked -p nearcast-loadtest)
 
 fmt:
 	$(call step,$(CARGO) fmt --all --check)
