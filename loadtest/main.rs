@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use loadtest::bench::{command as bench, limit};
-use loadtest::{hostile, impair, whip};
+use loadtest::{churn, hostile, impair, whep, whip};
 
 /// Loads and measures any WHIP/WHEP server, and spoils the network on the way.
 #[derive(Debug, Parser)]
@@ -20,12 +20,16 @@ struct Arguments {
 enum Command {
     /// Start a server, run the standard scenarios, print what was reached.
     Bench(bench::Arguments),
+    /// Let viewers come and go, and look for failures and for what the server does not give back.
+    Churn(churn::Arguments),
     /// Join viewers that misbehave.
     Hostile(hostile::Arguments),
     /// Be a bad network between a server and its viewers, changed by lines on stdin.
     Impair(impair::Arguments),
     /// Print what this machine's kernel can send at most: GSO runs, no protection, nobody reading.
     Limit(limit::Arguments),
+    /// Join a crowd of viewers, measure what they get, and leave.
+    Whep(whep::Arguments),
     /// Publish real pictures and sound to any WHIP server, at any bitrate.
     Whip(whip::Arguments),
 }
@@ -44,9 +48,11 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Churn(arguments) => churn::run(&arguments),
         Command::Hostile(arguments) => hostile::run(&arguments),
         Command::Impair(arguments) => impair::run(&arguments),
         Command::Limit(arguments) => limit::run(&arguments),
+        Command::Whep(arguments) => whep::run(&arguments),
         Command::Whip(arguments) => whip::run(&arguments),
     }
 }
