@@ -10,7 +10,7 @@ use rtp::rtcp::{ReportBlock, Writer};
 use rtp::{MonoTime, SeqNo, Ssrc};
 
 use super::Kind;
-use super::session::Session;
+use crate::guest::Guest;
 use crate::link::Random;
 
 /// One viewer's flood.
@@ -41,7 +41,7 @@ impl Flood {
     }
 
     /// Sends what is due, once the session is connected.
-    pub(super) fn turn(&mut self, now: MonoTime, session: &mut Session) {
+    pub(super) fn turn(&mut self, now: MonoTime, session: &mut Guest) {
         if session.profile().is_none() {
             return;
         }
@@ -65,13 +65,13 @@ impl Flood {
         self.sent
     }
 
-    fn throw_garbage(&self, session: &mut Session, due: usize) -> usize {
+    fn throw_garbage(&self, session: &mut Guest, due: usize) -> usize {
         let own = due / 2;
         let thrown = self.garbage.iter().cycle().take(own).filter(|datagram| session.send(datagram)).count();
         thrown.saturating_add(self.throw_as_stranger(session, due.saturating_sub(own)))
     }
 
-    fn throw_as_stranger(&self, session: &Session, due: usize) -> usize {
+    fn throw_as_stranger(&self, session: &Guest, due: usize) -> usize {
         let to = [Some(SockaddrStorage::from(session.server())); GARBAGE_KINDS];
         let slices: Vec<[IoSlice<'_>; 1]> = self.garbage.iter().map(|bytes| [IoSlice::new(bytes)]).collect();
         let no_messages: [ControlMessage<'_>; 0] = [];
@@ -106,7 +106,7 @@ impl Pace {
 }
 
 /// Asks for the newest packets again, as often as it takes to ask for `due`.
-fn nacks(session: &mut Session, due: usize) -> usize {
+fn nacks(session: &mut Guest, due: usize) -> usize {
     let Some((media, newest)) = session.newest() else { return 0 };
     let mut asked = 0_usize;
     while asked < due {
@@ -129,12 +129,12 @@ fn newest_of(newest: SeqNo, count: usize) -> Vec<SeqNo> {
     (0..count).rev().map(|back| SeqNo(newest.0.wrapping_sub(back))).collect()
 }
 
-fn repeated(session: &mut Session, due: usize, write: impl Fn(&mut Writer<'_>, Ssrc) -> bool) -> usize {
+fn repeated(session: &mut Guest, due: usize, write: impl Fn(&mut Writer<'_>, Ssrc) -> bool) -> usize {
     let Some((media, _)) = session.newest() else { return 0 };
     (0..due).take_while(|_| compound(session, media, &write)).count()
 }
 
-fn compound(session: &mut Session, media: Ssrc, write: impl Fn(&mut Writer<'_>, Ssrc) -> bool) -> bool {
+fn compound(session: &mut Guest, media: Ssrc, write: impl Fn(&mut Writer<'_>, Ssrc) -> bool) -> bool {
     let mut buffer = [0; COMPOUND_BYTES_MAX];
     let mut writer = Writer::new(&mut buffer);
     let written = write(&mut writer, media);

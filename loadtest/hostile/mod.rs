@@ -5,7 +5,6 @@
 
 mod flood;
 mod report;
-mod session;
 
 use std::sync::Arc;
 use std::thread;
@@ -17,11 +16,11 @@ use rtp::MonoTime;
 
 use crate::bench::scenario::parse_duration;
 use crate::clock;
+use crate::guest::{Guest, Join};
 use crate::link::{Identity, Profile};
 use crate::signal::Http;
 use crate::stop::Stop;
 use flood::Flood;
-use session::{Join, Session};
 
 /// `hostile`: viewers that misbehave.
 #[derive(Debug, Clone, clap::Args)]
@@ -102,7 +101,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
             tcp: arguments.tcp,
             identity: Arc::clone(&identity),
         };
-        sessions.push(runtime.block_on(Session::join(join)).context("cannot join")?);
+        sessions.push(runtime.block_on(Guest::join(join)).context("cannot join")?);
     }
 
     let report = misbehave(arguments, &mut sessions, &stop)?;
@@ -116,7 +115,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn misbehave(arguments: &Arguments, sessions: &mut [Session], stop: &Stop) -> anyhow::Result<Report> {
+fn misbehave(arguments: &Arguments, sessions: &mut [Guest], stop: &Stop) -> anyhow::Result<Report> {
     let begin = clock::now();
     let mut floods: Vec<Flood> = Vec::new();
     for _ in 0..sessions.len() {
@@ -136,8 +135,8 @@ fn misbehave(arguments: &Arguments, sessions: &mut [Session], stop: &Stop) -> an
     }
 }
 
-fn report(sessions: &[Session], floods: &[Flood], begin: MonoTime, now: MonoTime) -> Report {
-    let count = |predicate: fn(&&Session) -> bool| {
+fn report(sessions: &[Guest], floods: &[Flood], begin: MonoTime, now: MonoTime) -> Report {
+    let count = |predicate: fn(&&Guest) -> bool| {
         u32::try_from(sessions.iter().filter(predicate).count()).unwrap_or(u32::MAX)
     };
     let sent: u64 = floods.iter().map(Flood::sent).sum();
@@ -146,11 +145,11 @@ fn report(sessions: &[Session], floods: &[Flood], begin: MonoTime, now: MonoTime
         ended_early: count(|session| session.closed().is_some()),
         sent,
         sent_per_s: sent as f64 / now.since(begin).as_secs_f64().max(0.001),
-        packets_received: sessions.iter().map(Session::packets_received).sum(),
+        packets_received: sessions.iter().map(Guest::packets_received).sum(),
     }
 }
 
-fn parse_rate(text: &str) -> anyhow::Result<f64> {
+pub(crate) fn parse_rate(text: &str) -> anyhow::Result<f64> {
     let number = text.strip_suffix("/s").unwrap_or(text);
     let rate: f64 = number.parse().with_context(|| format!("not a rate: {text:?}; write it as 5000/s"))?;
     ensure!(rate.is_finite() && (0.0..=RATE_MAX).contains(&rate), "a rate is 0/s to {RATE_MAX}/s");

@@ -1,4 +1,7 @@
-//! One joined viewer, by UDP or by ICE-TCP, that reads only when it is told to.
+//! A guest: one joined viewer that measures nothing, by UDP or by ICE-TCP, and reads only when it is told to.
+//!
+//! Driven by turns of a few milliseconds. For viewers that must be many and exact there is `viewer`; a guest is for
+//! those who only come and go, or misbehave.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
@@ -14,17 +17,17 @@ use crate::signal::{self, Http, Offer, SessionRequest};
 
 /// How to join.
 #[derive(Debug)]
-pub(super) struct Join<'a> {
-    pub(super) http: &'a Http,
-    pub(super) url: &'a str,
-    pub(super) token: Option<String>,
-    pub(super) tcp: bool,
-    pub(super) identity: Arc<Identity>,
+pub(crate) struct Join<'a> {
+    pub(crate) http: &'a Http,
+    pub(crate) url: &'a str,
+    pub(crate) token: Option<String>,
+    pub(crate) tcp: bool,
+    pub(crate) identity: Arc<Identity>,
 }
 
 /// The joined viewer.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(crate) struct Guest {
     link: Link,
     wire: Wire,
     session: signal::Session,
@@ -43,9 +46,9 @@ enum Wire {
     Tcp(TcpStream, Vec<u8>),
 }
 
-impl Session {
+impl Guest {
     /// Opens a session and begins to connect.
-    pub(super) async fn join(join: Join<'_>) -> anyhow::Result<Self> {
+    pub(crate) async fn join(join: Join<'_>) -> anyhow::Result<Self> {
         let mut link = Link::new(Config { identity: join.identity, random: Random::from_machine() });
         let offer = Offer::viewer(false, None).to_sdp(link.local());
         let request = SessionRequest { url: join.url.to_owned(), token: join.token, offer };
@@ -62,7 +65,7 @@ impl Session {
     }
 
     /// Reads what came, if it reads, and does what is due.
-    pub(super) fn turn(&mut self, now: MonoTime, reads: bool) {
+    pub(crate) fn turn(&mut self, now: MonoTime, reads: bool) {
         if reads {
             self.read(now);
         }
@@ -71,46 +74,46 @@ impl Session {
     }
 
     /// Sends a compound, sealed; says whether it went out.
-    pub(super) fn send_rtcp(&mut self, compound: &[u8]) -> bool {
+    pub(crate) fn send_rtcp(&mut self, compound: &[u8]) -> bool {
         let mut sealed = compound.to_vec();
         self.link.seal_rtcp(&mut sealed).is_ok() && self.send(&sealed)
     }
 
     /// Sends bytes as they are, from the address that the server has validated.
-    pub(super) fn send(&mut self, datagram: &[u8]) -> bool {
+    pub(crate) fn send(&mut self, datagram: &[u8]) -> bool {
         let server = self.link.remote().unwrap_or(self.server);
         self.wire.send(server, datagram)
     }
 
     /// Says goodbye by DTLS and by DELETE.
-    pub(super) async fn leave(mut self, now: MonoTime) -> anyhow::Result<()> {
+    pub(crate) async fn leave(mut self, now: MonoTime) -> anyhow::Result<()> {
         self.link.close(now);
         self.flush();
         Ok(self.session.delete().await?)
     }
 
     /// Its profile, once it is connected.
-    pub(super) const fn profile(&self) -> Option<Profile> {
+    pub(crate) const fn profile(&self) -> Option<Profile> {
         self.profile
     }
 
     /// Why it ended, if it did.
-    pub(super) const fn closed(&self) -> Option<CloseReason> {
+    pub(crate) const fn closed(&self) -> Option<CloseReason> {
         self.closed
     }
 
     /// The newest packet of media: source and number.
-    pub(super) const fn newest(&self) -> Option<(Ssrc, SeqNo)> {
+    pub(crate) const fn newest(&self) -> Option<(Ssrc, SeqNo)> {
         self.newest
     }
 
     /// Where the server's media port is.
-    pub(super) const fn server(&self) -> SocketAddr {
+    pub(crate) const fn server(&self) -> SocketAddr {
         self.server
     }
 
     /// Packets of media that were read.
-    pub(super) const fn packets_received(&self) -> u64 {
+    pub(crate) const fn packets_received(&self) -> u64 {
         self.packets_received
     }
 
