@@ -58,7 +58,7 @@ impl Rig {
         watch(&mut cast, scenario, viewers, &mut figures)?;
         let commands = cast.commands();
         cast.end(&mut figures)?;
-        figures.derive();
+        figures.derive(self.split.load.len());
         Ok(Outcome { viewers, figures, commands })
     }
 
