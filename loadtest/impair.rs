@@ -20,7 +20,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use anyhow::Context;
 
 use config::Config;
-use control::Path;
+use control::Network;
 use driver::{Carrier, Driver};
 use relay::Relay;
 use tun::{Plan, Tun};
@@ -96,8 +96,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 fn carry<C: Carrier>(arguments: &Arguments, carrier: C, waiter: Waiter) -> anyhow::Result<()> {
-    let path = Path::new(arguments.down, arguments.up, arguments.seed);
-    Driver { carrier, path, waiter, json: arguments.json }.run().context("the emulator's loop failed")
+    let network = Network::new(arguments.down, arguments.up, arguments.seed);
+    Driver { carrier, network, waiter, json: arguments.json }.run().context("the emulator's loop failed")
 }
 
 fn read_spec(text: &str) -> Result<Config, spec::Error> {

@@ -78,17 +78,17 @@ impl FromStr for Command {
     }
 }
 
-/// Both directions of a path.
+/// Both directions of a network.
 #[derive(Debug)]
-pub struct Path<T> {
+pub struct Network<T> {
     /// From the server.
     pub down: Direction<T>,
     /// To the server.
     pub up: Direction<T>,
 }
 
-impl<T: Clone> Path<T> {
-    /// Makes a path; the directions get seeds of their own out of one.
+impl<T: Clone> Network<T> {
+    /// Makes a network; the directions get seeds of their own out of one.
     #[must_use]
     pub fn new(down: Config, up: Config, seed: u64) -> Self {
         Self { down: Direction::new(down, seed), up: Direction::new(up, seed.wrapping_add(1)) }
@@ -134,20 +134,20 @@ pub struct Answer {
 impl Answer {
     /// The emulator works; `facts` says where.
     #[must_use]
-    pub fn ready<T: Clone>(path: &Path<T>, facts: Value) -> Self {
-        Self { event: "ready", facts: merged(specs(path), facts) }
+    pub fn ready<T: Clone>(network: &Network<T>, facts: Value) -> Self {
+        Self { event: "ready", facts: merged(specs(network), facts) }
     }
 
     /// A change is in effect.
     #[must_use]
-    pub fn changed<T: Clone>(path: &Path<T>) -> Self {
-        Self { event: "changed", facts: specs(path) }
+    pub fn changed<T: Clone>(network: &Network<T>) -> Self {
+        Self { event: "changed", facts: specs(network) }
     }
 
     /// What has happened so far; `facts` adds what the carrier counts.
     #[must_use]
-    pub fn stats<T: Clone>(path: &Path<T>, facts: Value) -> Self {
-        let directions = json!({ "down": counted(&path.down), "up": counted(&path.up) });
+    pub fn stats<T: Clone>(network: &Network<T>, facts: Value) -> Self {
+        let directions = json!({ "down": counted(&network.down), "up": counted(&network.up) });
         Self { event: "stats", facts: merged(directions, facts) }
     }
 
@@ -178,8 +178,8 @@ impl Answer {
     }
 }
 
-fn specs<T: Clone>(path: &Path<T>) -> Value {
-    json!({ "down": path.down.config().to_string(), "up": path.up.config().to_string() })
+fn specs<T: Clone>(network: &Network<T>) -> Value {
+    json!({ "down": network.down.config().to_string(), "up": network.up.config().to_string() })
 }
 
 fn counted<T: Clone>(direction: &Direction<T>) -> Value {
@@ -218,8 +218,8 @@ fn words(value: &Value, name: &str, line: &mut String) {
 mod tests {
     use super::*;
 
-    fn path() -> Path<u8> {
-        Path::new(Config::default(), Config::default().changed_by("delay=5ms").unwrap(), 1)
+    fn network() -> Network<u8> {
+        Network::new(Config::default(), Config::default().changed_by("delay=5ms").unwrap(), 1)
     }
 
     #[test]
@@ -244,30 +244,30 @@ mod tests {
 
     #[test]
     fn a_change_of_both_is_all_or_nothing() {
-        let mut path = path();
+        let mut network = network();
 
         // Up has a delay to stray from, down has none.
-        let refused = path.change(MonoTime::ZERO, Which::Both, "jitter=2ms").unwrap_err();
+        let refused = network.change(MonoTime::ZERO, Which::Both, "jitter=2ms").unwrap_err();
 
         assert!(refused.to_string().contains("jitter=2ms is more than delay=0ns"));
-        assert_eq!(path.up.config().to_string(), "clear,delay=5ms");
-        path.change(MonoTime::ZERO, Which::Up, "jitter=2ms").unwrap();
-        path.change(MonoTime::ZERO, Which::Both, "loss=1%").unwrap();
-        assert_eq!(path.up.config().to_string(), "clear,delay=5ms,jitter=2ms,loss=1%");
-        assert_eq!(path.down.config().to_string(), "clear,loss=1%");
+        assert_eq!(network.up.config().to_string(), "clear,delay=5ms");
+        network.change(MonoTime::ZERO, Which::Up, "jitter=2ms").unwrap();
+        network.change(MonoTime::ZERO, Which::Both, "loss=1%").unwrap();
+        assert_eq!(network.up.config().to_string(), "clear,delay=5ms,jitter=2ms,loss=1%");
+        assert_eq!(network.down.config().to_string(), "clear,loss=1%");
     }
 
     #[test]
     fn answers_are_one_line_of_text_or_of_json() {
-        let mut path = path();
-        path.up.handle_packet(MonoTime::ZERO, 0, 100);
-        let stats = Answer::stats(&path, json!({ "remotes": 3 }));
+        let mut network = network();
+        network.up.handle_packet(MonoTime::ZERO, 0, 100);
+        let stats = Answer::stats(&network, json!({ "remotes": 3 }));
 
         let read: Value = serde_json::from_str(&stats.json()).unwrap();
         assert_eq!(read["event"], "stats");
         assert_eq!((&read["up"]["received"], &read["up"]["inside"]), (&json!(1), &json!(1)));
         assert_eq!(read["remotes"], 3);
         assert_eq!(stats.text(), "stats: remotes 3 up.inside 1 up.received 1 up.received_bytes 100");
-        assert_eq!(Answer::changed(&path).text(), "changed: down clear up clear,delay=5ms");
+        assert_eq!(Answer::changed(&network).text(), "changed: down clear up clear,delay=5ms");
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use rtp::MonoTime;
 use serde_json::Value;
 
-use super::control::{Answer, Command, Error, Path};
+use super::control::{Answer, Command, Error, Network};
 use super::waiter::{Waiter, Wake};
 use crate::clock;
 
@@ -15,8 +15,8 @@ pub(super) trait Carrier {
     /// What it carries.
     type Packet: Clone;
 
-    /// Reads some of what this token stands for, and puts it into the path.
-    fn read(&mut self, token: u64, waiter: &Waiter, path: &mut Path<Self::Packet>);
+    /// Reads some of what this token stands for, and puts it into the network.
+    fn read(&mut self, token: u64, waiter: &Waiter, network: &mut Network<Self::Packet>);
 
     /// Hands a packet over on the side of the remotes.
     fn send_down(&mut self, packet: &Self::Packet);
@@ -37,11 +37,11 @@ pub(super) trait Carrier {
     fn facts(&self) -> Value;
 }
 
-/// A carrier with the path between its two sides.
+/// A carrier with the network between its two sides.
 #[derive(Debug)]
 pub(super) struct Driver<C: Carrier> {
     pub(super) carrier: C,
-    pub(super) path: Path<C::Packet>,
+    pub(super) network: Network<C::Packet>,
     pub(super) waiter: Waiter,
     pub(super) json: bool,
 }
@@ -49,14 +49,14 @@ pub(super) struct Driver<C: Carrier> {
 impl<C: Carrier> Driver<C> {
     /// Runs until SIGINT or SIGTERM, or until nobody reads stdout any more.
     pub(super) fn run(mut self) -> io::Result<()> {
-        self.say(&Answer::ready(&self.path, self.carrier.place()))?;
+        self.say(&Answer::ready(&self.network, self.carrier.place()))?;
         let mut wake = Wake::default();
         while !wake.ends {
             let tidy = self.carrier.tidy(clock::now());
-            let until = [tidy, self.path.next_timeout()].into_iter().flatten().min();
+            let until = [tidy, self.network.next_timeout()].into_iter().flatten().min();
             self.waiter.wait(until, &mut wake)?;
             for token in &wake.readable {
-                self.carrier.read(*token, &self.waiter, &mut self.path);
+                self.carrier.read(*token, &self.waiter, &mut self.network);
             }
             self.deliver();
             for line in wake.lines.iter().filter(|line| !line.trim().is_empty()) {
@@ -64,15 +64,15 @@ impl<C: Carrier> Driver<C> {
                 self.say(&answer)?;
             }
         }
-        self.say(&Answer::stats(&self.path, self.carrier.facts()))
+        self.say(&Answer::stats(&self.network, self.carrier.facts()))
     }
 
     fn deliver(&mut self) {
-        self.path.handle_timeout(clock::now());
-        while let Some(delivery) = self.path.down.poll_output() {
+        self.network.handle_timeout(clock::now());
+        while let Some(delivery) = self.network.down.poll_output() {
             self.carrier.send_down(&delivery.packet);
         }
-        while let Some(delivery) = self.path.up.poll_output() {
+        while let Some(delivery) = self.network.up.poll_output() {
             self.carrier.send_up(&delivery.packet);
         }
     }
@@ -80,14 +80,14 @@ impl<C: Carrier> Driver<C> {
     fn obey(&mut self, line: &str) -> Result<Answer, Error> {
         match line.parse()? {
             Command::Change { which, spec } => {
-                self.path.change(clock::now(), which, &spec)?;
-                Ok(Answer::changed(&self.path))
+                self.network.change(clock::now(), which, &spec)?;
+                Ok(Answer::changed(&self.network))
             }
             Command::To(server) => {
                 let place = self.carrier.turn_to(server).map_err(Error::Refused)?;
                 Ok(Answer::of("turned", place))
             }
-            Command::Stats => Ok(Answer::stats(&self.path, self.carrier.facts())),
+            Command::Stats => Ok(Answer::stats(&self.network, self.carrier.facts())),
         }
     }
 

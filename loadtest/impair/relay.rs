@@ -1,7 +1,7 @@
 //! The UDP relay: remotes on one side, the server on the other, a bad network between.
 //!
 //! Each remote address gets a socket of its own towards the server, as behind a NAT, so that the server sees distinct
-//! addresses; a socket that carried nothing for [`IDLE_MAX`] is closed. All remotes share the one path: two viewers
+//! addresses; a socket that carried nothing for [`IDLE_MAX`] is closed. All remotes share the one bad network: two viewers
 //! meet at its bottleneck. Receive offload stays off, so that the kernel hands over single datagrams.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use rtp::MonoTime;
 use serde_json::{Value, json};
 use socket2::SockRef;
 
-use super::control::Path;
+use super::control::Network;
 use super::driver::Carrier;
 use super::waiter::Waiter;
 use crate::clock;
@@ -47,7 +47,7 @@ struct Remote {
     used: MonoTime,
 }
 
-/// What the path itself does not know.
+/// What the network itself does not know.
 #[derive(Debug, Default)]
 struct Counters {
     /// Datagrams that could not get a socket towards the server.
@@ -89,7 +89,7 @@ impl Relay {
         })
     }
 
-    fn read_listener(&mut self, waiter: &Waiter, path: &mut Path<Datagram>) {
+    fn read_listener(&mut self, waiter: &Waiter, network: &mut Network<Datagram>) {
         for _ in 0..READS_MAX {
             let Ok((bytes, remote)) = self.listener.recv_from(&mut self.buffer) else { return };
             let now = clock::now();
@@ -98,11 +98,11 @@ impl Relay {
                 continue;
             }
             let payload = self.buffer.get(..bytes).unwrap_or_default().into();
-            path.up.handle_packet(now, Datagram { remote, payload }, on_wire(remote, bytes));
+            network.up.handle_packet(now, Datagram { remote, payload }, on_wire(remote, bytes));
         }
     }
 
-    fn read_upstream(&mut self, token: u64, path: &mut Path<Datagram>) {
+    fn read_upstream(&mut self, token: u64, network: &mut Network<Datagram>) {
         let Some((remote, Remote { upstream, used, .. })) =
             self.by_token.get(&token).and_then(|remote| Some((*remote, self.remotes.get_mut(remote)?)))
         else {
@@ -117,7 +117,7 @@ impl Relay {
             };
             *used = clock::now();
             let payload = self.buffer.get(..bytes).unwrap_or_default().into();
-            path.down.handle_packet(*used, Datagram { remote, payload }, on_wire(remote, bytes));
+            network.down.handle_packet(*used, Datagram { remote, payload }, on_wire(remote, bytes));
         }
     }
 
@@ -144,10 +144,10 @@ impl Relay {
 impl Carrier for Relay {
     type Packet = Datagram;
 
-    fn read(&mut self, token: u64, waiter: &Waiter, path: &mut Path<Datagram>) {
+    fn read(&mut self, token: u64, waiter: &Waiter, network: &mut Network<Datagram>) {
         match token {
-            LISTENER => self.read_listener(waiter, path),
-            _ => self.read_upstream(token, path),
+            LISTENER => self.read_listener(waiter, network),
+            _ => self.read_upstream(token, network),
         }
     }
 

@@ -15,7 +15,7 @@ use rtp::MonoTime;
 use serde_json::{Value, json};
 use tun_rs::{DeviceBuilder, SyncDevice};
 
-use super::control::Path;
+use super::control::Network;
 use super::driver::Carrier;
 use super::waiter::Waiter;
 use crate::clock;
@@ -87,12 +87,12 @@ impl fmt::Debug for Tun {
 impl Carrier for Tun {
     type Packet = Box<[u8]>;
 
-    fn read(&mut self, token: u64, _: &Waiter, path: &mut Path<Box<[u8]>>) {
+    fn read(&mut self, token: u64, _: &Waiter, network: &mut Network<Box<[u8]>>) {
         let device = if token == HERE { &self.here } else { &self.there };
         for _ in 0..READS_MAX {
             let Ok(bytes) = device.recv(&mut self.buffer) else { return };
             let packet = self.buffer.get(..bytes).unwrap_or_default().into();
-            let direction = if token == HERE { &mut path.down } else { &mut path.up };
+            let direction = if token == HERE { &mut network.down } else { &mut network.up };
             direction.handle_packet(clock::now(), packet, bytes);
         }
     }
