@@ -49,6 +49,8 @@ pub struct Report {
     pub packets_per_s: f64,
     /// Received megabits a second, as UDP carried them.
     pub mbit_per_s: f64,
+    /// Packets that came with one receive call on average: how well the server gathers them, where GRO shows it.
+    pub packets_per_receive: f64,
     /// Packets that came after a later one.
     pub out_of_order: u64,
     /// Packets that came twice.

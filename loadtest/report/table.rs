@@ -31,8 +31,12 @@ fn rows(report: &Report) -> Vec<(&'static str, String)> {
     rows.push((
         "received",
         format!(
-            "{} packets in {:.1} s: {:.0}/s, {:.1} Mbit/s",
-            report.packets_received, report.measured_s, report.packets_per_s, report.mbit_per_s
+            "{} packets in {:.1} s: {:.0}/s in runs of {:.1}, {:.1} Mbit/s",
+            report.packets_received,
+            report.measured_s,
+            report.packets_per_s,
+            report.packets_per_receive,
+            report.mbit_per_s
         ),
     ));
     rows.push(("  lost", format!("{} ({:.4} %)", report.packets_lost, report.lost_percent)));

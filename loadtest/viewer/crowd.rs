@@ -256,6 +256,7 @@ impl Worker {
         let Some(Some(member)) = self.slots.get_mut(slot) else { return };
         let now = clock::now();
         while let Ok(received) = member.socket.receive(&mut self.buffer) {
+            self.shared.totals.receives = self.shared.totals.receives.saturating_add(1);
             let at = received.at_wall_ns.map_or(now, |wall_ns| wall.to_mono(wall_ns).min(now));
             for packet in received.packets() {
                 member.viewer.handle_packet(now, at, received.from, packet, &mut self.shared);

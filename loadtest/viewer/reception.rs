@@ -122,13 +122,13 @@ impl Reception {
             return 0;
         }
         let before = self.missing.len();
-        self.missing.retain(|missing| now.since(missing.since) < GIVE_UP && missing.tries < TRIES_MAX);
+        self.missing.retain(|missing| now.since(missing.since) < GIVE_UP);
         let given_up = u64::try_from(before.saturating_sub(self.missing.len())).unwrap_or(0);
         self.lost = self.lost.saturating_add(given_up);
         for missing in
             self.missing.iter_mut().filter(|missing| asks && missing.ask_at <= now).take(NACKED_MAX)
         {
-            missing.ask_at = now + ASK_AGAIN;
+            missing.ask_at = now + ASK_AGAIN.saturating_mul(1 << missing.tries.min(TRIES_MAX));
             missing.tries = missing.tries.saturating_add(1);
             out.push(missing.seq.wire());
         }
@@ -219,9 +219,10 @@ impl Jitter {
 
 /// What is only reordered comes meanwhile.
 const REORDER_WAIT: Duration = Duration::from_millis(10);
-/// A round trip to a far server and its work.
-const ASK_AGAIN: Duration = Duration::from_millis(100);
-const TRIES_MAX: u8 = 10;
+/// A round trip to a far server and its work; it doubles with each try, so that asking is no storm of its own.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// After 50, 100, 200, 400 and 800 ms the second is over.
+const TRIES_MAX: u8 = 6;
 /// Afterwards a picture waits for a keyframe.
 pub(super) const GIVE_UP: Duration = Duration::from_millis(1_000);
 /// More than a second of a fast stream is not repaired packet by packet.

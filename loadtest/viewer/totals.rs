@@ -7,6 +7,8 @@ use crate::report::Histogram;
 pub struct Totals {
     /// RTP packets received, retransmissions included.
     pub packets: u64,
+    /// Calls that received something: fewer than packets where runs are coalesced.
+    pub receives: u64,
     /// Their bytes, as UDP carried them.
     pub bytes: u64,
     /// Retransmissions among them.
@@ -46,6 +48,7 @@ impl Totals {
     pub fn merge(&mut self, other: &Self) {
         let sum = |one: &mut u64, more: u64| *one = one.saturating_add(more);
         sum(&mut self.packets, other.packets);
+        sum(&mut self.receives, other.receives);
         sum(&mut self.bytes, other.bytes);
         sum(&mut self.rtx_packets, other.rtx_packets);
         sum(&mut self.repaired, other.repaired);

@@ -173,6 +173,8 @@ impl<'a> Run<'a> {
             lost_percent: if all > 0 { lost as f64 / all as f64 * 100.0 } else { 0.0 },
             packets_per_s: rate(packets),
             mbit_per_s: rate(to.bytes.saturating_sub(from.bytes)) * 8.0 / 1e6,
+            packets_per_receive: per(packets as f64, to.receives.saturating_sub(from.receives))
+                .unwrap_or(0.0),
             out_of_order: to.out_of_order.saturating_sub(from.out_of_order),
             duplicates: to.surplus.saturating_sub(from.surplus),
             // What is wrong is wrong, whenever it came.
