@@ -152,7 +152,24 @@ fn run_told(rig: &Rig, scenario: &Scenario, viewers: u32) -> anyhow::Result<Outc
         scenario.name,
         run::whole(scenario, viewers).as_secs()
     ));
-    rig.run(scenario, viewers)
+    let outcome = rig.run(scenario, viewers)?;
+    table::tell(&summary(&outcome));
+    Ok(outcome)
+}
+
+/// What a watching person wants to know of a run that just ended.
+fn summary(outcome: &Outcome) -> String {
+    let figures = [
+        ("viewers_connected", "in"),
+        ("server_busy_percent", "% server busy"),
+        ("load_busy_percent", "% load busy"),
+        ("lost_percent", "% lost"),
+        ("server_cpu_ns_per_packet", "CPU ns a packet"),
+        ("added_delay_ms.p99", "ms delay p99"),
+    ];
+    let known =
+        figures.iter().filter_map(|(name, text)| Some(table::with_unit(outcome.figures.get(name)?, text)));
+    format!("  {}", known.collect::<Vec<_>>().join(", "))
 }
 
 /// Measured around the time of the run and to as many addresses, so that both had the same machine.
@@ -282,6 +299,13 @@ mod tests {
         assert_eq!(next_by_load(&outcome(1_000, &easy)), 1_000);
         assert_eq!(next_by_load(&outcome(1_000, &lossy)), 800);
         assert_eq!(next_by_load(&outcome(1_000, &busy)), 800);
+    }
+
+    #[test]
+    fn a_summary_says_what_was_measured_and_nothing_else() {
+        let outcome = outcome(3, &[("viewers_connected", 3.0), ("server_busy_percent", 31.2)]);
+
+        assert_eq!(summary(&outcome), "  3 in, 31.2 % server busy");
     }
 
     #[test]

@@ -167,7 +167,7 @@ fn next_join(whep: &str, figures: &mut Figures) -> anyhow::Result<()> {
 fn whip_arguments(scenario: &Scenario, viewers: u32, server: &Server) -> anyhow::Result<Vec<String>> {
     let own = [
         ("url", server.endpoints().whip.clone()),
-        ("duration", text(whole(scenario, viewers) + SLACK)),
+        ("duration", text(whole(scenario, viewers) + SLACK * 2)),
         ("json", String::new()),
     ];
     with_options(&own, &scenario.publisher.options)
@@ -193,7 +193,7 @@ fn hostile_arguments(scenario: &Scenario, viewers: u32, server: &Server) -> anyh
     let own = [
         ("url", server.endpoints().whep.clone()),
         ("viewers", scenario.hostile.count.to_string()),
-        ("duration", text(whole(scenario, viewers) + SLACK)),
+        ("duration", text(whole(scenario, viewers) + SLACK * 2)),
         ("json", String::new()),
     ];
     with_options(&own, &scenario.hostile.options)
@@ -243,8 +243,8 @@ pub fn default_server() -> PathBuf {
 
 /// For a process that was asked to end and has sessions to end first.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// For joins slower than asked, and for leaving.
-const SLACK: Duration = Duration::from_secs(60);
+/// For joins slower than asked, and for leaving. Who lives around the crowd gets it twice.
+const SLACK: Duration = Duration::from_secs(90);
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 #[cfg(test)]

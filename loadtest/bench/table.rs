@@ -173,7 +173,8 @@ fn bounds(target: &Target) -> String {
     bounds.join(", ")
 }
 
-fn with_unit(value: f64, unit: &str) -> String {
+/// A number as short as its size allows, with its unit.
+pub fn with_unit(value: f64, unit: &str) -> String {
     let number = if value.abs() >= 1_000.0 || value.fract() == 0.0 {
         whole(value)
     } else if value.abs() >= 10.0 {

@@ -1,6 +1,6 @@
 //! The bench as a whole, quickly: a real server, a publisher and a few viewers. It says that the runner works, not how
 //! fast anything is.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may end its process")]
+#![expect(clippy::unwrap_used, reason = "a test may end its process")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
