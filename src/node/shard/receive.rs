@@ -32,16 +32,14 @@ impl Shard {
                 return;
             }
             let Some(socket) = self.sender.socket(lane) else { return };
-            match socket.receive(batch) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if let Some(readable) = self.readable.get_mut(lane) {
-                        *readable = false;
-                    }
-                    return;
-                }
+            let may_hold_more = match socket.receive(batch) {
+                Ok(_) => batch.is_full(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
                 // An interrupted call or a passing refusal: the socket may still hold datagrams, the next turn looks.
                 Err(_) => return,
+            };
+            if let Some(readable) = self.readable.get_mut(lane) {
+                *readable = may_hold_more;
             }
             let via = Via::Udp(u8::try_from(lane).unwrap_or(u8::MAX));
             for (remote, datagram) in batch.datagrams() {
@@ -184,6 +182,7 @@ impl Shard {
         match outcome.flatten() {
             Some(Ok(Some(arrival))) => {
                 session.shared.note_media(now);
+                self.media_came = now;
                 let room = session.room;
                 // A page that was just opened must reach the rings before the arrival is looked up in them.
                 self.drain_publisher(now, key);
