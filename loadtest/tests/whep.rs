@@ -50,6 +50,16 @@ fn packets_that_are_asked_for_again_come_by_retransmission() {
 }
 
 #[test]
+fn every_viewer_opens_its_data_channel_when_it_is_to() {
+    let stage = Stage::start();
+
+    let (report, output) = parse(stage.watch("1s", &["--viewers", "5", "--data-channel"]).output().unwrap());
+
+    assert!(output.status.success(), "{}\n{report}", text(&output.stderr));
+    assert_eq!(number(&report, "data_channels_open"), 5.0, "{report}");
+}
+
+#[test]
 fn a_crowd_that_is_asked_to_end_leaves_and_reports() {
     let stage = Stage::start();
     let mut crowd = stage.watch("60s", &["--viewers", "5"]);

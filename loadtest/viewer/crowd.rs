@@ -65,6 +65,8 @@ pub struct Snapshot {
     pub totals: Totals,
     /// Viewers that got media at any time, of those that are here.
     pub with_media: u64,
+    /// Viewers whose data channel is open.
+    pub with_channel: u64,
 }
 
 impl Crowd {
@@ -124,6 +126,7 @@ impl Crowd {
             handle.send(Command::Snapshot(sender))?;
             let one = receiver.await.map_err(io::Error::other)?;
             sum.totals.merge(&one.totals);
+            sum.with_channel = sum.with_channel.saturating_add(one.with_channel);
             sum.with_media = sum.with_media.saturating_add(one.with_media);
         }
         Ok(sum)
@@ -205,11 +208,14 @@ impl Worker {
                 Command::Join(join) => self.add(*join),
                 Command::Leave(number) => self.remove(number),
                 Command::Snapshot(sender) => {
-                    let here = self.slots.iter().flatten();
-                    let with_media = here.filter(|member| member.viewer.has_media()).count();
+                    let count = |has: fn(&Viewer) -> bool| {
+                        let here = self.slots.iter().flatten().filter(|member| has(&member.viewer));
+                        u64::try_from(here.count()).unwrap_or(u64::MAX)
+                    };
                     let snapshot = Snapshot {
                         totals: self.shared.totals.clone(),
-                        with_media: u64::try_from(with_media).unwrap_or(u64::MAX),
+                        with_media: count(Viewer::has_media),
+                        with_channel: count(Viewer::has_channel),
                     };
                     self.shared.totals.delay = crate::report::Histogram::new();
                     // Who asked may have gone.

@@ -234,6 +234,12 @@ impl Viewer {
         self.has_packet
     }
 
+    /// Says whether its data channel is open.
+    #[must_use]
+    pub fn has_channel(&self) -> bool {
+        self.link.has_channel()
+    }
+
     fn drain_link(&mut self, now: MonoTime, shared: &mut Shared) {
         while let Some(output) = self.link.poll_output() {
             match output {
