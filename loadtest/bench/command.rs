@@ -14,6 +14,7 @@ use super::run::{self, Outcome, Rig};
 use super::scenario::Scenario;
 use super::server::{Endpoints, Source};
 use super::table::{self, Result as Row};
+use crate::stop::Stop;
 
 /// `bench`: starts a server, loads it as the scenarios say, prints what was reached.
 #[derive(Debug, Clone, clap::Args)]
@@ -99,6 +100,7 @@ fn rig(arguments: &Arguments) -> anyhow::Result<Rig> {
         loadtest: std::env::current_exe().context("cannot find this program's own file")?,
         split,
         folder: run::folder()?,
+        stop: Stop::on_signals()?,
     })
 }
 

@@ -14,6 +14,7 @@ use super::figures::Figures;
 use super::http;
 use super::scenario::{self, Scenario};
 use super::server::{Server, Source, spread_percent};
+use crate::stop::Stop;
 
 /// What every run of one `bench` has in common.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub struct Rig {
     pub split: Split,
     /// For the files of the children.
     pub folder: PathBuf,
+    /// Ends everything, children first.
+    pub stop: Stop,
 }
 
 /// What a run came to.
@@ -53,9 +56,10 @@ impl Rig {
     /// # Errors
     /// When a process does not start, ends early, or gives no report.
     pub fn run(&self, scenario: &Scenario, viewers: u32) -> anyhow::Result<Outcome> {
+        ensure!(!self.stop.is_asked(), "asked to stop");
         let mut cast = self.start(scenario, viewers)?;
         let mut figures = Figures::default();
-        watch(&mut cast, scenario, viewers, &mut figures)?;
+        self.watch(&mut cast, scenario, viewers, &mut figures)?;
         let commands = cast.commands();
         cast.end(&mut figures)?;
         figures.derive(self.split.load.len());
@@ -90,6 +94,41 @@ impl Rig {
             folder: &self.folder,
         })
     }
+
+    /// Waits for the crowd, and looks at the server in the middle of the measurement.
+    fn watch(
+        &self,
+        cast: &mut Cast,
+        scenario: &Scenario,
+        viewers: u32,
+        figures: &mut Figures,
+    ) -> anyhow::Result<()> {
+        let begin = Instant::now();
+        let middle = joining(scenario, viewers) + scenario.warm_up + scenario.duration / 2;
+        let mut looked = false;
+        while cast.crowd.ended()?.is_none() {
+            let passed = begin.elapsed();
+            ensure!(!self.stop.is_asked(), "asked to stop");
+            cast.server.must_run()?;
+            match scenario.publisher.leaves_after {
+                Some(leaves) if passed >= leaves => {
+                    cast.publisher.end(PATIENCE)?;
+                }
+                _ => cast.publisher.must_run()?,
+            }
+            if passed >= middle && !looked {
+                looked = true;
+                look(&cast.server, scenario, figures)?;
+            }
+            ensure!(
+                passed < whole(scenario, viewers) + SLACK,
+                "whep did not end: {}",
+                cast.crowd.last_words()
+            );
+            thread::sleep(LOOK_INTERVAL);
+        }
+        Ok(())
+    }
 }
 
 impl Cast {
@@ -110,30 +149,6 @@ impl Cast {
         figures.extend("publisher.", &Figures::of_report(&self.publisher.report()?));
         self.server.end()
     }
-}
-
-/// Waits for the crowd, and looks at the server in the middle of the measurement.
-fn watch(cast: &mut Cast, scenario: &Scenario, viewers: u32, figures: &mut Figures) -> anyhow::Result<()> {
-    let begin = Instant::now();
-    let middle = joining(scenario, viewers) + scenario.warm_up + scenario.duration / 2;
-    let mut looked = false;
-    while cast.crowd.ended()?.is_none() {
-        let passed = begin.elapsed();
-        cast.server.must_run()?;
-        match scenario.publisher.leaves_after {
-            Some(leaves) if passed >= leaves => {
-                cast.publisher.end(PATIENCE)?;
-            }
-            _ => cast.publisher.must_run()?,
-        }
-        if passed >= middle && !looked {
-            looked = true;
-            look(&cast.server, scenario, figures)?;
-        }
-        ensure!(passed < whole(scenario, viewers) + SLACK, "whep did not end: {}", cast.crowd.last_words());
-        thread::sleep(LOOK_INTERVAL);
-    }
-    Ok(())
 }
 
 fn look(server: &Server, scenario: &Scenario, figures: &mut Figures) -> anyhow::Result<()> {
