@@ -12,13 +12,14 @@ use nix::sys::socket::{
 use nix::sys::time::TimeSpec;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// One socket, registered with an event loop as any other of `mio`.
 #[derive(Debug)]
 pub struct Socket {
     inner: mio::net::UdpSocket,
     local: SocketAddr,
+    connected: Option<SocketAddr>,
 }
 
 impl Socket {
@@ -35,7 +36,7 @@ impl Socket {
             let _ = setsockopt(&inner, sockopt::RcvBuf, &RECEIVE_BUFFER);
         }
         let local = inner.local_addr()?;
-        Ok(Self { inner, local })
+        Ok(Self { inner, local, connected: None })
     }
 
     /// Binds where the machine would send from to reach `remote`: a candidate for the other side.
@@ -50,6 +51,16 @@ impl Socket {
     #[must_use]
     pub const fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Fixes the other side: sending to it costs less, and nobody else is heard any more.
+    ///
+    /// # Errors
+    /// When there is no way to `remote`.
+    pub fn connect(&mut self, remote: SocketAddr) -> io::Result<()> {
+        self.inner.connect(remote)?;
+        self.connected = Some(remote);
+        Ok(())
     }
 
     /// Receives one datagram or one coalesced run.
@@ -91,6 +102,9 @@ impl Socket {
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when the socket's buffer is full.
     pub fn send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
+        if self.connected == Some(to) {
+            return self.inner.send(datagram).map(|_| ());
+        }
         self.inner.send_to(datagram, to).map(|_| ())
     }
 
@@ -105,6 +119,12 @@ impl Socket {
         let slices = [IoSlice::new(packets)];
         sendmsg(self.inner.as_raw_fd(), &slices, &controls, MsgFlags::MSG_DONTWAIT, Some(&to))?;
         Ok(())
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
     }
 }
 
@@ -225,6 +245,22 @@ mod tests {
         assert_eq!(receive(&receiver, &mut buffer).packets().collect::<Vec<_>>(), [b"hello"]);
         let empty = receiver.receive(&mut buffer).unwrap_err();
         assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_connected_socket_hears_only_the_other_side() {
+        let (mut socket, other) = pair();
+        let (stranger, _) = pair();
+        let mut buffer = ReceiveBuffer::new();
+        socket.connect(other.local()).unwrap();
+
+        stranger.send(b"stranger", socket.local()).unwrap();
+        other.send(b"hello", socket.local()).unwrap();
+        socket.send(b"there", other.local()).unwrap();
+
+        assert_eq!(receive(&socket, &mut buffer).packets().collect::<Vec<_>>(), [b"hello"]);
+        assert!(socket.receive(&mut buffer).is_err());
+        assert_eq!(receive(&other, &mut buffer).from, socket.local());
     }
 
     #[test]
