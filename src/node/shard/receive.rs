@@ -155,6 +155,8 @@ impl Shard {
     ) -> Result<(), DropReason> {
         let Some(session) = self.table.get_mut(key) else { return Err(DropReason::Closed) };
         let inbound = service::guarded(session, |session| session.link.handle_datagram(now, path, datagram));
+        // What a viewer reports seldom asks for anything at once; a check or a handshake always does.
+        let is_report = matches!(inbound, Some(Ok(Inbound::Rtcp(_))));
         let outcome = match inbound {
             Some(Ok(Inbound::Nothing)) => Ok(()),
             Some(Ok(Inbound::Rtp(len))) => {
@@ -168,7 +170,9 @@ impl Shard {
             Some(Err(reason)) => Err(reason),
             None => Ok(()),
         };
-        self.touch(key);
+        if !is_report || self.table.get_mut(key).is_some_and(|session| session.wants_service()) {
+            self.touch(key);
+        }
         outcome
     }
 
