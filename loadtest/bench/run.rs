@@ -13,7 +13,7 @@ use super::child::{Child, Spec};
 use super::figures::Figures;
 use super::http;
 use super::scenario::{self, Scenario};
-use super::server::{Server, Source, spread_percent};
+use super::server::{Server, Source, shard_spread_percent};
 use crate::stop::Stop;
 
 /// What every run of one `bench` has in common.
@@ -152,8 +152,12 @@ impl Cast {
 }
 
 fn look(server: &Server, scenario: &Scenario, figures: &mut Figures) -> anyhow::Result<()> {
-    if let Some(spread) = server.shard_viewers().and_then(|viewers| spread_percent(&viewers)) {
+    let metrics = server.metrics();
+    if let Some(spread) = shard_spread_percent(&metrics) {
         figures.set("shard_viewers_spread_percent", spread);
+    }
+    for (name, value) in metrics.iter().filter(|(_, value)| **value != 0.0) {
+        figures.set(&format!("metrics.{name}"), *value);
     }
     if scenario.viewers.next_join {
         next_join(&server.endpoints().whep, figures)?;
