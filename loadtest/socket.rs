@@ -11,7 +11,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeSpec;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// One socket, registered with an event loop as any other of `mio`.
@@ -39,15 +39,19 @@ impl Socket {
         Ok(Self { inner, local, connected: None })
     }
 
-    /// Binds where the machine would send from to reach `remote`: a candidate for the other side.
+    /// Binds any port; [`Self::local`] is then where the machine would send from to reach `remote`: a candidate for the
+    /// other side. Media may come from another host than signaling, so the socket is bound to no address.
     ///
     /// # Errors
     /// As [`Self::bind`], and when there is no way to `remote`.
     pub fn bind_towards(remote: SocketAddr) -> io::Result<Self> {
-        Self::bind(SocketAddr::new(local_address(remote)?, 0))
+        let (address, any) = local_address(remote)?;
+        let mut socket = Self::bind(any)?;
+        socket.local.set_ip(address);
+        Ok(socket)
     }
 
-    /// Returns the bound address.
+    /// Returns the address for the other side to send to.
     #[must_use]
     pub const fn local(&self) -> SocketAddr {
         self.local
@@ -181,12 +185,13 @@ impl<'a> Received<'a> {
     }
 }
 
-/// Returns the address that the machine sends from to reach `remote`; nothing is sent.
-fn local_address(remote: SocketAddr) -> io::Result<std::net::IpAddr> {
+/// Returns the address that the machine sends from to reach `remote`, and that of no address in particular; nothing is
+/// sent.
+fn local_address(remote: SocketAddr) -> io::Result<(IpAddr, SocketAddr)> {
     let any: SocketAddr = if remote.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
     let probe = std::net::UdpSocket::bind(any)?;
     probe.connect(remote)?;
-    Ok(probe.local_addr()?.ip())
+    Ok((probe.local_addr()?.ip(), any))
 }
 
 fn nanos(time: TimeSpec) -> Option<u64> {
@@ -278,10 +283,12 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_towards_loopback_is_bound_to_loopback() {
+    fn a_socket_towards_loopback_is_reached_there() {
         let socket = Socket::bind_towards(SocketAddr::from(([127, 0, 0, 1], 9))).unwrap();
 
         assert!(socket.local().ip().is_loopback());
-        assert_ne!(socket.local().port(), 0);
+        let (other, mut buffer) = (pair().0, ReceiveBuffer::new());
+        other.send(b"hello", socket.local()).unwrap();
+        assert_eq!(receive(&socket, &mut buffer).packets().collect::<Vec<_>>(), [b"hello"]);
     }
 }
