@@ -47,7 +47,7 @@ impl<'a> Run<'a> {
         stop: Stop,
     ) -> anyhow::Result<Self> {
         let (url, token) = (arguments.url.clone(), arguments.token.clone());
-        let joiner = Joiner::new(identity, url, token, arguments.wishes()).await?;
+        let joiner = Joiner::new(identity, (url, arguments.rooms), token, arguments.wishes()).await?;
         let (sender, events) = unbounded_channel();
         let threads = usize::try_from(arguments.threads).unwrap_or(1);
         Ok(Self {
