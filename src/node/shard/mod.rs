@@ -166,6 +166,8 @@ impl Shard {
         self.load.note_sleep(now, slept);
         if let Some(mean) = self.load.take_mean() {
             self.world.admission.note(self.id, mean);
+            let viewers = self.rooms.values().map(|entry| entry.viewers.len()).sum();
+            self.world.metrics.note_shard(self.id, mean, viewers);
         }
     }
 
