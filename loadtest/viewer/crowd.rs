@@ -191,11 +191,8 @@ impl Worker {
     fn run(mut self) {
         let mut ready = vec![EpollEvent::empty(); EVENTS_MAX];
         loop {
-            // Who waits inside the kernel must be woken by whoever sends, and on one machine that is the server: a
-            // twelfth of its time. So a crowd naps and then looks; the kernel's time of arrival stays exact.
-            thread::sleep(self.pause());
-            // A look that was interrupted is as good as one that found nothing.
-            let count = self.epoll.wait(&mut ready, EpollTimeout::ZERO).unwrap_or(0);
+            // A wait that was interrupted is as good as one that found nothing.
+            let count = self.epoll.wait(&mut ready, self.pause()).unwrap_or(0);
             let wall = WallClock::compare();
             for token in ready.iter().take(count).map(EpollEvent::data) {
                 match usize::try_from(token) {
@@ -208,10 +205,11 @@ impl Worker {
         }
     }
 
-    /// Returns how long to nap: until something is due, within bounds.
-    fn pause(&self) -> Duration {
-        let pause = self.timers.peek().map_or(NAP_MAX, |Reverse((at, _))| at.since(clock::now()));
-        pause.clamp(NAP_MIN, NAP_MAX)
+    /// Returns how long nothing is due, in whole milliseconds, rounded up so that waiting is no spinning.
+    fn pause(&self) -> EpollTimeout {
+        let pause = self.timers.peek().map_or(PAUSE_MAX, |Reverse((at, _))| at.since(clock::now()));
+        let millis = pause.min(PAUSE_MAX).as_nanos().div_ceil(1_000_000);
+        EpollTimeout::from(u16::try_from(millis).unwrap_or(u16::MAX))
     }
 
     /// Does what was commanded; `false` when it is to end.
@@ -331,7 +329,4 @@ impl Worker {
 
 const WAKER: u64 = u64::MAX;
 const EVENTS_MAX: usize = 1_024;
-/// What comes in that time fits into any socket's buffer.
-const NAP_MAX: Duration = Duration::from_micros(500);
-/// Less is hardly a nap.
-const NAP_MIN: Duration = Duration::from_micros(100);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
