@@ -58,8 +58,8 @@ const PATIENT_FROM: u16 = 300;
 const PATIENT_RANGE: u16 = 400;
 /// An unfinished frame waits at most this long.
 const FRAME_MAX: Duration = Duration::from_millis(4);
-/// Sound waits at most this long: one packet of it, less than any receiver's jitter buffer.
-const SOUND_MAX: Duration = Duration::from_millis(20);
+/// Sound waits at most this long: until the next frame at 30 a second, less than any receiver's jitter buffer holds.
+const SOUND_MAX: Duration = Duration::from_millis(35);
 
 #[cfg(test)]
 mod tests {

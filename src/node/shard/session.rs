@@ -120,6 +120,19 @@ impl Session {
             || viewer.next_timeout().is_some_and(is_early)
     }
 
+    /// Reads what serving a viewer reads of its link; see [`transport::link::Link::warm`].
+    pub(super) fn warm_link(&self) -> u64 {
+        u64::from(self.held_back) ^ self.link.warm()
+    }
+
+    /// Reads what serving a viewer reads of its machine; see [`sfu::viewer::Viewer::warm`].
+    pub(super) fn warm_media(&self) -> u64 {
+        match &self.media {
+            Media::Viewer(viewer) => viewer.warm(),
+            Media::Publisher(..) => 0,
+        }
+    }
+
     /// Tells both machines the time.
     pub(super) fn handle_timeout(&mut self, now: MonoTime) {
         self.link.handle_timeout(now);

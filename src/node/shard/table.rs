@@ -93,6 +93,11 @@ impl Table {
         place.session.as_deref_mut()
     }
 
+    pub(super) fn get(&self, key: SessionKey) -> Option<&Session> {
+        let place = self.places.get(key.index as usize).filter(|place| place.generation == key.generation)?;
+        place.session.as_deref()
+    }
+
     pub(super) fn key_of(&self, id: SessionId) -> Option<SessionKey> {
         self.by_id.get(&id).copied()
     }

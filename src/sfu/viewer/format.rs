@@ -44,6 +44,11 @@ impl FormatTable {
         }
     }
 
+    pub(crate) fn warm(&self) -> u64 {
+        let first = self.layers.first().is_some_and(Option::is_some);
+        u64::from(first) ^ u64::from(self.any.first().is_some_and(Option::is_some))
+    }
+
     /// Says whether the viewer can decode the layer as it was described last.
     pub(crate) fn decodes(&self, layer: LayerIndex) -> bool {
         matches!(self.layers.get(usize::from(layer.0)), Some(Some((_, Some(_)))))

@@ -80,6 +80,16 @@ impl Outgoing {
         }
     }
 
+    /// Reads what [`Self::forward`] reads; see [`super::Viewer::warm`].
+    pub(crate) fn warm(&self) -> u64 {
+        let here = [self.source.is_some(), self.frame.is_some(), self.track.transport_cc];
+        here.into_iter().fold(u64::from(self.track.ssrc.0), |read, here| read ^ u64::from(here))
+            ^ self.rewriter.warm()
+            ^ self.timeline.warm()
+            ^ self.temporal.warm()
+            ^ self.formats.warm()
+    }
+
     /// Takes the newest frame for ended, because its layer shows the next one.
     ///
     /// No numbers are kept for what may be missing of it: nobody can tell where the frame ended, and a packet of

@@ -24,6 +24,10 @@ impl Reporter {
         self.octets = self.octets.wrapping_add(payload_bytes as u32);
     }
 
+    pub(crate) const fn warm(&self) -> u64 {
+        self.packets as u64
+    }
+
     /// Says when the next report is due; `None` before the first packet.
     pub(crate) fn next(&self) -> Option<MonoTime> {
         self.next

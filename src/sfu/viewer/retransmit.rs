@@ -67,6 +67,10 @@ impl Budget {
         }
     }
 
+    pub(crate) const fn warm(&self) -> u64 {
+        self.second
+    }
+
     /// Notes media bytes, which earn retransmission bytes.
     pub(crate) fn earn(&mut self, now: MonoTime, bytes: usize) {
         let elapsed = now.since(self.second_began);

@@ -43,6 +43,14 @@ impl Rewriter {
         }
     }
 
+    /// Reads what [`Self::number`] reads; see [`super::Viewer::warm`].
+    pub(crate) fn warm(&self) -> u64 {
+        let open = self.intervals.back().map_or(0, |open| open.end.0 ^ u64::from(open.offsets.timestamp));
+        let end = self.ends.first().copied().flatten().map_or(0, |(_, end)| end.0);
+        let bits = [self.given.contains(self.next), self.fillers.contains(self.next)];
+        bits.into_iter().fold(self.next.0 ^ open ^ end, |read, bit| read ^ u64::from(bit))
+    }
+
     /// Opens an interval: `first` of `source` follows whatever was numbered last.
     pub(crate) fn begin(&mut self, source: Source, first: ExtSeq, offsets: Offsets) {
         if self.intervals.back().is_some_and(Interval::is_empty) {

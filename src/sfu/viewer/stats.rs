@@ -29,6 +29,11 @@ impl ViewerStats {
         }
     }
 
+    /// Reads what is counted for each packet; see [`super::Viewer::warm`].
+    pub(crate) const fn warm(&self) -> u64 {
+        self.video.packets ^ self.video.octets ^ self.audio.packets
+    }
+
     pub(crate) const fn track_mut(&mut self, kind: MediaKind) -> &mut TrackStats {
         match kind {
             MediaKind::Audio => &mut self.audio,

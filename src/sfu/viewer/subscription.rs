@@ -151,6 +151,13 @@ impl Subscription {
         self.switch_if_ready(now, rings, step);
     }
 
+    /// Reads what [`Self::handle_arrival`] reads; see [`super::Viewer::warm`].
+    pub(crate) fn warm(&self) -> u64 {
+        let highest = self.highest.first().copied().flatten().map_or(0, |seq| seq.0);
+        let waits = [self.info.is_some(), self.target.is_some(), self.pending.is_some()];
+        waits.into_iter().fold(highest, |read, waits| read ^ u64::from(waits)) ^ self.outgoing.warm()
+    }
+
     /// Answers a request for an outgoing number.
     ///
     /// # Errors

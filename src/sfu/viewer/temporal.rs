@@ -28,6 +28,10 @@ impl TemporalFilter {
         Self { limit: u8::MAX, current: u8::MAX, frame: None, withheld: [None; WITHHELD_MAX] }
     }
 
+    pub(crate) fn warm(&self) -> u64 {
+        u64::from(self.current)
+    }
+
     /// Sets the highest layer to send; takes effect at the next frame that allows it.
     pub(crate) fn set_limit(&mut self, limit: u8) {
         self.limit = limit;

@@ -61,6 +61,10 @@ impl Timeline {
         }
     }
 
+    pub(crate) fn warm(&self) -> u64 {
+        u64::from(self.last.is_some())
+    }
+
     /// Takes a newer place of the layer that is being forwarded.
     pub(crate) fn set_timing(&mut self, timing: Option<Timing>) {
         if timing.is_some() {

@@ -29,6 +29,10 @@ impl Keys {
         })
     }
 
+    pub(super) fn warm(&self) -> u64 {
+        self.rtp_salt.first().map_or(0, |byte| u64::from(*byte))
+    }
+
     /// Seals `buffer[..len]`, whose header has `header_len` bytes; returns the new length.
     pub(super) fn seal_rtp(&self, nonce: RtpNonce, at: (usize, usize), buffer: &mut [u8]) -> Option<usize> {
         let (header_len, len) = at;

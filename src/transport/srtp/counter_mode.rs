@@ -29,6 +29,10 @@ impl Keys {
         })
     }
 
+    pub(super) fn warm(&self) -> u64 {
+        self.rtp.salt.first().map_or(0, |byte| u64::from(*byte))
+    }
+
     /// Seals `buffer[..len]`, whose header has `header_len` bytes; returns the new length.
     pub(super) fn seal_rtp(
         &self,

@@ -146,6 +146,14 @@ impl Cipher {
         }
     }
 
+    /// Reads the first of the keys; the others follow them in memory.
+    fn warm(&self) -> u64 {
+        match self {
+            Self::Aead(_, keys) => keys.warm(),
+            Self::CounterMode(keys) => keys.warm(),
+        }
+    }
+
     fn seal_rtp(&self, (ssrc, index): (u32, u64), at: (usize, usize), buffer: &mut [u8]) -> Option<usize> {
         match self {
             Self::Aead(_, keys) => keys.seal_rtp(RtpNonce { ssrc, index }, at, buffer),

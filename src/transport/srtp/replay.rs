@@ -98,6 +98,14 @@ impl<const WORDS: usize> Sources<WORDS> {
         }
     }
 
+    /// Reads what finding and marking an index read; see [`crate::link::Link::warm`].
+    pub(super) fn warm(&self) -> u64 {
+        self.sources.iter().fold(0, |read, (ssrc, window)| {
+            let word = window.highest.map(|highest| highest ^ window.word(highest).unwrap_or_default());
+            read ^ u64::from(*ssrc) ^ word.unwrap_or_default()
+        })
+    }
+
     /// Marks an index of a source as used; a new source is remembered from here on.
     pub(super) fn mark(&mut self, ssrc: u32, index: u64) {
         if let Some((_, window)) = self.sources.iter_mut().find(|(known, _)| *known == ssrc) {

@@ -16,6 +16,11 @@ impl Sealer {
         Self { cipher, rtp: Sources::new(SOURCES_MAX), rtcp_index: 0 }
     }
 
+    /// Reads what [`Self::seal_rtp`] reads; see [`crate::link::Link::warm`].
+    pub(crate) fn warm(&self) -> u64 {
+        self.rtp.warm() ^ self.cipher.warm()
+    }
+
     /// Seals the RTP packet `buffer[..len]` in place; returns its new length.
     ///
     /// `None` when the packet is malformed, the buffer too short for the tag, the sources too many, or when the
