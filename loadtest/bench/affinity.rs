@@ -1,9 +1,10 @@
-//! Which cores a process runs on.
+//! Which cores a process runs on, and whether it goes first there.
 //!
 //! A child takes over the affinity of the thread that starts it, so pinning needs no tool and no racing after the
 //! fact: [`on_core`] and [`on_cores`] run a closure on a short-lived thread with that affinity, and a process started
 //! inside has it from its first instruction, in all of its threads.
 
+use std::process::{Command, Stdio};
 use std::thread;
 
 use anyhow::{Context, anyhow};
@@ -40,6 +41,17 @@ impl Split {
 pub fn allowed() -> anyhow::Result<Vec<usize>> {
     let set = sched_getaffinity(Pid::from_raw(0)).context("cannot read the affinity of this process")?;
     Ok((0..CpuSet::count()).filter(|core| set.is_set(*core).unwrap_or(false)).collect())
+}
+
+/// Starts a program so that it goes before everything else on its cores (`SCHED_FIFO`).
+pub const FIRST: [&str; 3] = ["chrt", "--fifo", "10"];
+
+/// Whether this user may start programs with [`FIRST`].
+pub fn may_go_first() -> bool {
+    let [program, arguments @ ..] = FIRST;
+    let mut command = Command::new(program);
+    command.args(arguments).arg("true").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }
 
 /// Runs `work` on a thread of its own that is pinned to `core`.

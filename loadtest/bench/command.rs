@@ -99,6 +99,7 @@ fn rig(arguments: &Arguments) -> anyhow::Result<Rig> {
         source: source(arguments)?,
         loadtest: std::env::current_exe().context("cannot find this program's own file")?,
         split,
+        publisher_first: affinity::may_go_first(),
         folder: run::folder()?,
         stop: Stop::on_signals()?,
     })

@@ -22,6 +22,8 @@ pub struct Conditions {
     pub server_cores: Vec<usize>,
     /// The load's cores.
     pub load_cores: Vec<usize>,
+    /// Whether the publisher goes before the other load.
+    pub publisher_first: bool,
     /// Whether this was a quick run, which says nothing about speed.
     pub quick: bool,
     /// Whether this program was built with optimisation.
@@ -45,6 +47,7 @@ impl Conditions {
             load_average: load.split_whitespace().take(3).collect::<Vec<_>>().join(" "),
             server_cores: split.server.clone(),
             load_cores: split.load.clone(),
+            publisher_first: affinity::may_go_first(),
             quick,
             release_build: !cfg!(debug_assertions),
             command: command_line(std::env::args()),

@@ -56,6 +56,10 @@ impl Figures {
             if let Some(viewers) = self.get("viewers_connected") {
                 self.set("viewers_per_core", viewers / (cpu_s / measured_s));
             }
+            // While a crowd comes in, half of it is in on average, and costs half of what the whole does afterwards.
+            if let (Some(join_ms), Some(per_s)) = (self.get("join_cpu_ms"), self.get("joins_per_s")) {
+                self.set("handshake_cpu_ms", join_ms - cpu_s / measured_s * 1e3 / 2.0 / per_s);
+            }
         }
         if let (Some(cpu_s), Some(measured_s)) = (self.get("load_cpu_s"), self.get("measured_s")) {
             let share =
@@ -198,6 +202,17 @@ mod tests {
         assert!((figures.get("load_busy_percent").unwrap() - 70.0).abs() < 1e-9);
         assert!((figures.get("lost_percent").unwrap() - 0.01).abs() < 1e-9);
         assert_eq!(figures.get("refused_with_503"), Some(2.0));
+    }
+
+    #[test]
+    fn a_handshake_is_charged_without_what_those_inside_cost() {
+        let report =
+            json!({"server_cpu_s": 1.0, "measured_s": 5.0, "join_cpu_ms": 0.8, "joins_per_s": 250.0});
+        let mut figures = Figures::of_report(&report);
+
+        figures.derive(1);
+
+        assert!((figures.get("handshake_cpu_ms").unwrap() - 0.4).abs() < 1e-9);
     }
 
     #[test]

@@ -6,11 +6,14 @@
 //! the drop. A server's CPU per packet set against this says how far it is from the machine, whatever the machine.
 //!
 //! Whether the receiving socket takes runs whole (`UDP_GRO`) decides most of the receive half, which loopback charges
-//! to the sender: [`Receiver`] names both, and the stricter one is what the scenarios are measured by.
+//! to the sender; whether somebody reads decides whether the sender's memory comes back to it warm. [`Receiver`] names
+//! all three, and the strictest one, plain sockets, is what the scenarios are measured by.
 
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -40,7 +43,7 @@ pub struct Config {
     pub receiver: Receiver,
 }
 
-/// `limit`: prints this machine's bare limit of sending, for both kinds of receiver unless one is named.
+/// `limit`: prints this machine's bare limit of sending, for every kind of receiver unless one is named.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
     /// To how many addresses in turn.
@@ -58,7 +61,7 @@ pub struct Arguments {
     /// The sender's core [default: the first allowed one].
     #[arg(long)]
     core: Option<usize>,
-    /// How the receiving sockets are set [default: first one, then the other].
+    /// Who receives [default: one after the other].
     #[arg(long)]
     receiver: Option<Receiver>,
     /// One JSON object on stdout.
@@ -71,7 +74,8 @@ pub struct Arguments {
 /// # Errors
 /// Those of [`measure`].
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let receivers = arguments.receiver.map_or(vec![Receiver::Plain, Receiver::Gro], |one| vec![one]);
+    let all = || vec![Receiver::Plain, Receiver::Gro, Receiver::Read];
+    let receivers = arguments.receiver.map_or_else(all, |one| vec![one]);
     let core = match arguments.core {
         Some(core) => core,
         None => *affinity::allowed()?.first().context("this process may use no core")?,
@@ -96,6 +100,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 pub enum Receiver {
     /// `UDP_GRO`: a run stays one buffer to the end. The load's own sockets are like this.
     Gro,
+    /// As `gro`, and another core reads them, if there is one: what a server meets whose clients are on its machine.
+    Read,
     /// As a socket is made: the kernel cuts each run into packets at the receiver, at the sender's cost.
     Plain,
 }
@@ -135,7 +141,10 @@ pub fn measure(config: Config) -> anyhow::Result<Limit> {
     raise_descriptor_limit(config.addresses.saturating_add(DESCRIPTORS_SPARE))?;
     let receivers = open_receivers(&config)?;
 
-    let limit = affinity::on_core(config.core, || send(&config, &receivers))??;
+    let limit = match config.receiver {
+        Receiver::Gro | Receiver::Plain => affinity::on_core(config.core, || send(&config, &receivers))??,
+        Receiver::Read => send_to_a_reader(&config, &receivers)?,
+    };
 
     drop(receivers);
     Ok(limit)
@@ -160,13 +169,40 @@ fn open_receivers(config: &Config) -> anyhow::Result<Vec<UdpSocket>> {
         .map(|_| {
             let socket =
                 UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot open a receiving socket")?;
-            SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
-            if config.receiver == Receiver::Gro {
+            let is_read = config.receiver == Receiver::Read;
+            let buffer = if is_read { READ_BUFFER_BYTES } else { RECEIVE_BUFFER_BYTES };
+            SockRef::from(&socket).set_recv_buffer_size(buffer)?;
+            socket.set_nonblocking(true)?;
+            if config.receiver != Receiver::Plain {
                 setsockopt(&socket, UdpGroSegment, &true).context("cannot set UDP_GRO")?;
             }
             Ok(socket)
         })
         .collect()
+}
+
+/// Sends while a thread on all other cores empties the sockets in turns.
+fn send_to_a_reader(config: &Config, receivers: &[UdpSocket]) -> anyhow::Result<Limit> {
+    let others: Vec<usize> = affinity::allowed()?.into_iter().filter(|core| *core != config.core).collect();
+    ensure!(!others.is_empty(), "there is no other core to read on");
+    let sent_all = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| affinity::on_cores(&others, || read_until(&sent_all, receivers)));
+        let limit = affinity::on_core(config.core, || send(config, receivers));
+        sent_all.store(true, Ordering::Relaxed);
+        let read = reader.join();
+        ensure!(matches!(read, Ok(Ok(()))), "the reader ended early");
+        limit?
+    })
+}
+
+fn read_until(sent_all: &AtomicBool, receivers: &[UdpSocket]) {
+    let mut buffer = vec![0; usize::from(u16::MAX)];
+    while !sent_all.load(Ordering::Relaxed) {
+        for socket in receivers {
+            while socket.recv(&mut buffer).is_ok() {}
+        }
+    }
 }
 
 fn send(config: &Config, receivers: &[UdpSocket]) -> anyhow::Result<Limit> {
@@ -216,6 +252,8 @@ fn thread_cpu_time() -> anyhow::Result<Duration> {
 const MESSAGES_PER_CALL: usize = 8;
 /// Full after one run, whatever the kernel rounds it up to.
 const RECEIVE_BUFFER_BYTES: usize = 2_304;
+/// Some runs: a reader that falls behind loses packets, which does not matter here.
+const READ_BUFFER_BYTES: usize = 128 * 1024;
 const SEND_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// For what a process has open besides its load.
 const DESCRIPTORS_SPARE: usize = 64;
@@ -242,6 +280,18 @@ mod tests {
         assert!(limit.packets >= 12, "{limit:?}");
         assert!(limit.cpu_time >= Duration::from_millis(5), "{limit:?}");
         assert!(limit.cpu_ns_per_packet() > 10.0, "{limit:?}");
+    }
+
+    #[test]
+    fn a_reader_on_another_core_does_not_change_what_is_counted() {
+        if affinity::allowed().unwrap().len() < 2 {
+            assert!(measure(Config { receiver: Receiver::Read, ..config() }).is_err());
+            return;
+        }
+
+        let limit = measure(Config { receiver: Receiver::Read, ..config() }).unwrap();
+
+        assert!(limit.packets >= 12 && limit.cpu_time >= Duration::from_millis(5), "{limit:?}");
     }
 
     #[test]

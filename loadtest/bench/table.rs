@@ -124,6 +124,9 @@ fn conditions_text(conditions: &Conditions) -> String {
         cores(&conditions.server_cores),
         cores(&conditions.load_cores),
     );
+    if !conditions.publisher_first {
+        text.push_str("\nthe publisher must wait for the other load, which may not set real-time priorities here: delays hold that too");
+    }
     if conditions.quick {
         text.push_str("\nquick run: says whether it works, not how fast");
     }
@@ -231,6 +234,7 @@ pub fn limit_line((config, limit): &(Config, Limit)) -> String {
         config.addresses,
         match config.receiver {
             Receiver::Gro => "sockets with UDP_GRO",
+            Receiver::Read => "sockets with UDP_GRO that another core reads",
             Receiver::Plain => "plain sockets",
         },
         config.core,
@@ -242,7 +246,11 @@ fn limit_object((config, limit): &(Config, Limit)) -> serde_json::Value {
         "addresses": config.addresses,
         "run": config.run,
         "size_bytes": config.size_bytes,
-        "receiver": match config.receiver { Receiver::Gro => "gro", Receiver::Plain => "plain" },
+        "receiver": match config.receiver {
+            Receiver::Gro => "gro",
+            Receiver::Read => "read",
+            Receiver::Plain => "plain",
+        },
         "packets": limit.packets,
         "cpu_s": limit.cpu_time.as_secs_f64(),
         "cpu_ns_per_packet": limit.cpu_ns_per_packet(),
