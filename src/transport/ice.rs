@@ -117,6 +117,11 @@ impl IceLite {
         self.pairs.iter().any(|pair| pair.path == *path)
     }
 
+    /// Reads what [`Self::is_validated`] reads; see [`crate::link::Link::warm`].
+    pub(crate) fn warm(&self) -> u64 {
+        self.pairs.first().map_or(0, |pair| u64::from(pair.path.remote.port()))
+    }
+
     /// Returns the nominated pair: where DTLS and media go.
     #[must_use]
     pub const fn selected(&self) -> Option<Path> {

@@ -199,6 +199,13 @@ impl Link {
         u64::from(self.path.is_some()) ^ self.media.as_ref().map_or(0, |media| media.sealer.warm())
     }
 
+    /// Reads what taking a datagram reads, as [`Self::warm`] does for sending. Packet path.
+    #[must_use]
+    pub fn warm_inbound(&self) -> u64 {
+        let here = u64::from(self.closed) ^ self.ice.warm() ^ self.feedback.warm();
+        here ^ self.media.as_ref().map_or(0, |media| media.opener.warm())
+    }
+
     /// Seals the RTP packet `buffer[..len]` in place and returns its new length. Packet path.
     ///
     /// `None` before the keys exist, when `buffer` has less than `len + SRTP_OVERHEAD` bytes, when the packet is

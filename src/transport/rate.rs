@@ -50,6 +50,10 @@ impl TokenBucket {
         has_token
     }
 
+    pub(crate) const fn warm(&self) -> u64 {
+        self.level
+    }
+
     /// Tells whether there is no whole token.
     #[must_use]
     pub fn is_empty(&self, now: MonoTime) -> bool {

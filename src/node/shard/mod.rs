@@ -69,8 +69,8 @@ pub(crate) struct Shard {
     /// Rooms with something to send, in turns.
     dirty_rooms: VecDeque<RoomId>,
     load: Load,
-    /// When media came last, from a publisher here or over the mesh.
-    media_came: MonoTime,
+    /// When media came last, from a publisher here or over the mesh, or a handshake went on.
+    stirred: MonoTime,
     forwards: Vec<Forward>,
     frame: Vec<u8>,
     housekept: MonoTime,
@@ -108,7 +108,7 @@ impl Shard {
             touched: Vec::new(),
             dirty_rooms: VecDeque::new(),
             load: Load::new(now),
-            media_came: now,
+            stirred: now,
             forwards: Vec::with_capacity(FORWARDS_CAPACITY),
             frame: Vec::new(),
             housekept: now,
@@ -132,7 +132,7 @@ impl Shard {
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let has_input = self.readable.contains(&true) || !self.readable_tcp.is_empty();
         let before = self.world.clock.now();
-        let is_quiet = before.since(self.media_came) > QUIET_AFTER && self.table.len() > NAP_SESSIONS;
+        let is_quiet = before.since(self.stirred) > QUIET_AFTER && self.table.len() > NAP_SESSIONS;
         if is_quiet && !has_input && !events.is_empty() {
             std::thread::sleep(NAP);
         }
@@ -232,12 +232,12 @@ impl Shard {
     }
 }
 
-/// A shard without media for this long has nothing that a short nap could delay.
+/// A shard without media and handshakes for this long has nothing that a short nap could delay.
 const QUIET_AFTER: Duration = Duration::from_millis(500);
 
 /// How long a quiet shard lets datagrams gather after it has taken some: the reports of thousands of waiting viewers
-/// cost a third when a few are read together.
-const NAP: Duration = Duration::from_millis(5);
+/// cost half when they are read together. Only the first check of a join, or the first packet of a show, may feel it.
+const NAP: Duration = Duration::from_millis(25);
 
 /// With fewer sessions there is little to save, and a handshake would feel it.
 const NAP_SESSIONS: usize = 200;

@@ -1,6 +1,6 @@
 //! From a socket to a session: demultiplexing, first contact, hand-over to the owner. Packet path.
 
-use std::io;
+use std::{hint, io};
 
 use rtp::MonoTime;
 use rtp::demux::{self, Kind};
@@ -10,7 +10,7 @@ use transport::udp::ReceiveBatch;
 use transport::{DropReason, stun};
 
 use super::session::{Media, Session};
-use super::table::{Route, SessionKey};
+use super::table::{Route, SessionKey, Table};
 use super::{Shard, service};
 use crate::mesh::Message;
 use crate::registry::{Claim, Lookup};
@@ -42,6 +42,7 @@ impl Shard {
                 *readable = may_hold_more;
             }
             let via = Via::Udp(u8::try_from(lane).unwrap_or(u8::MAX));
+            warm(&self.table, via, batch);
             for (remote, datagram) in batch.datagrams() {
                 self.handle_datagram(now, Path { via, remote }, datagram);
             }
@@ -158,7 +159,12 @@ impl Shard {
         // What a viewer reports seldom asks for anything at once; a check or a handshake always does.
         let is_report = matches!(inbound, Some(Ok(Inbound::Rtcp(_))));
         let outcome = match inbound {
-            Some(Ok(Inbound::Nothing)) => Ok(()),
+            Some(Ok(Inbound::Nothing)) => {
+                if !session.link.is_connected() {
+                    self.stirred = now;
+                }
+                Ok(())
+            }
             Some(Ok(Inbound::Rtp(len))) => {
                 self.handle_rtp(now, key, datagram.get(..len).unwrap_or_default());
                 Ok(())
@@ -186,7 +192,7 @@ impl Shard {
         match outcome.flatten() {
             Some(Ok(Some(arrival))) => {
                 session.shared.note_media(now);
-                self.media_came = now;
+                self.stirred = now;
                 let room = session.room;
                 // A page that was just opened must reach the rings before the arrival is looked up in them.
                 self.drain_publisher(now, key);
@@ -234,6 +240,17 @@ impl Shard {
         }
         key
     }
+}
+
+/// Brings the memory of the sessions that sent a batch into the cache, all at once. The sources of a crowd's reports are
+/// as cold as its viewers; a publisher's run of packets is one message.
+fn warm(table: &Table, via: Via, batch: &ReceiveBatch) {
+    let routes = batch.remotes().filter_map(|remote| table.route(&Path { via, remote }));
+    let sessions = routes.filter_map(|route| match route {
+        Route::Here(key) => table.get(key),
+        Route::There(_) => None,
+    });
+    hint::black_box(sessions.fold(0, |read, session| read ^ session.warm_inbound()));
 }
 
 /// Receive batches per socket and turn, about as much time as a slice of the fan-out; more waits for the next turn. With

@@ -125,6 +125,11 @@ impl Session {
         u64::from(self.held_back) ^ self.link.warm()
     }
 
+    /// Reads what taking a datagram reads; see [`transport::link::Link::warm_inbound`].
+    pub(super) fn warm_inbound(&self) -> u64 {
+        u64::from(self.touched) ^ self.link.warm_inbound()
+    }
+
     /// Reads what serving a viewer reads of its machine; see [`sfu::viewer::Viewer::warm`].
     pub(super) fn warm_media(&self) -> u64 {
         match &self.media {

@@ -17,6 +17,11 @@ impl Opener {
         Self { cipher, rtp: Sources::new(SOURCES_MAX), rtcp: Sources::new(SOURCES_MAX) }
     }
 
+    /// Reads what [`Self::open_rtcp`] reads; see [`crate::link::Link::warm`].
+    pub(crate) fn warm(&self) -> u64 {
+        self.rtcp.warm() ^ self.cipher.warm()
+    }
+
     /// Opens an SRTP packet in place; returns the length of the RTP packet.
     ///
     /// # Errors

@@ -48,6 +48,11 @@ impl ReceiveBatch {
         Ok(datagrams)
     }
 
+    /// Iterates over who sent the messages of the last call, each of one or more datagrams.
+    pub fn remotes(&self) -> impl Iterator<Item = SocketAddr> {
+        self.received.iter().map(|message| message.remote)
+    }
+
     /// Iterates over the datagrams in the order of their arrival.
     pub fn datagrams(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8])> {
         self.received.iter().zip(self.buffers.chunks_exact_mut(MESSAGE_BYTES)).flat_map(
@@ -78,5 +83,6 @@ impl Default for ReceiveBatch {
     }
 }
 
-/// The largest message, coalesced or not.
-const MESSAGE_BYTES: usize = 65_536;
+/// The largest message, coalesced or not, and three cache lines: at a distance of a power of two the beginnings of all
+/// messages would fall to the same few places of the cache and push each other out.
+const MESSAGE_BYTES: usize = 65_536 + 192;
