@@ -336,7 +336,7 @@ impl Worker {
                 // The route is looked up once; without it sending works too, more slowly.
                 let _ = member.socket.connect(remote);
             }
-            if matches!(event, Event::FirstKeyframe(_)) {
+            if matches!(event, Event::FirstKeyframe(_)) && !self.shared.behaviour.silent {
                 // A socket that cannot be taken out goes on being told of.
                 member.watched = self.epoll.delete(&member.socket).is_err();
             }
@@ -355,5 +355,6 @@ impl Worker {
 
 const WAKER: u64 = u64::MAX;
 const EVENTS_MAX: usize = 1_024;
-/// What comes in that time fits into any socket's buffer many times over.
-const ROUND: Duration = Duration::from_millis(4);
+/// Half a frame's time: a shorter round finds most sockets empty, and to look into one disturbs who delivers to it. What
+/// comes in a round fits into any socket's buffer many times over.
+const ROUND: Duration = Duration::from_millis(16);

@@ -43,6 +43,8 @@ pub struct Behaviour {
     pub feedback_interval: Duration,
     /// How many viewers, from the first on, check everything.
     pub thorough: u64,
+    /// Whether hardly anything comes, so that looking for it would cost more than being told.
+    pub silent: bool,
 }
 
 /// What happened to a viewer.

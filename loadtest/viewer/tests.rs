@@ -19,6 +19,7 @@ const BEHAVIOUR: Behaviour = Behaviour {
     nack_one_in: None,
     feedback_interval: Duration::from_millis(100),
     thorough: 0,
+    silent: false,
 };
 
 fn address(port: u16) -> SocketAddr {

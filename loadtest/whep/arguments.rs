@@ -80,6 +80,7 @@ impl Arguments {
             nack_one_in: one_in(self.nack),
             feedback_interval: self.feedback_interval.max(FEEDBACK_INTERVAL_MIN),
             thorough: if self.verify > 0.0 { THOROUGH } else { 0 },
+            silent: self.silent,
         }
     }
 }

@@ -9,6 +9,7 @@ mod plan;
 mod report;
 mod session;
 
+use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
@@ -66,6 +67,10 @@ pub struct Arguments {
     /// Publish no sound beside the picture.
     #[arg(long)]
     no_audio: bool,
+    /// Send media to this address, IP:PORT, whatever the answer names: past an emulated network that is there for the
+    /// viewers.
+    #[arg(long)]
+    through: Option<SocketAddr>,
     /// For how long, from the first packet on.
     #[arg(long, default_value = "30s", value_parser = parse_duration)]
     duration: Duration,
@@ -150,6 +155,9 @@ async fn open(arguments: &Arguments) -> Result<(Session, signal::Session)> {
     let request = SessionRequest { url: arguments.url.clone(), token: arguments.token.clone(), offer };
     let mut signaled = Http::new()?.open(request).await?;
 
+    if let Some(through) = arguments.through {
+        signaled.answer.candidates = vec![through];
+    }
     signaled.answer.keep_reachable(socket.local());
     let config = match arguments.publisher(&plan, &signaled.answer, cname) {
         Ok(config) => config,

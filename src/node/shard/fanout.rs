@@ -15,24 +15,37 @@ use crate::mesh::{ARRIVALS_MAX, Arrivals, Message};
 use crate::name::RoomId;
 
 impl Shard {
-    /// Sends a slice of what has arrived, room by room.
+    /// Sends a slice of what has arrived. Rooms take turns, so that one room's keyframe delays the frames of others
+    /// by a turn and not by all of it.
     pub(super) fn fan_out(&mut self, now: MonoTime) {
-        let busy = self.load.recent();
         let mut left = SLICE_PACKETS;
-        for _ in 0..self.dirty_rooms.len() {
-            if left == 0 {
+        while left > 0 {
+            let before = left;
+            for _ in 0..self.dirty_rooms.len() {
+                left -= self.serve_turn(now, left.min(TURN_PACKETS));
+            }
+            if left == before {
                 return;
             }
-            let Some(room) = self.dirty_rooms.pop_front() else { return };
-            self.tell_other_shards(room);
-            if let Some(entry) = self.rooms.get_mut(&room) {
-                entry.begin_serving(now, busy);
-            }
-            left = self.serve(now, room, left);
-            if self.rooms.get_mut(&room).is_some_and(super::room::ShardRoom::relist) {
-                self.dirty_rooms.push_back(room);
-            }
         }
+    }
+
+    /// Sends up to about `most` packets of the room whose turn it is; returns how many, at most `most`.
+    fn serve_turn(&mut self, now: MonoTime, most: usize) -> usize {
+        if most == 0 {
+            return 0;
+        }
+        let Some(room) = self.dirty_rooms.pop_front() else { return 0 };
+        let busy = self.load.recent();
+        self.tell_other_shards(room);
+        if let Some(entry) = self.rooms.get_mut(&room) {
+            entry.begin_serving(now, busy);
+        }
+        let left = self.serve(now, room, most);
+        if self.rooms.get_mut(&room).is_some_and(super::room::ShardRoom::relist) {
+            self.dirty_rooms.push_back(room);
+        }
+        most - left
     }
 
     /// Returns when the first room has something to send.
@@ -134,5 +147,8 @@ fn warm(table: &Table, keys: &[SessionKey]) {
 /// Enough for the processor to fetch from many places at once, few enough that the first is still there for its turn.
 const WARM_SESSIONS: usize = 8;
 
-/// Packets of one turn: about a millisecond.
+/// Packets between two looks at the sockets: about a millisecond.
 const SLICE_PACKETS: usize = 1_024;
+
+/// Packets of one room's turn: a usual frame for a score of viewers.
+const TURN_PACKETS: usize = 192;
