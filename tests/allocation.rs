@@ -208,7 +208,7 @@ impl PacketPath {
     fn tick(&mut self) {
         let mut scratch = [0; 1_500];
         self.publisher.handle_timeout(self.now);
-        self.viewer.handle_timeout(self.now);
+        self.viewer.handle_timeout(self.now, &self.rings, &mut self.forwards);
         self.drain_publisher();
         while self.publisher.write_rtcp(self.now, &mut scratch).is_some() {}
         while self.viewer.write_rtcp(self.now, &mut scratch).is_some() {}

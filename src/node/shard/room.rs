@@ -73,6 +73,7 @@ impl ShardRoom {
 
     /// Takes a packet that has come into the rings. Says whether the room must be put on the shard's list.
     pub(super) fn note_arrival(&mut self, now: MonoTime, arrival: Arrival) -> bool {
+        self.rings.handle_arrival(arrival);
         let packet = self.rings.get(arrival.kind, arrival.layer).packet(arrival.seq);
         let marker = packet.is_some_and(|packet| packet.marker);
         self.gathering.note(now, arrival.kind, marker);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use rtp::MonoTime;
 use sfu::drop_reason::DropCounts;
 use sfu::publisher::{Publisher, PublisherConfig};
+use sfu::ring::Rings;
 use sfu::track::Epoch;
-use sfu::viewer::{LayerRequest, Viewer, ViewerConfig};
+use sfu::viewer::{Forward, LayerRequest, Viewer, ViewerConfig};
 use transport::link::Link;
 use transport::path::Path;
 
@@ -120,13 +121,20 @@ impl Session {
             || viewer.next_timeout().is_some_and(is_early)
     }
 
-    /// Tells both machines the time.
-    pub(super) fn handle_timeout(&mut self, now: MonoTime) {
+    /// Tells both machines the time. A viewer gets the room's rings, unless it takes no media now.
+    pub(super) fn handle_timeout(&mut self, now: MonoTime, rings: Option<&Rings>, out: &mut Vec<Forward>) {
         self.link.handle_timeout(now);
-        match &mut self.media {
-            Media::Publisher(publisher, _) => publisher.handle_timeout(now),
-            Media::Viewer(viewer) => viewer.handle_timeout(now),
+        match (&mut self.media, rings) {
+            (Media::Publisher(publisher, _), _) => publisher.handle_timeout(now),
+            (Media::Viewer(viewer), Some(rings)) => viewer.handle_timeout(now, rings, out),
+            (Media::Viewer(viewer), None) => viewer.handle_blocked(now),
         }
+    }
+
+    /// Says whether what is sent now would leave.
+    pub(super) fn takes_media(&self, sender: &Sender) -> bool {
+        let path = self.link.selected_path().filter(|_| self.link.is_connected() && !self.held_back);
+        path.is_some_and(|path| sender.is_writable(path))
     }
 
     /// Says whether a viewer takes media now. A TCP socket that filled up waits until it has drained, then begins

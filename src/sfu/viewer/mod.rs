@@ -12,6 +12,7 @@
 //! Start reading at [`Viewer`], then `subscription` (which layer, when), `outgoing` and `rewriter` (under which
 //! numbers).
 
+mod catch_up;
 mod equalise;
 mod format;
 mod outgoing;
@@ -219,10 +220,10 @@ impl Viewer {
     }
 
     /// Learns that the publisher of a track has left, or that forwarding shall pause. The numbering waits;
-    /// [`Self::handle_track`] goes on with it, for video at the next keyframe.
-    pub fn handle_track_gone(&mut self, _now: MonoTime, kind: MediaKind) {
+    /// [`Self::handle_track`] goes on with it, for video at a keyframe: the newest of the ring or the next.
+    pub fn handle_track_gone(&mut self, now: MonoTime, kind: MediaKind) {
         if let Some(track) = self.track_mut(kind) {
-            track.subscription.handle_track_gone();
+            track.subscription.handle_track_gone(now);
         }
     }
 
@@ -252,14 +253,15 @@ impl Viewer {
     }
 
     /// Takes a decrypted RTCP compound of the viewer: answers NACKs with retransmissions appended to `out`,
-    /// passes on keyframe requests, notes loss and round trip.
+    /// answers keyframe requests with packets of the ring, appended too, or passes them on; notes loss and round trip.
     pub fn handle_rtcp(&mut self, now: MonoTime, rings: &Rings, compound: &[u8], out: &mut Vec<Forward>) {
+        let first = out.len();
         for packet in rtcp::packets(compound) {
             match packet {
                 Ok(rtcp::Packet::Nack { media, lost }) => self.handle_nack(now, rings, (media, lost), out),
-                Ok(rtcp::Packet::Pli { media }) => self.handle_keyframe_wanted(now, media),
+                Ok(rtcp::Packet::Pli { media }) => self.handle_keyframe_wanted(now, rings, media, out),
                 Ok(rtcp::Packet::Fir { targets }) => {
-                    targets.for_each(|media| self.handle_keyframe_wanted(now, media));
+                    targets.for_each(|media| self.handle_keyframe_wanted(now, rings, media, out));
                 }
                 Ok(
                     rtcp::Packet::ReceiverReport { reports, .. } | rtcp::Packet::SenderReport { reports, .. },
@@ -273,6 +275,7 @@ impl Viewer {
                 Err(_) => self.stats.malformed_rtcp = self.stats.malformed_rtcp.saturating_add(1),
             }
         }
+        equalise::equalise(out.get_mut(first..).unwrap_or_default());
     }
 
     /// Writes the packet of one instruction, before it is sealed, and returns its length.
@@ -314,10 +317,22 @@ impl Viewer {
         }
     }
 
-    /// Does what is due by `now`; reports are written by [`Self::write_rtcp`].
-    pub fn handle_timeout(&mut self, now: MonoTime) {
+    /// Does what is due by `now`, and appends what goes out of the rings to `out`, as [`Self::handle_arrivals`] does;
+    /// reports are written by [`Self::write_rtcp`]. If the path takes nothing now, call [`Self::handle_blocked`]
+    /// instead.
+    pub fn handle_timeout(&mut self, now: MonoTime, rings: &Rings, out: &mut Vec<Forward>) {
+        let first = out.len();
         if let Some(track) = &mut self.video {
-            track.subscription.handle_timeout(now);
+            let mut step = Step { out, stats: &mut self.stats.video };
+            track.subscription.handle_timeout(now, rings, &mut step);
+        }
+        equalise::equalise(out.get_mut(first..).unwrap_or_default());
+    }
+
+    /// Puts off what is due by `now`, because nothing can be sent.
+    pub fn handle_blocked(&mut self, now: MonoTime) {
+        if let Some(track) = &mut self.video {
+            track.subscription.handle_blocked(now);
         }
     }
 
@@ -451,9 +466,10 @@ impl Viewer {
         }
     }
 
-    fn handle_keyframe_wanted(&mut self, now: MonoTime, media: Ssrc) {
+    fn handle_keyframe_wanted(&mut self, now: MonoTime, rings: &Rings, media: Ssrc, out: &mut Vec<Forward>) {
         if let Some(track) = self.video.as_mut().filter(|track| track.ssrc() == media) {
-            track.subscription.handle_keyframe_wanted(now);
+            let mut step = Step { out, stats: &mut self.stats.video };
+            track.subscription.handle_keyframe_wanted(now, rings, &mut step);
             self.stats.video.keyframes_wanted = self.stats.video.keyframes_wanted.saturating_add(1);
         }
     }

@@ -10,8 +10,9 @@
 
 use std::collections::VecDeque;
 
-use rtp::{ExtSeq, SeqNo};
+use rtp::{ExtSeq, RtpTimestamp, SeqNo};
 
+use super::catch_up::Squeeze;
 use crate::track::MAX_LAYERS;
 use crate::{DropReason, Epoch, LayerIndex};
 
@@ -77,6 +78,15 @@ impl Rewriter {
         if self.is_new(source, seq) {
             self.extend(source, seq);
             self.begin(source, seq.plus(1), offsets);
+        }
+    }
+
+    /// Opens another interval at `seq`, newer than all before it, because the offsets change there. What is missing
+    /// before it keeps its numbers.
+    pub(crate) fn turn(&mut self, source: Source, seq: ExtSeq, offsets: Offsets) {
+        if self.is_new(source, seq) {
+            self.extend(source, seq);
+            self.begin(source, seq, offsets);
         }
     }
 
@@ -200,13 +210,16 @@ impl Rewriter {
     }
 }
 
-/// Where a packet comes from: two epochs of one layer are two sources.
+/// Where a packet comes from: two epochs of one layer are two sources, and so are two passes over one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Source {
     /// The publisher session.
     pub(crate) epoch: Epoch,
     /// The layer.
     pub(crate) layer: LayerIndex,
+    /// How often the layer was begun anew from packets that had been sent before: a viewer that lost its picture gets
+    /// them again, under other numbers.
+    pub(crate) pass: u32,
 }
 
 /// What is added, wrapping, to the numbers inside a packet of one interval.
@@ -214,12 +227,22 @@ pub(crate) struct Source {
 pub(crate) struct Offsets {
     /// To the RTP timestamp, in ticks.
     pub(crate) timestamp: u32,
+    /// What draws timestamps of the past together, before `timestamp` is added.
+    pub(crate) squeeze: Option<Squeeze>,
     /// To the VP8 picture id, modulo 2^15 (or 2^7 where the field has seven bits).
     pub(crate) picture: u16,
     /// To the VP8 tl0picidx.
     pub(crate) tl0: u8,
     /// To the frame number of the dependency descriptor.
     pub(crate) frame: u16,
+}
+
+impl Offsets {
+    /// Returns the outgoing timestamp of a source's timestamp.
+    pub(crate) fn timestamp_of(self, timestamp: RtpTimestamp) -> RtpTimestamp {
+        let shift = self.squeeze.map_or(0, |squeeze| squeeze.shift(timestamp));
+        timestamp.plus(shift).plus(self.timestamp)
+    }
 }
 
 /// What the rewriter says of a packet to forward.
@@ -353,7 +376,7 @@ mod tests {
 
     #[test]
     fn numbers_kept_behind_the_last_packet_are_taken_back_at_a_switch() {
-        let other = Source { epoch: Epoch(1), layer: LayerIndex(1) };
+        let other = Source { epoch: Epoch(1), layer: LayerIndex(1), pass: 0 };
         let mut rewriter = begun_at(100);
         let before = number(&mut rewriter, 101);
         rewriter.skip(SOURCE, ExtSeq(105), Offsets::default());
@@ -436,7 +459,7 @@ mod tests {
         assert!(rewriter.intervals.len() <= 8);
     }
 
-    const SOURCE: Source = Source { epoch: Epoch(1), layer: LayerIndex(0) };
+    const SOURCE: Source = Source { epoch: Epoch(1), layer: LayerIndex(0), pass: 0 };
 
     fn begun_at(first: u64) -> Rewriter {
         let mut rewriter = Rewriter::new(ExtSeq(1 << 16), 8);

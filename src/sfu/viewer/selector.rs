@@ -51,7 +51,8 @@ fn highest<'a>(
     layers.reduce(|best, layer| if ranks_above(layer, best, holding) { layer } else { best })
 }
 
-fn lowest<'a>(
+/// Returns the layer with the smallest picture.
+pub(crate) fn lowest<'a>(
     layers: impl Iterator<Item = &'a LayerInfo>,
     holding: Option<LayerIndex>,
 ) -> Option<&'a LayerInfo> {

@@ -62,6 +62,8 @@ pub struct TrackStats {
     pub keyframes_requested: u64,
     /// Changes of the current layer, the first included.
     pub layer_changes: u64,
+    /// Bursts from a packet ring: joins, resumptions, and answers to the viewer's keyframe requests.
+    pub catch_ups: u64,
     /// Packets lost on the way to the viewer since its last report, in 1/256 (RFC 3550 §6.4.1).
     pub fraction_lost: u8,
     /// Packets lost on the way to the viewer since the start.

@@ -6,6 +6,10 @@
 //! the frame's end, and the keyframe is taken from the packet ring afterwards, so that nothing is lost and the
 //! viewer never sees half a frame. Audio joins at any packet.
 //!
+//! A viewer that has no picture is not made to wait for that: it gets the newest group of pictures from the ring
+//! ([`CatchUp`]), of the lowest layer that has one, and goes up at the target's next keyframe. Only where no ring has
+//! a usable one, or something else is being shown meanwhile, a keyframe is asked for.
+//!
 //! **Invariant:** what is forwarded belongs to one source at a time; late packets of earlier ones go out only
 //! under numbers that were kept for them.
 
@@ -15,12 +19,14 @@ use std::time::Duration;
 use rtp::negotiation::ViewedTrack;
 use rtp::{Codec, ExtSeq, MediaKind, MonoTime, RtpTimestamp, SeqNo};
 
+use super::catch_up::{BACKLOG_MAX, Cache, CatchUp};
 use super::outgoing::Outgoing;
 use super::retransmit::{Budget, Retransmitter};
 use super::rewriter::Source;
 use super::selector::{self, LayerRequest};
 use super::{Forward, SwitchReason, TrackStats, ViewerOutput};
 use crate::ring::Ring;
+use crate::ring::gop::{frame_start, lacks_beginning};
 use crate::track::{Arrival, MAX_LAYERS, TrackInfo};
 use crate::{DropReason, Epoch, LayerIndex, Packet, Rings};
 
@@ -41,8 +47,18 @@ pub(crate) struct Subscription {
     pending: Option<Pending>,
     /// The highest packet that was announced, by layer, in this epoch.
     highest: [Option<ExtSeq>; MAX_LAYERS],
-    /// When a keyframe of the target may be asked for again.
-    next_request: Option<MonoTime>,
+    /// When to see how the target can be joined.
+    next_attempt: Option<MonoTime>,
+    /// The burst that brings the current layer to the live edge, and when it goes on.
+    catch_up: Option<CatchUp>,
+    next_step: Option<MonoTime>,
+    /// Whether the current layer is a lower one that the viewer was started with.
+    starts_low: bool,
+    /// How often each layer was begun anew from packets that had been sent before.
+    passes: [u32; MAX_LAYERS],
+    replays: Replays,
+    /// Until when this publisher session is not joined by a burst, because the path did not carry the last one.
+    barred: Option<(Epoch, MonoTime)>,
     last_wanted: Option<MonoTime>,
     /// The codec that the driver was told of in this epoch.
     unsupported: Option<Codec>,
@@ -66,6 +82,8 @@ struct Pending {
     layer: LayerIndex,
     start: ExtSeq,
     since: MonoTime,
+    /// Whether it came before the switch was wanted.
+    is_past: bool,
 }
 
 impl Subscription {
@@ -82,7 +100,13 @@ impl Subscription {
             joined: None,
             pending: None,
             highest: [None; MAX_LAYERS],
-            next_request: None,
+            next_attempt: None,
+            catch_up: None,
+            next_step: None,
+            starts_low: false,
+            passes: [0; MAX_LAYERS],
+            replays: Replays::default(),
+            barred: None,
             last_wanted: None,
             unsupported: None,
             outputs: VecDeque::with_capacity(OUTPUTS_MAX),
@@ -113,10 +137,13 @@ impl Subscription {
     }
 
     /// Forgets the publisher; the numbering stays for the next one.
-    pub(crate) fn handle_track_gone(&mut self) {
+    pub(crate) fn handle_track_gone(&mut self, now: MonoTime) {
+        if let Some((_, epoch)) = self.catch_up.zip(self.epoch()) {
+            self.barred = Some((epoch, now + BAR));
+        }
         self.leave();
         self.info = None;
-        self.next_request = None;
+        self.next_attempt = None;
     }
 
     /// Decides about one announced packet and appends what goes out; a switch may append many.
@@ -131,7 +158,7 @@ impl Subscription {
         if let Some(highest) = self.highest.get_mut(usize::from(arrival.layer.0)) {
             *highest = (*highest).max(Some(arrival.seq));
         }
-        let source = Source { epoch, layer: arrival.layer };
+        let source = self.source(epoch, arrival.layer);
         let is_current = self.current() == Some(arrival.layer);
         let is_target = self.target == Some(arrival.layer);
         if !is_current && !is_target && !self.outgoing.holds(source, arrival.seq) {
@@ -141,7 +168,9 @@ impl Subscription {
         let Some(packet) = rings.get(self.kind, arrival.layer).packet(arrival.seq) else {
             return step.count(DropReason::NotInRing);
         };
-        if is_current {
+        if is_current && self.catch_up.is_some_and(|burst| arrival.seq >= burst.next) {
+            self.continue_catch_up(now, rings, step);
+        } else if is_current {
             self.handle_current(source, packet, step);
         } else if self.outgoing.holds(source, arrival.seq) {
             self.forward(source, packet, step);
@@ -190,8 +219,12 @@ impl Subscription {
         Ok(forward)
     }
 
-    /// Takes the viewer's wish for a keyframe; passed on at most once in [`WANTED_INTERVAL`].
-    pub(crate) fn handle_keyframe_wanted(&mut self, now: MonoTime) {
+    /// Takes the viewer's wish for a keyframe: answers it from the ring where that is sooner, and else passes it on, at
+    /// most once in [`WANTED_INTERVAL`].
+    pub(crate) fn handle_keyframe_wanted(&mut self, now: MonoTime, rings: &Rings, step: &mut Step<'_>) {
+        if self.catch_up.is_some() || self.replay(now, rings, step) {
+            return;
+        }
         if self.last_wanted.is_some_and(|at| now.since(at) < WANTED_INTERVAL) {
             return;
         }
@@ -201,10 +234,20 @@ impl Subscription {
         }
     }
 
-    /// Asks again for the keyframe that a switch waits for.
-    pub(crate) fn handle_timeout(&mut self, now: MonoTime) {
-        if self.next_request.is_some_and(|at| at <= now) {
-            self.request_keyframe(now);
+    /// Does what is due: goes on with a burst, sees how the target can be joined.
+    pub(crate) fn handle_timeout(&mut self, now: MonoTime, rings: &Rings, step: &mut Step<'_>) {
+        if self.next_step.is_some_and(|at| at <= now) {
+            self.continue_catch_up(now, rings, step);
+        }
+        if self.next_attempt.is_some_and(|at| at <= now) {
+            self.attempt(now, rings, step);
+        }
+    }
+
+    /// Puts off what is due, because the path takes nothing now.
+    pub(crate) fn handle_blocked(&mut self, now: MonoTime) {
+        for due in [&mut self.next_step, &mut self.next_attempt].into_iter().flatten() {
+            *due = (*due).max(now + BLOCKED_INTERVAL);
         }
     }
 
@@ -231,7 +274,7 @@ impl Subscription {
 
     /// Returns when [`Self::handle_timeout`] has something to do.
     pub(crate) fn next_timeout(&self) -> Option<MonoTime> {
-        self.next_request
+        [self.next_step, self.next_attempt].into_iter().flatten().min()
     }
 
     /// Gives the numbering.
@@ -268,10 +311,13 @@ impl Subscription {
         self.outgoing.leave();
         self.target = None;
         self.pending = None;
+        self.catch_up = None;
+        self.next_step = None;
+        self.starts_low = false;
         self.highest = [None; MAX_LAYERS];
     }
 
-    /// Chooses the target anew and asks for its keyframe.
+    /// Chooses the target anew; how to join it shows when the rings are next at hand.
     fn retarget(&mut self, now: MonoTime, reason: Option<SwitchReason>) {
         let Some(info) = &self.info else { return };
         let formats = self.outgoing.formats();
@@ -292,10 +338,8 @@ impl Subscription {
         }
         self.target = target;
         self.pending = None;
-        self.next_request = None;
-        if self.is_waiting() {
-            self.request_keyframe(now);
-        }
+        self.starts_low &= reason.is_none();
+        self.next_attempt = self.is_waiting().then_some(now);
     }
 
     /// Says whether a keyframe of the target is needed.
@@ -303,15 +347,160 @@ impl Subscription {
         self.kind == MediaKind::Video && self.target.is_some() && self.target != self.current()
     }
 
-    fn request_keyframe(&mut self, now: MonoTime) {
-        let Some(layer) = self.target.filter(|_| self.is_waiting()) else {
-            self.next_request = None;
+    /// Sees how the target can be joined.
+    fn attempt(&mut self, now: MonoTime, rings: &Rings, step: &mut Step<'_>) {
+        self.next_attempt = None;
+        let Some(target) = self.target.filter(|_| self.is_waiting()) else { return };
+        if let Some(burst) = &self.catch_up {
+            self.next_attempt = Some(burst.end().max(now + BLOCKED_INTERVAL));
             return;
-        };
-        self.next_request = Some(now + REQUEST_INTERVAL);
-        if self.pending.is_none() {
-            self.push(ViewerOutput::RequestKeyframe(layer));
         }
+        self.next_attempt = Some(now + REQUEST_INTERVAL);
+        if self.pending.is_some() {
+            return;
+        }
+        let wait =
+            if self.is_shown() { self.wait_shown(now, rings, target) } else { wait_dark(now, rings, target) };
+        if let Some(until) = wait {
+            self.next_attempt = Some(until);
+        } else if let Some(layer) = self.startable(now, rings, target) {
+            self.begin_at_newest(now, rings, layer, step);
+        } else {
+            self.push(ViewerOutput::RequestKeyframe(target));
+        }
+    }
+
+    /// Joins a layer at the newest keyframe of its ring: at once, or where the frame ends that is being shown.
+    fn begin_at_newest(&mut self, now: MonoTime, rings: &Rings, layer: LayerIndex, step: &mut Step<'_>) {
+        let Some(gop) = rings.get(self.kind, layer).gop() else { return };
+        if self.is_shown() {
+            self.pending = Some(Pending { layer, start: gop.keyframe, since: now, is_past: true });
+            self.switch_if_ready(now, rings, step);
+        } else {
+            self.starts_low = self.target != Some(layer);
+            self.begin_catch_up(now, rings, layer, step);
+        }
+    }
+
+    /// Says whether the viewer sees something that goes on.
+    fn is_shown(&self) -> bool {
+        let active =
+            |layer| self.info.iter().flat_map(|info| &info.layers).any(|it| it.index == layer && it.active);
+        self.current().is_some_and(active)
+    }
+
+    /// Until when a keyframe of the target may be waited for while another layer is shown.
+    ///
+    /// A viewer that was started low is in no hurry: while the ring holds a group of pictures of the target, the
+    /// publisher is known to begin a new one soon, and is left in peace.
+    fn wait_shown(&self, now: MonoTime, rings: &Rings, target: LayerIndex) -> Option<MonoTime> {
+        let ring = rings.get(self.kind, target);
+        let due = ring.next_keyframe().map(|due| due + KEYFRAME_LATE).filter(|late| *late > now);
+        if !self.starts_low {
+            return due.filter(|late| late.since(now) <= SHOWN_PATIENCE + KEYFRAME_LATE);
+        }
+        let expiry = Cache::find(now, ring).map(|cache| cache.first.arrival + BACKLOG_MAX + KEYFRAME_LATE);
+        due.max(expiry).filter(|until| *until > now)
+    }
+
+    /// Returns the layer that the viewer can be given from its ring at once.
+    fn startable(&self, now: MonoTime, rings: &Rings, target: LayerIndex) -> Option<LayerIndex> {
+        let info = self.info.as_ref()?;
+        let cache = |layer| Cache::find(now, rings.get(self.kind, layer));
+        let of_target = cache(target).map(|cache| cache.backlog());
+        if self.is_shown() {
+            let source = self.source(info.epoch, target);
+            let fresh = cache(target).filter(|cache| self.outgoing.may_join(source, cache.first.seq));
+            return fresh.is_some_and(|cache| cache.backlog() <= SWITCH_BACKLOG_MAX).then_some(target);
+        }
+        if self.barred.is_some_and(|(epoch, until)| epoch == info.epoch && now < until) {
+            return None;
+        }
+        if of_target.is_some_and(|backlog| backlog <= DIRECT_BACKLOG_MAX) {
+            return Some(target);
+        }
+        let formats = self.outgoing.formats();
+        let cached = info
+            .layers
+            .iter()
+            .filter(|layer| layer.active && formats.decodes(layer.index) && cache(layer.index).is_some());
+        selector::lowest(cached, None).map(|layer| layer.index)
+    }
+
+    /// Answers a viewer's wish for a keyframe from the ring, if that is allowed now and sooner than a fresh one.
+    fn replay(&mut self, now: MonoTime, rings: &Rings, step: &mut Step<'_>) -> bool {
+        let Some(layer) = self.current().filter(|_| self.kind == MediaKind::Video) else { return false };
+        let ring = rings.get(self.kind, layer);
+        let fresh = ring.next_keyframe().filter(|due| *due > now).map_or(FRESH_ASSUMED, |due| due.since(now));
+        let sooner = Cache::find(now, ring).is_some_and(|cache| cache.lasts() < fresh);
+        sooner && self.replays.take(now) && self.begin_catch_up(now, rings, layer, step)
+    }
+
+    /// Makes `layer` the current one from its newest keyframe on and begins the burst; false when there is none.
+    fn begin_catch_up(
+        &mut self,
+        now: MonoTime,
+        rings: &Rings,
+        layer: LayerIndex,
+        step: &mut Step<'_>,
+    ) -> bool {
+        let (Some(info), Some(cache)) = (&self.info, Cache::find(now, rings.get(self.kind, layer))) else {
+            return false;
+        };
+        let (epoch, timing) = (info.epoch, timing_of(info, layer));
+        if !self.outgoing.may_join(self.source(epoch, layer), cache.first.seq)
+            && let Some(pass) = self.passes.get_mut(usize::from(layer.0))
+        {
+            *pass = pass.wrapping_add(1);
+        }
+        let source = self.source(epoch, layer);
+        let burst = CatchUp::new(now, &cache);
+        let from = self.current();
+        self.outgoing.join(source, (cache.first, cache.newest), timing, Some(burst.squeeze()));
+        self.note_joined(source, from, step);
+        self.pending = None;
+        self.replays.note(now);
+        self.catch_up = Some(burst);
+        step.stats.catch_ups = step.stats.catch_ups.saturating_add(1);
+        self.continue_catch_up(now, rings, step);
+        true
+    }
+
+    /// Sends what is due of the burst, and ends it at the live edge.
+    ///
+    /// The target's next keyframe may come meanwhile: the burst goes over to it when it has got as far as that, so
+    /// that the viewer sees nothing twice.
+    fn continue_catch_up(&mut self, now: MonoTime, rings: &Rings, step: &mut Step<'_>) {
+        let (Some(mut burst), Some(source)) = (self.catch_up, self.outgoing.source()) else { return };
+        let ring = rings.get(self.kind, source.layer);
+        let mut left = STEP_PACKETS;
+        let next_step = loop {
+            if ring.newest().is_none_or(|newest| burst.next > newest) {
+                break (burst.end() > now).then(|| burst.end());
+            }
+            let Some(packet) = ring.packet(burst.next) else {
+                burst.next = burst.next.plus(1);
+                continue;
+            };
+            let due = burst.due(packet);
+            if due > now {
+                break Some(due);
+            }
+            if left == 0 {
+                break Some(now + STEP_INTERVAL);
+            }
+            if let Some(pending) = self.pending.filter(|pending| packet.arrival >= pending.since)
+                && self.outgoing.is_other_frame(packet)
+                && self.begin_catch_up(now, rings, pending.layer, step)
+            {
+                return;
+            }
+            self.forward(source, packet, step);
+            burst.next = burst.next.plus(1);
+            left = left.saturating_sub(1);
+        };
+        self.catch_up = next_step.is_some().then_some(burst);
+        self.next_step = next_step;
     }
 
     /// Forwards a packet of the current layer, unless a switch waits for just this: a new frame.
@@ -335,44 +524,62 @@ impl Subscription {
         if !joins {
             return step.count(DropReason::AwaitingKeyframe);
         }
-        self.pending = Some(Pending { layer, start: packet.seq, since: now });
+        self.pending = Some(Pending { layer, start: packet.seq, since: now, is_past: false });
     }
 
     fn switch_if_ready(&mut self, now: MonoTime, rings: &Rings, step: &mut Step<'_>) {
-        let Some(pending) = self.pending else { return };
+        let Some(pending) = self.pending.filter(|_| self.catch_up.is_none()) else { return };
         let ring = rings.get(self.kind, pending.layer);
         let overdue = now.since(pending.since) >= SWITCH_DELAY_MAX;
-        let start = frame_start(ring, pending.start);
-        if !overdue && (self.outgoing.is_mid_frame() || lacks_beginning(ring, start)) {
+        let packet = |seq| ring.packet(seq);
+        let start = frame_start(packet, pending.start);
+        if !overdue && (self.outgoing.is_mid_frame() || lacks_beginning(packet, start)) {
             return;
         }
         self.pending = None;
-        self.join_from(ring, pending.layer, start, step);
+        if !(pending.is_past && self.begin_catch_up(now, rings, pending.layer, step)) {
+            self.join_from(ring, pending.layer, start, step);
+        }
     }
 
     /// Makes `layer` the current one from the packet `start` on and forwards what the ring has since then.
     ///
-    /// Nothing happens when `start` is gone, was forwarded before, or lies too far back: the next keyframe will
-    /// do. A join that begins in the past is this same step with an earlier start.
+    /// Nothing happens when `start` is gone, was forwarded before, or lies too far back: the next keyframe will do.
     fn join_from(&mut self, ring: &Ring, layer: LayerIndex, start: ExtSeq, step: &mut Step<'_>) {
         let (Some(info), Some(first)) = (&self.info, ring.packet(start)) else { return };
-        let source = Source { epoch: info.epoch, layer };
+        let source = self.source(info.epoch, layer);
         let newest = self.highest.get(usize::from(layer.0)).copied().flatten().unwrap_or(start);
         if !self.outgoing.may_join(source, start) || newest.since(start) > CATCH_UP_MAX {
             return;
         }
         let from = self.current();
-        self.joined = Some(source.epoch);
-        self.outgoing.join(source, first, timing_of(info, layer));
-        self.next_request = None;
-        let reason = std::mem::replace(&mut self.reason, SwitchReason::BetterLayer);
-        self.push(ViewerOutput::LayerChanged { kind: self.kind, from, to: layer, reason });
-        step.stats.layer_changes = step.stats.layer_changes.saturating_add(1);
+        self.outgoing.join(source, (first, first), timing_of(info, layer), None);
+        self.note_joined(source, from, step);
         for seq in start.0..=newest.0 {
             if let Some(packet) = ring.packet(ExtSeq(seq)) {
                 self.forward(source, packet, step);
             }
         }
+    }
+
+    /// Keeps what follows from having gone over to a source.
+    fn note_joined(&mut self, source: Source, from: Option<LayerIndex>, step: &mut Step<'_>) {
+        self.joined = Some(source.epoch);
+        let to = source.layer;
+        if Some(to) == self.target {
+            self.next_attempt = None;
+            self.starts_low = false;
+        }
+        if from == Some(to) {
+            return;
+        }
+        let reason = std::mem::replace(&mut self.reason, SwitchReason::BetterLayer);
+        self.push(ViewerOutput::LayerChanged { kind: self.kind, from, to, reason });
+        step.stats.layer_changes = step.stats.layer_changes.saturating_add(1);
+    }
+
+    fn source(&self, epoch: Epoch, layer: LayerIndex) -> Source {
+        Source { epoch, layer, pass: self.passes.get(usize::from(layer.0)).copied().unwrap_or_default() }
     }
 
     fn forward(&mut self, source: Source, packet: &Packet, step: &mut Step<'_>) {
@@ -445,28 +652,43 @@ fn timing_of(info: &TrackInfo, layer: LayerIndex) -> Option<crate::Timing> {
     info.layers.iter().find(|it| it.index == layer).and_then(|it| it.timing)
 }
 
-/// Walks back from a keyframe's packet to the first one of its frame: an H.264 keyframe begins with a delimiter
-/// or parameter sets, and packets may have changed places on the way.
-fn frame_start(ring: &Ring, keyframe: ExtSeq) -> ExtSeq {
-    let Some(packet) = ring.packet(keyframe) else { return keyframe };
-    let mut start = keyframe;
-    for _ in 0..WALK_MAX {
-        let before = ExtSeq(start.0.saturating_sub(1));
-        match ring.packet(before) {
-            Some(earlier) if earlier.timestamp == packet.timestamp && !earlier.is_padding() => start = before,
-            _ => break,
-        }
-    }
-    start
+/// Until when a keyframe of the target is waited for while nothing is shown, because it should come in a moment.
+fn wait_dark(now: MonoTime, rings: &Rings, target: LayerIndex) -> Option<MonoTime> {
+    let due = rings.get(MediaKind::Video, target).next_keyframe()?;
+    (due.since(now) <= DARK_PATIENCE && due + KEYFRAME_LATE > now).then(|| due + KEYFRAME_LATE)
 }
 
-/// Says whether the packet before a keyframe's start is missing where it may hold the parameter sets that a
-/// decoder needs first.
-fn lacks_beginning(ring: &Ring, start: ExtSeq) -> bool {
-    let needs_parameters = ring.packet(start).is_some_and(|packet| {
-        matches!(packet.codec, Codec::H264 | Codec::H265) && packet.descriptor.size.is_none()
-    });
-    needs_parameters && ring.packet(ExtSeq(start.0.saturating_sub(1))).is_none()
+/// How often a viewer's wish for a keyframe is answered from the ring: a path that breaks every burst shall not get
+/// one after the other.
+#[derive(Debug)]
+struct Replays {
+    /// When the last burst began, and when the last one for a wish.
+    last: Option<MonoTime>,
+    last_answer: Option<MonoTime>,
+    pause: Duration,
+}
+
+impl Default for Replays {
+    fn default() -> Self {
+        Self { last: None, last_answer: None, pause: REPLAY_INTERVAL }
+    }
+}
+
+impl Replays {
+    /// Says whether a wish may be answered now, and if so counts it.
+    fn take(&mut self, now: MonoTime) -> bool {
+        if self.last.is_some_and(|last| now.since(last) < self.pause) {
+            return false;
+        }
+        let in_a_row = self.last_answer.replace(now).is_some_and(|last| now.since(last) < REPLAY_MEMORY);
+        self.pause = if in_a_row { (self.pause * 2).min(REPLAY_MEMORY / 2) } else { REPLAY_INTERVAL };
+        true
+    }
+
+    /// Notes that a burst begins.
+    fn note(&mut self, now: MonoTime) {
+        self.last = Some(now);
+    }
 }
 
 /// How often a keyframe is asked for while a switch waits; the publisher's side merges all viewers.
@@ -477,7 +699,28 @@ const WANTED_INTERVAL: Duration = Duration::from_millis(500);
 const SWITCH_DELAY_MAX: Duration = Duration::from_millis(100);
 /// The most packets that one switch takes from the ring: under half of the numbers that are remembered.
 const CATCH_UP_MAX: u64 = 1_000;
-/// Delimiter, parameter sets and supplements of one keyframe, with room.
-const WALK_MAX: usize = 16;
+/// How near the next keyframe must be for a viewer without a picture to wait for it.
+const DARK_PATIENCE: Duration = Duration::from_millis(100);
+/// The same for a viewer that sees another layer meanwhile: then it is asked for.
+const SHOWN_PATIENCE: Duration = Duration::from_millis(200);
+/// How late an expected keyframe may be.
+const KEYFRAME_LATE: Duration = Duration::from_millis(50);
+/// A target whose keyframe is at most this old is joined at once, without a lower layer first: its burst is short.
+const DIRECT_BACKLOG_MAX: Duration = Duration::from_millis(500);
+/// How far a switch may go back while another layer is shown: what the viewer does not see as a leap.
+const SWITCH_BACKLOG_MAX: Duration = Duration::from_millis(100);
+/// Packets that one step of a burst sends: a large keyframe takes a few steps, and delays others by a few at a time.
+const STEP_PACKETS: usize = 32;
+const STEP_INTERVAL: Duration = Duration::from_millis(1);
+/// How soon a path that took nothing is tried again.
+const BLOCKED_INTERVAL: Duration = Duration::from_millis(10);
+/// After a burst that was broken off: as long as a group of pictures, so that the next try is a keyframe.
+const BAR: Duration = Duration::from_secs(4);
+/// How soon after a burst a viewer's wish for a keyframe is answered from the ring again; it doubles each time.
+const REPLAY_INTERVAL: Duration = Duration::from_secs(1);
+/// When wishes stop to count as following each other.
+const REPLAY_MEMORY: Duration = Duration::from_secs(8);
+/// How long a publisher takes to answer a request, encoder and path included.
+const FRESH_ASSUMED: Duration = Duration::from_millis(200);
 /// Outputs that wait for the driver, which polls after each input.
 const OUTPUTS_MAX: usize = 16;

@@ -134,7 +134,7 @@ mod tests {
         assert!(!filter.admit(SOURCE, RtpTimestamp(4), &frame(2)));
     }
 
-    const SOURCE: Source = Source { epoch: Epoch(1), layer: LayerIndex(0) };
+    const SOURCE: Source = Source { epoch: Epoch(1), layer: LayerIndex(0), pass: 0 };
 
     fn limited_to_base() -> TemporalFilter {
         let mut filter = TemporalFilter::new();

@@ -3,6 +3,7 @@
 mod audio;
 mod feedback;
 mod harness;
+mod joining;
 mod model;
 mod publisher;
 mod reporting;

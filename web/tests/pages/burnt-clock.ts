@@ -70,6 +70,11 @@ export class ClockReader {
     return age > -100 && age < 10_000 ? age : null;
   }
 
+  /** The code of the picture as it stands there, or null when it cannot be read. */
+  code(video: HTMLVideoElement): number | null {
+    return this.#read(video);
+  }
+
   #read(video: HTMLVideoElement): number | null {
     const { width, height } = this.#context.canvas;
     const scale = video.videoWidth / this.#sourceWidth;

@@ -5,6 +5,8 @@ import { Session } from '../../sdk/session.ts';
 import { onlyTransport, startBitrate } from './answer.ts';
 import { type CanvasAsk, canvasStream } from './canvas-source.ts';
 import { type Reading, take } from './reading.ts';
+import { publishGops } from './gop-source.ts';
+import { joinAndTrace, type JoinTrace, trace, type Seen } from './join-trace.ts';
 import { type Exchange, recordConnections, recordExchanges } from './recorder.ts';
 
 /**
@@ -74,6 +76,21 @@ const lab = {
     });
     await publishing.ready();
     return publishing.sessionUrl?.href ?? '';
+  },
+
+  /** Goes live with one layer whose keyframes come every `gopMs` and never on request; resolves once connected. */
+  async publishGops(ask: CanvasAsk & { url: string; codec: string }, gopMs: number): Promise<void> {
+    await publishGops(ask, gopMs);
+  },
+
+  /** Joins with a bare connection and notes every frame of `seconds`; leaves again. */
+  join(endpoint: string, seconds: number, sourceWidth: number): Promise<JoinTrace> {
+    return joinAndTrace(video, endpoint, { seconds, sourceWidth });
+  },
+
+  /** Notes every frame that is shown for some seconds. */
+  trace(seconds: number, sourceWidth: number): Promise<readonly Seen[]> {
+    return trace(video, { seconds, sourceWidth });
   },
 
   /** Watches with the SDK; resolves with the milliseconds from the POST to the first frame. */

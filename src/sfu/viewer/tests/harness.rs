@@ -31,6 +31,8 @@ pub(super) struct Room {
     video: [RingWriter; MAX_LAYERS],
     audio: RingWriter,
     forwards: Vec<Forward>,
+    /// What went out while outputs were read.
+    early: Vec<Sent>,
 }
 
 impl Room {
@@ -48,6 +50,7 @@ impl Room {
             video: std::array::from_fn(|_| RingWriter::new(Limits::default())),
             audio: RingWriter::new(Limits::default()),
             forwards: Vec::new(),
+            early: Vec::new(),
         }
     }
 
@@ -101,8 +104,16 @@ impl Room {
 
     /// Announces stored packets and writes what goes out.
     pub(super) fn announce(&mut self, arrivals: &[Arrival]) -> Vec<Sent> {
+        arrivals.iter().for_each(|arrival| self.rings.handle_arrival(*arrival));
         let mut forwards = std::mem::take(&mut self.forwards);
         self.viewer.handle_arrivals(self.now, &self.rings, arrivals, &mut forwards);
+        self.write(forwards)
+    }
+
+    /// Calls the viewer as its timer would, if it is due.
+    pub(super) fn tick(&mut self) -> Vec<Sent> {
+        let mut forwards = std::mem::take(&mut self.forwards);
+        self.viewer.handle_timeout(self.now, &self.rings, &mut forwards);
         self.write(forwards)
     }
 
@@ -112,13 +123,21 @@ impl Room {
         self.announce(&[arrival])
     }
 
+    /// Puts packets that went out in front of what goes out next.
+    pub(super) fn keep(&mut self, sent: Vec<Sent>) {
+        self.early.extend(sent);
+    }
+
     pub(super) fn rtcp(&mut self, compound: &[u8]) -> Vec<Sent> {
         let mut forwards = std::mem::take(&mut self.forwards);
         self.viewer.handle_rtcp(self.now, &self.rings, compound, &mut forwards);
         self.write(forwards)
     }
 
+    /// Returns what the viewer asks of its driver, which calls it for what is due first.
     pub(super) fn outputs(&mut self) -> Vec<ViewerOutput> {
+        let early = self.tick();
+        self.early.extend(early);
         std::iter::from_fn(|| self.viewer.poll_output()).collect()
     }
 
@@ -133,7 +152,7 @@ impl Room {
 
     fn write(&mut self, mut forwards: Vec<Forward>) -> Vec<Sent> {
         let mut bytes = [0; 2_048];
-        let mut sent = Vec::new();
+        let mut sent = std::mem::take(&mut self.early);
         for forward in forwards.drain(..) {
             let length = self.viewer.write_packet(self.now, &forward, &self.rings, &mut bytes).unwrap();
             let hint = forward.size_hint();

@@ -1,0 +1,118 @@
+import type { JoinTrace, Seen } from '../pages/join-trace.ts';
+import { percentiles } from '../pages/reading.ts';
+import { expect, figure, test } from './harness/fixtures.ts';
+import { hd, small } from './harness/plans.ts';
+import { view } from './harness/roles.ts';
+import { untilPlaying } from './harness/room-state.ts';
+
+/** As OBS is advised to send it for low delay, at its longest. */
+const gopMs = 4000;
+const watchedSeconds = 3;
+const frameMs = 1000 / 30;
+/** From the first frame on, as the promise is. */
+const settledMs = 1000;
+/** What the W3C calls a freeze at 30 frames/s. */
+const freezeMs = 150 + frameMs;
+
+const plans = [
+  { codec: 'h264', joins: 12, picture: small },
+  { codec: 'vp8', joins: 8, picture: small },
+  { codec: 'vp9', joins: 8, picture: small },
+  { codec: 'av1', joins: 8, picture: small },
+] as const;
+
+for (const { codec, joins, picture } of plans) {
+  test(`${codec}: who joins a group of pictures of 4 s, without any answer to PLI, is at the live edge at once`, async ({
+    open,
+    room,
+  }) => {
+    test.setTimeout(240_000);
+    const publisher = await open();
+    const ask = { ...picture, url: room.whip, codec };
+    await publisher.evaluate(([what, gop]) => window.lab.publishGops(what, gop), [ask, gopMs] as const);
+    const present = await open();
+    await view(present, room);
+    await untilPlaying(present);
+    // Three keyframes, so that their distance is known.
+    await present.waitForTimeout(2 * gopMs);
+    const viewer = await open();
+    const traces: JoinTrace[] = [];
+
+    for (let join = 0; join < joins; join += 1) {
+      // Evenly over the group of pictures, in an order that no rhythm follows.
+      await viewer.waitForTimeout(((join * 7 + 3) % joins) * (gopMs / joins));
+      const width = picture.width;
+      const [trace, reference] = await Promise.all([
+        viewer.evaluate(
+          ([url, seconds, wide]) => window.lab.join(url, seconds, wide),
+          [room.whep, watchedSeconds, width] as const,
+        ),
+        present.evaluate(
+          ([seconds, wide]) => window.lab.trace(seconds, wide),
+          [watchedSeconds + 1, width] as const,
+        ),
+      ]);
+      traces.push(trace);
+      figure(`${codec} join ${join}`, describe(trace, reference));
+      expect.soft(trace.frames.filter(({ code }) => code === null).length, 'codes that cannot be read').toBe(0);
+      expect.soft(falls(trace.frames), 'codes that do not rise').toEqual([]);
+      expect.soft(Math.abs(lag(trace.frames, reference)), 'behind a viewer who was there').toBeLessThanOrEqual(
+        2 * frameMs,
+      );
+      expect.soft(trace.plis, 'keyframe requests of the viewer').toBe(0);
+      expect.soft(longestGap(trace.frames, settledMs), 'longest gap').toBeLessThan(freezeMs * 2);
+    }
+
+    const shown = percentiles(traces.map(({ firstFrameShown }) => firstFrameShown));
+    const phase = (pick: (trace: JoinTrace) => number): string =>
+      `${Math.round(percentiles(traces.map(pick)).p50)}`;
+    figure(`${codec} join`, `p50 ${Math.round(shown.p50)} ms, p95 ${Math.round(shown.p95)} ms, n ${shown.n}`);
+    figure(
+      `${codec} join, p50 of each step`,
+      `answer ${phase((it) => it.answered)}, ICE ${phase((it) => it.iceConnected)}, DTLS ${phase((it) => it.dtlsConnected)}, first frame received ${phase((it) => it.firstFrameReceived)}, shown ${phase((it) => it.firstFrameShown)} ms`,
+    );
+    const requests = await publisher.evaluate(() => window.lab.link());
+    expect(requests.connections).toBe(1);
+  });
+}
+
+function describe(trace: JoinTrace, reference: readonly Seen[]): string {
+  const behind = trace.frames[0]?.code ?? 0;
+  const back = Math.round((trace.frames[0]?.at ?? 0) - epochOf(trace.frames[0]?.at ?? 0) - behind);
+  const steps = [
+    trace.answered,
+    trace.iceConnected,
+    trace.dtlsConnected,
+    trace.firstFrameReceived,
+    trace.firstFrameShown,
+  ];
+  return `steps ${steps.map(Math.round).join(' ')} ms, began ${back} ms back, ${trace.frames.length} shown, ${trace.decoded} decoded at ${trace.decodeMs.toFixed(1)} ms, lag ${Math.round(lag(trace.frames, reference))} ms, falls ${falls(trace.frames).length}, longest gap ${Math.round(longestGap(trace.frames, settledMs))} ms, freezes ${trace.freezes}, PLI ${trace.plis}, NACK ${trace.nacks}, keyframes ${trace.keyframes}, buffer ${Math.round(trace.bufferMs)} ms`;
+}
+
+/** The codes count modulo 2^32. */
+function epochOf(at: number): number {
+  return Math.floor(at / 2 ** 32) * 2 ** 32;
+}
+
+function falls(frames: readonly Seen[]): string[] {
+  return frames.flatMap(({ code }, index) => {
+    const before = frames[index - 1]?.code ?? null;
+    return before === null || code === null || code > before ? [] : [`${before} → ${code}`];
+  });
+}
+
+/** By how much the picture is older than a viewer's who was there, as the median of the second second. */
+function lag(frames: readonly Seen[], reference: readonly Seen[]): number {
+  const from = (frames[0]?.at ?? 0) + settledMs;
+  const age = (seen: readonly Seen[]): number => {
+    const inside = seen.filter(({ at, code }) => code !== null && at >= from && at < from + 1000);
+    return percentiles(inside.map(({ at, code }) => at - epochOf(at) - (code ?? 0))).p50;
+  };
+  return age(frames) - age(reference);
+}
+
+function longestGap(frames: readonly Seen[], afterMs: number): number {
+  const from = (frames[0]?.at ?? 0) + afterMs;
+  const settled = frames.filter(({ at }) => at >= from);
+  return Math.max(0, ...settled.map(({ at }, index) => at - (settled[index - 1]?.at ?? at)));
+}
