@@ -184,6 +184,7 @@ impl PacketPath {
                     self.count.announcements += 1;
                     self.viewer.handle_track(self.now, &info);
                 }
+                PublisherOutput::GopOutgrewRing(_) => {}
             }
         }
     }

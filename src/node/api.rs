@@ -164,6 +164,8 @@ pub struct LayerStatus {
     pub bitrate: u64,
     /// Whether media arrived in the last two seconds.
     pub active: bool,
+    /// Whether a viewer who joins gets a picture at once. Not while keyframes are further apart than 4.5 s.
+    pub join_cache: bool,
 }
 
 /// A session as administrators see it. Carries no secret id.

@@ -39,6 +39,10 @@ pub const PAGE_SLOTS: usize = 64;
 /// The memory that one page takes, in bytes.
 pub const PAGE_BYTES: usize = PAGE_SLOTS * size_of::<OnceLock<Packet>>();
 
+/// The longest group of pictures that a ring keeps whole, so that a viewer can be started from it: four seconds, which
+/// is what OBS makes at most by default for low delay, with room.
+pub const GOP_MAX: Duration = Duration::from_millis(4_500);
+
 /// How many pages that left the window wait for their readers. Readers follow within one page, so two are
 /// usual; beyond the bound the oldest is left to its readers and freed by the last of them.
 const RETIRED_MAX: usize = 8;
@@ -61,7 +65,7 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { age: Duration::from_millis(4_500), bytes: 8 * 1024 * 1024 }
+        Self { age: GOP_MAX, bytes: 8 * 1024 * 1024 }
     }
 }
 

@@ -118,6 +118,10 @@ impl Shard {
                         entry.rings.get_mut(kind, layer).add_page(page);
                     }
                 }
+                Some(PublisherOutput::GopOutgrewRing(layer)) => {
+                    let (session, kept) = (&session.public_id, sfu::ring::GOP_MAX);
+                    tracing::info!(%session, layer = layer.0, ?kept, "keyframes came too rarely for instant joins");
+                }
                 Some(PublisherOutput::Track(info)) => {
                     for shard in self.interested_shards(room) {
                         let info = Box::new(info.clone());
@@ -308,6 +312,7 @@ impl Shard {
                 height: layer.size.map(|(_, height)| height),
                 bitrate: layer.bitrate_bps,
                 active: layer.active,
+                join_cache: layer.join_cache,
             })
             .collect();
         self.world.registry().note_layers(&entry.name, layers);

@@ -17,7 +17,7 @@ use rtp::{ExtSeq, MonoTime, RtpTimestamp};
 
 use crate::Packet;
 use crate::ring::gop::{frame_start, lacks_beginning};
-use crate::ring::{Gop, Ring};
+use crate::ring::{GOP_MAX, Gop, Ring};
 
 /// A burst in progress.
 #[derive(Clone, Copy, Debug)]
@@ -100,15 +100,15 @@ pub(crate) struct Cache<'a> {
 
 impl<'a> Cache<'a> {
     /// Finds the newest group of pictures, if a viewer can be given it whole: nothing of it was given up as lost, and
-    /// it is not longer than [`BACKLOG_MAX`].
+    /// it is not longer than [`GOP_MAX`].
     pub(crate) fn find(now: MonoTime, ring: &'a Ring) -> Option<Self> {
         let gop = ring.gop()?;
         let packet = |seq| ring.packet(seq);
         let start = frame_start(packet, gop.keyframe);
         let newest = ring.packet(ring.newest()?)?;
         let cache = Self { first: ring.packet(start)?, newest };
-        let usable = now.since(gop.arrival) <= BACKLOG_MAX
-            && cache.backlog() <= BACKLOG_MAX
+        let usable = now.since(gop.arrival) <= GOP_MAX
+            && cache.backlog() <= GOP_MAX
             && now.since(newest.arrival) <= SILENCE_MAX
             && !lacks_beginning(packet, start)
             && !has_lasting_hole(now, ring, &gop, newest.seq);
@@ -149,8 +149,6 @@ const SPEED: u32 = 8;
 /// A viewer is at the live edge half a second after its first packet. The rest is for a step up on the way, and for
 /// timers and paths that are late.
 const BURST_MAX: Duration = Duration::from_millis(400);
-/// The oldest keyframe that a viewer is started from: a group of pictures of four seconds, with room.
-pub(crate) const BACKLOG_MAX: Duration = Duration::from_millis(4_500);
 /// A layer without media for this long has stopped: what it sent last is not a picture of now.
 const SILENCE_MAX: Duration = Duration::from_secs(1);
 /// How long the publisher's repair of a lost packet may take.

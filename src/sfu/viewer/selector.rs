@@ -173,6 +173,7 @@ mod tests {
             size: Some(size),
             bitrate_bps: 500_000,
             frames_per_second: 30.0,
+            join_cache: true,
             timing: None,
         }
     }

@@ -19,14 +19,14 @@ use std::time::Duration;
 use rtp::negotiation::ViewedTrack;
 use rtp::{Codec, ExtSeq, MediaKind, MonoTime, RtpTimestamp, SeqNo};
 
-use super::catch_up::{BACKLOG_MAX, Cache, CatchUp};
+use super::catch_up::{Cache, CatchUp};
 use super::outgoing::Outgoing;
 use super::retransmit::{Budget, Retransmitter};
 use super::rewriter::Source;
 use super::selector::{self, LayerRequest};
 use super::{Forward, SwitchReason, TrackStats, ViewerOutput};
-use crate::ring::Ring;
 use crate::ring::gop::{frame_start, lacks_beginning};
+use crate::ring::{GOP_MAX, Ring};
 use crate::track::{Arrival, MAX_LAYERS, TrackInfo};
 use crate::{DropReason, Epoch, LayerIndex, Packet, Rings};
 
@@ -399,7 +399,7 @@ impl Subscription {
         if !self.starts_low {
             return due.filter(|late| late.since(now) <= SHOWN_PATIENCE + KEYFRAME_LATE);
         }
-        let expiry = Cache::find(now, ring).map(|cache| cache.first.arrival + BACKLOG_MAX + KEYFRAME_LATE);
+        let expiry = Cache::find(now, ring).map(|cache| cache.first.arrival + GOP_MAX + KEYFRAME_LATE);
         due.max(expiry).filter(|until| *until > now)
     }
 

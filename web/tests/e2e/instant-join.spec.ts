@@ -1,7 +1,7 @@
 import type { JoinTrace, Seen } from '../pages/join-trace.ts';
 import { percentiles } from '../pages/reading.ts';
 import { expect, figure, test } from './harness/fixtures.ts';
-import { hd, small } from './harness/plans.ts';
+import { small } from './harness/plans.ts';
 import { view } from './harness/roles.ts';
 import { untilPlaying } from './harness/room-state.ts';
 
@@ -11,8 +11,6 @@ const watchedSeconds = 3;
 const frameMs = 1000 / 30;
 /** From the first frame on, as the promise is. */
 const settledMs = 1000;
-/** What the W3C calls a freeze at 30 frames/s. */
-const freezeMs = 150 + frameMs;
 
 const plans = [
   { codec: 'h264', joins: 12, picture: small },
@@ -33,34 +31,30 @@ for (const { codec, joins, picture } of plans) {
     const present = await open();
     await view(present, room);
     await untilPlaying(present);
+    await present.evaluate((wide) => window.lab.startTrace(wide), picture.width);
     // Three keyframes, so that their distance is known.
     await present.waitForTimeout(2 * gopMs);
     const viewer = await open();
     const traces: JoinTrace[] = [];
-
     for (let join = 0; join < joins; join += 1) {
       // Evenly over the group of pictures, in an order that no rhythm follows.
       await viewer.waitForTimeout(((join * 7 + 3) % joins) * (gopMs / joins));
-      const width = picture.width;
-      const [trace, reference] = await Promise.all([
-        viewer.evaluate(
-          ([url, seconds, wide]) => window.lab.join(url, seconds, wide),
-          [room.whep, watchedSeconds, width] as const,
-        ),
-        present.evaluate(
-          ([seconds, wide]) => window.lab.trace(seconds, wide),
-          [watchedSeconds + 1, width] as const,
-        ),
-      ]);
-      traces.push(trace);
-      figure(`${codec} join ${join}`, describe(trace, reference));
-      expect.soft(trace.frames.filter(({ code }) => code === null).length, 'codes that cannot be read').toBe(0);
-      expect.soft(falls(trace.frames), 'codes that do not rise').toEqual([]);
-      expect.soft(Math.abs(lag(trace.frames, reference)), 'behind a viewer who was there').toBeLessThanOrEqual(
-        2 * frameMs,
+      const watch = [room.whep, watchedSeconds, picture.width] as const;
+      traces.push(
+        await viewer.evaluate(([url, seconds, wide]) => window.lab.join(url, seconds, wide), watch),
       );
+    }
+    await present.waitForTimeout(1000);
+    const reference = await present.evaluate(() => window.lab.stopTrace());
+
+    for (const [join, trace] of traces.entries()) {
+      figure(`${codec} join ${join}`, describe(trace, reference));
+      expect.soft(unlike(trace.frames, reference), 'frames unlike those of a viewer who was there').toBe(0);
+      expect.soft(falls(trace.frames, reference), 'codes that do not rise').toEqual([]);
+      const behind = lag(trace.frames, reference);
+      expect.soft(Math.abs(behind), 'behind a viewer who was there').toBeLessThanOrEqual(2 * frameMs);
       expect.soft(trace.plis, 'keyframe requests of the viewer').toBe(0);
-      expect.soft(longestGap(trace.frames, settledMs), 'longest gap').toBeLessThan(freezeMs * 2);
+      expect.soft(trace.freezes, 'freezes').toBe(0);
     }
 
     const shown = percentiles(traces.map(({ firstFrameShown }) => firstFrameShown));
@@ -71,8 +65,6 @@ for (const { codec, joins, picture } of plans) {
       `${codec} join, p50 of each step`,
       `answer ${phase((it) => it.answered)}, ICE ${phase((it) => it.iceConnected)}, DTLS ${phase((it) => it.dtlsConnected)}, first frame received ${phase((it) => it.firstFrameReceived)}, shown ${phase((it) => it.firstFrameShown)} ms`,
     );
-    const requests = await publisher.evaluate(() => window.lab.link());
-    expect(requests.connections).toBe(1);
   });
 }
 
@@ -86,7 +78,7 @@ function describe(trace: JoinTrace, reference: readonly Seen[]): string {
     trace.firstFrameReceived,
     trace.firstFrameShown,
   ];
-  return `steps ${steps.map(Math.round).join(' ')} ms, began ${back} ms back, ${trace.frames.length} shown, ${trace.decoded} decoded at ${trace.decodeMs.toFixed(1)} ms, lag ${Math.round(lag(trace.frames, reference))} ms, falls ${falls(trace.frames).length}, longest gap ${Math.round(longestGap(trace.frames, settledMs))} ms, freezes ${trace.freezes}, PLI ${trace.plis}, NACK ${trace.nacks}, keyframes ${trace.keyframes}, buffer ${Math.round(trace.bufferMs)} ms`;
+  return `steps ${steps.map(Math.round).join(' ')} ms, began ${back} ms back, ${trace.frames.length} read, ${trace.decoded} decoded at ${trace.decodeMs.toFixed(1)} ms, lag ${Math.round(lag(trace.frames, reference))} ms, unlike ${unlike(trace.frames, reference)}, falls ${falls(trace.frames, []).length}, longest gap ${Math.round(longestGap(trace.frames, settledMs))} ms, freezes ${trace.freezes}, PLI ${trace.plis}, NACK ${trace.nacks}, keyframes ${trace.keyframes}, buffer ${Math.round(trace.bufferMs)} ms`;
 }
 
 /** The codes count modulo 2^32. */
@@ -94,11 +86,28 @@ function epochOf(at: number): number {
   return Math.floor(at / 2 ** 32) * 2 ** 32;
 }
 
-function falls(frames: readonly Seen[]): string[] {
-  return frames.flatMap(({ code }, index) => {
-    const before = frames[index - 1]?.code ?? null;
-    return before === null || code === null || code > before ? [] : [`${before} → ${code}`];
-  });
+/**
+ * How many frames are not those that a viewer who was there decoded, one after the other. Decoders agree to the pixel, so
+ * that even a code which an encoder smeared must be the same.
+ */
+function unlike(frames: readonly Seen[], reference: readonly Seen[]): number {
+  const first = reference.findIndex(({ code }) => code !== null && code === frames[0]?.code);
+  if (first < 0) return frames.length;
+  return frames.filter(({ code }, index) => {
+    const there = reference[first + index];
+    return there !== undefined && there.code !== code;
+  }).length;
+}
+
+/** Codes that are not above the one before, and that did rise for the viewer who was there. */
+function falls(frames: readonly Seen[], reference: readonly Seen[]): string[] {
+  const pairs = (seen: readonly Seen[]): string[] =>
+    seen.flatMap(({ code }, index) => {
+      const before = seen[index - 1]?.code ?? null;
+      return before === null || code === null || code > before ? [] : [`${before} → ${code}`];
+    });
+  const known = new Set(pairs(reference));
+  return pairs(frames).filter((pair) => !known.has(pair));
 }
 
 /** By how much the picture is older than a viewer's who was there, as the median of the second second. */

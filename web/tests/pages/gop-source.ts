@@ -25,10 +25,11 @@ export async function publishGops(
   if (sound) connection.addTransceiver(sound, { direction: 'sendonly', streams: [stream] });
   transceiver.setCodecPreferences(preferred(ask.codec));
   const createOffer = connection.createOffer.bind(connection);
-  connection.createOffer = async (): Promise<RTCSessionDescriptionInit> => {
+  const withoutRequests = async (): Promise<RTCSessionDescriptionInit> => {
     const { type, sdp = '' } = await createOffer();
     return { type, sdp: sdp.replace(/^a=rtcp-fb:\S+ (?:nack pli|ccm fir)\r\n/gm, '') };
   };
+  Object.defineProperty(connection, 'createOffer', { value: withoutRequests });
   await Session.open({
     endpoint: new URL(ask.url),
     connection,

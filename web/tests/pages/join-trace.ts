@@ -1,7 +1,7 @@
 import { Session } from '../../sdk/session.ts';
 import { ClockReader } from './burnt-clock.ts';
 
-/** One frame that was shown. Times in milliseconds of the wall clock. */
+/** One frame that was decoded. Times in milliseconds of the wall clock. */
 export interface Seen {
   readonly at: number;
   /** The burnt-in code; null when it could not be read. */
@@ -32,11 +32,12 @@ export interface TraceAsk {
   readonly sourceWidth: number;
 }
 
-/** Joins, notes every frame, and leaves. */
+/** Joins, notes every frame, and leaves. `postedAt` tells when the last POST was sent. */
 export async function joinAndTrace(
   video: HTMLVideoElement,
   endpoint: string,
   ask: TraceAsk,
+  postedAt: () => number,
 ): Promise<JoinTrace> {
   const connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
   const { receiver } = connection.addTransceiver('video', { direction: 'recvonly' });
@@ -44,8 +45,7 @@ export async function joinAndTrace(
   video.muted = true;
   video.srcObject = new MediaStream([receiver.track]);
   void video.play();
-  const times = { posted: Number.NaN, answered: Number.NaN, ice: Number.NaN, dtls: Number.NaN };
-  const since = (at: number): number => at - times.posted;
+  const times = { answered: Number.NaN, ice: Number.NaN, dtls: Number.NaN };
   connection.addEventListener('iceconnectionstatechange', () => {
     if (connection.iceConnectionState === 'connected') times.ice = performance.now();
   });
@@ -53,13 +53,7 @@ export async function joinAndTrace(
     if (connection.connectionState === 'connected') times.dtls = performance.now();
   });
   const first = firstFrame(video);
-  const frames = trace(video, ask);
-  const createOffer = connection.createOffer.bind(connection);
-  connection.createOffer = async (): Promise<RTCSessionDescriptionInit> => {
-    const offer = await createOffer();
-    times.posted = performance.now();
-    return offer;
-  };
+  const frames = trace(receiver.track, ask);
   const session = await Session.open({
     endpoint: new URL(endpoint),
     connection,
@@ -71,6 +65,8 @@ export async function joinAndTrace(
   });
   const { received, shown } = await first;
   const seen = await frames;
+  const posted = postedAt();
+  const since = (at: number): number => at - posted;
   const inbound = await inboundVideo(connection);
   const count = (field: string): number => Number(inbound[field] ?? 0);
   await session.close();
@@ -92,20 +88,32 @@ export async function joinAndTrace(
   };
 }
 
-/** Notes every frame that is shown, from the first one on for some seconds. */
-export function trace(video: HTMLVideoElement, { seconds, sourceWidth }: TraceAsk): Promise<readonly Seen[]> {
+/** Notes every frame that is decoded, in decoding order, for some seconds from the first one on. */
+export async function trace(
+  track: MediaStreamTrack,
+  { seconds, sourceWidth }: TraceAsk,
+  stop?: AbortSignal,
+): Promise<readonly Seen[]> {
   const clock = new ClockReader(sourceWidth);
   const seen: Seen[] = [];
+  // A group of pictures of four seconds fits, should the page be late.
+  const frames = new MediaStreamTrackProcessor({ track, maxBufferSize: 150 }).readable.getReader();
   let ends = Number.POSITIVE_INFINITY;
-  return new Promise((resolve) => {
-    const onFrame = (now: number, frame: VideoFrameCallbackMetadata): void => {
-      if (ends === Number.POSITIVE_INFINITY) ends = now + seconds * 1000;
-      seen.push({ at: performance.timeOrigin + frame.expectedDisplayTime, code: clock.code(video) });
-      if (now >= ends) resolve(seen);
-      else video.requestVideoFrameCallback(onFrame);
-    };
-    video.requestVideoFrameCallback(onFrame);
-  });
+  while (performance.now() < ends && !stop?.aborted) {
+    const { value: frame } = await frames.read();
+    if (!frame) break;
+    seen.push({ at: performance.timeOrigin + performance.now(), code: clock.code(frame) });
+    frame.close();
+    ends = Math.min(ends, performance.now() + seconds * 1000);
+  }
+  await frames.cancel();
+  return seen;
+}
+
+/** In Chromium, and not in the DOM types yet. */
+declare class MediaStreamTrackProcessor {
+  constructor(init: { readonly track: MediaStreamTrack; readonly maxBufferSize: number });
+  readonly readable: ReadableStream<VideoFrame>;
 }
 
 function firstFrame(video: HTMLVideoElement): Promise<{ received: number; shown: number }> {

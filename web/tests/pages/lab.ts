@@ -4,9 +4,9 @@ import { type Layer, type Publish, publish, type QualityPick, type Watch, watch 
 import { Session } from '../../sdk/session.ts';
 import { onlyTransport, startBitrate } from './answer.ts';
 import { type CanvasAsk, canvasStream } from './canvas-source.ts';
-import { type Reading, take } from './reading.ts';
 import { publishGops } from './gop-source.ts';
-import { joinAndTrace, type JoinTrace, trace, type Seen } from './join-trace.ts';
+import { type JoinTrace, joinAndTrace, type Seen, trace } from './join-trace.ts';
+import { type Reading, take } from './reading.ts';
 import { type Exchange, recordConnections, recordExchanges } from './recorder.ts';
 
 /**
@@ -58,6 +58,7 @@ let publishing: Publish | null = null;
 let watching: Watch | null = null;
 let whip: WHIPClient | null = null;
 let whep: WHEPClient | null = null;
+let tracing: { readonly seen: Promise<readonly Seen[]>; readonly stop: AbortController } | null = null;
 
 const lab = {
   exchanges,
@@ -85,12 +86,25 @@ const lab = {
 
   /** Joins with a bare connection and notes every frame of `seconds`; leaves again. */
   join(endpoint: string, seconds: number, sourceWidth: number): Promise<JoinTrace> {
-    return joinAndTrace(video, endpoint, { seconds, sourceWidth });
+    const postedAt = (): number =>
+      exchanges.findLast(({ method }) => method === 'POST')?.startedAt ?? Number.NaN;
+    return joinAndTrace(video, endpoint, { seconds, sourceWidth }, postedAt);
   },
 
-  /** Notes every frame that is shown for some seconds. */
-  trace(seconds: number, sourceWidth: number): Promise<readonly Seen[]> {
-    return trace(video, { seconds, sourceWidth });
+  /** Begins to note every frame that is decoded. */
+  startTrace(sourceWidth: number): void {
+    const stream = video.srcObject;
+    const track = stream instanceof MediaStream ? stream.getVideoTracks()[0] : undefined;
+    if (!track) throw new Error('nothing is being watched');
+    const stop = new AbortController();
+    const seen = trace(track, { seconds: Number.POSITIVE_INFINITY, sourceWidth }, stop.signal);
+    tracing = { seen, stop };
+  },
+
+  /** Returns what was noted. */
+  async stopTrace(): Promise<readonly Seen[]> {
+    tracing?.stop.abort();
+    return (await tracing?.seen) ?? [];
   },
 
   /** Watches with the SDK; resolves with the milliseconds from the POST to the first frame. */

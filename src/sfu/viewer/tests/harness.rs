@@ -321,6 +321,7 @@ pub(super) fn layer_info(index: u8, rid: &str, height: u16) -> LayerInfo {
         size: Some((height * 2, height)),
         bitrate_bps: u64::from(height) * 1_000,
         frames_per_second: 30.0,
+        join_cache: true,
         timing: None,
     }
 }
