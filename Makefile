@@ -1,7 +1,10 @@
-# Two commands for a newcomer; the rest are their steps.
+# The commands for a newcomer; the rest are their steps.
 #
 #   make run     install what is missing, build pages and server, start it for this machine and its LAN
 #   make test    install what is missing, run every test (also what .ci/run calls)
+#   make bench   measure the server on this machine against its targets: a quarter of an hour on a machine that
+#                does nothing else (BENCH="--only fanout" for one scenario)
+#   make bench-parts   measure the parts of the packet path, each against its budget (a minute, after its build)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -15,6 +18,8 @@ ROOT_TESTS := $(filter-out architecture e2e,$(basename $(notdir $(wildcard tests
 FUZZ_SECONDS ?= 600
 # `make run ARGS="--http 127.0.0.1:9000"` adds flags; an explicit flag wins over --dev.
 ARGS ?=
+# `make bench BENCH="--only fanout,delay"` adds flags of `nearcast-loadtest bench`.
+BENCH ?=
 
 # One step's name and duration, so that a slow one is seen. Commands of a step are parted by `;`: the shell runs with
 # -e, which `&&` would silence for all but the last.
@@ -22,7 +27,7 @@ define step
 @start=$$(date +%s); printf '\n== %s\n' '$@'; { $(1); }; printf '== %s: %d s\n' '$@' $$(( $$(date +%s) - start ))
 endef
 
-.PHONY: help run test setup setup-run pages build fmt clippy architecture unit doc deny e2e web audit nightly fuzz miri clean
+.PHONY: help run test setup setup-run pages build fmt clippy architecture unit doc deny e2e web bench audit nightly fuzz miri bench-parts clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -47,7 +52,7 @@ pages:
 	$(call step,cd web; npm run --silent build)
 
 build:
-	$(call step,$(CARGO) build --locked --bin nearcast)
+	$(call step,$(CARGO) build --locked --bin nearcast; $(CARGO) build --locked -p nearcast-loadtest)
 
 fmt:
 	$(call step,$(CARGO) fmt --all --check)
@@ -74,6 +79,12 @@ e2e: build
 web: build
 	$(call step,cd web; npm run --silent check; npm test --silent; npm run --silent e2e)
 
+# Figures of a debug build say nothing, and those of a busy machine little: not part of `make test`.
+bench: setup-run pages
+	$(CARGO) build --locked --release --bin nearcast
+	$(CARGO) build --locked --release -p nearcast-loadtest
+	target/release/nearcast-loadtest bench $(BENCH)
+
 # Needs the advisory database, which is fetched from outside the package registries: not part of `make test`.
 audit:
 	$(call step,$(CARGO) deny --locked check advisories)
@@ -89,6 +100,10 @@ fuzz:
 miri:
 	@$(CARGO) +nightly miri --version >/dev/null 2>&1 || { echo 'make miri: missing; rustup component add --toolchain nightly miri' >&2; exit 1; }
 	$(call step,$(CARGO) +nightly miri test -p nearcast-rtp -p nearcast-sfu)
+
+# All of them run even if one is over its budget; each says what it allows in its header.
+bench-parts:
+	$(call step,$(CARGO) bench --locked --quiet --no-fail-fast -p nearcast-rtp -p nearcast-sfu -p nearcast-transport $(addprefix --bench ,rtcp ring forward seal run) -- --quiet --warm-up-time 0.2 --measurement-time 0.6 --sample-size 20)
 
 clean:
 	$(CARGO) clean

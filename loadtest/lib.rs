@@ -5,4 +5,20 @@
 //! server and runs scenarios with all of them. Start reading at the binary's `main.rs`.
 
 pub mod bench;
+pub mod churn;
+pub mod clock;
+mod guest;
+pub mod hostile;
+pub mod impair;
+pub mod link;
+pub mod process;
+pub mod progress;
+pub mod publisher;
+pub mod report;
+pub mod signal;
+pub mod socket;
 pub mod stamp;
+pub mod stop;
+pub mod viewer;
+pub mod whep;
+pub mod whip;

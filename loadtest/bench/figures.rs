@@ -39,8 +39,15 @@ impl Figures {
         }
     }
 
-    /// Adds the figures that follow from those of one run: per core, per join, in per cent.
-    pub fn derive(&mut self) {
+    /// Takes all of `others` in, each with `prefix` before its name.
+    pub fn extend(&mut self, prefix: &str, others: &Self) {
+        for (name, value) in &others.0 {
+            self.set(&format!("{prefix}{name}"), *value);
+        }
+    }
+
+    /// Adds the figures that follow from those of one run: per core and in per cent.
+    pub fn derive(&mut self, load_cores: usize) {
         if let Some(cpu_ns) = self.get("server_cpu_ns_per_packet") {
             self.set("packets_per_core_s", 1e9 / cpu_ns);
         }
@@ -50,6 +57,15 @@ impl Figures {
                 self.set("viewers_per_core", viewers / (cpu_s / measured_s));
             }
         }
+        if let (Some(cpu_s), Some(measured_s)) = (self.get("load_cpu_s"), self.get("measured_s")) {
+            let share =
+                |cpu_s: Option<f64>, of: Option<f64>| cpu_s.zip(of).map_or(0.0, |(cpu_s, s)| cpu_s / s);
+            let publisher = share(self.get("publisher.cpu_s"), self.get("publisher.measured_s"));
+            self.set(
+                "load_busy_percent",
+                (cpu_s / measured_s + publisher) * 100.0 / load_cores.max(1) as f64,
+            );
+        }
         if let (Some(lost), Some(received)) = (self.get("packets_lost"), self.get("packets_received")) {
             self.set("lost_percent", lost / (lost + received) * 100.0);
         }
@@ -58,6 +74,8 @@ impl Figures {
 
     /// Adds how near a run came to the bare limits of the machine.
     pub fn derive_shares(&mut self, plain: Limit, gro: Limit) {
+        self.set("limit_packets_per_core_s", plain.packets_per_core_s());
+        self.set("gro_limit_packets_per_core_s", gro.packets_per_core_s());
         if let Some(packets) = self.get("packets_per_core_s") {
             self.set("limit_share_percent", packets / plain.packets_per_core_s() * 100.0);
             self.set("gro_limit_share_percent", packets / gro.packets_per_core_s() * 100.0);
@@ -114,7 +132,8 @@ impl Figures {
     fn sum_of_failures(&self, word: &str) -> f64 {
         let failures =
             self.0.iter().filter_map(|(name, count)| Some((name.strip_prefix("failures.")?, count)));
-        failures.filter(|(reason, _)| reason.contains(word)).map(|(_, count)| count).sum()
+        // A sum of nothing is minus zero.
+        failures.filter(|(reason, _)| reason.contains(word)).map(|(_, count)| count).sum::<f64>() + 0.0
     }
 }
 
@@ -142,7 +161,8 @@ mod tests {
         Figures::of_report(&json!({
             "viewers_connected": 200, "viewers_failed": 3, "failures": {"503 server/overloaded": 2, "timeout": 1},
             "added_delay_ms": {"p50": 0.5, "p99": 4.0}, "packets_received": 999_900, "packets_lost": 100,
-            "measured_s": 10.0, "server_cpu_s": 2.0, "server_cpu_ns_per_packet": 1_250.0, "passed": true,
+            "measured_s": 10.0, "server_cpu_s": 2.0, "load_cpu_s": 6.0,
+            "publisher": {"cpu_s": 0.5, "measured_s": 5.0}, "server_cpu_ns_per_packet": 1_250.0, "passed": true,
         }))
     }
 
@@ -170,11 +190,12 @@ mod tests {
     fn per_core_figures_follow_from_cpu_time_and_not_from_the_clock() {
         let mut figures = figures();
 
-        figures.derive();
+        figures.derive(1);
 
         assert_eq!(figures.get("packets_per_core_s"), Some(800_000.0));
         assert_eq!(figures.get("server_busy_percent"), Some(20.0));
         assert_eq!(figures.get("viewers_per_core"), Some(1_000.0));
+        assert!((figures.get("load_busy_percent").unwrap() - 70.0).abs() < 1e-9);
         assert!((figures.get("lost_percent").unwrap() - 0.01).abs() < 1e-9);
         assert_eq!(figures.get("refused_with_503"), Some(2.0));
     }
@@ -206,7 +227,7 @@ mod tests {
         let mut figures = figures();
         let mut target = target("server_cpu_ns_per_packet", 1_000.0);
         target.or = Some(Alternative { figure: "limit_share_percent".to_owned(), at_least: 65.0 });
-        figures.derive();
+        figures.derive(1);
         assert_eq!(figures.judge(&target), Verdict::Missed);
 
         let second = Duration::from_secs(1);
@@ -222,7 +243,7 @@ mod tests {
     fn a_figure_that_is_no_number_is_absent() {
         let mut figures = Figures::of_report(&json!({"server_cpu_s": 0.0, "measured_s": 0.0}));
 
-        figures.derive();
+        figures.derive(1);
 
         assert_eq!(figures.get("server_busy_percent"), None);
     }

@@ -6,7 +6,12 @@
 
 pub mod affinity;
 pub mod child;
+pub mod command;
+pub mod conditions;
 pub mod figures;
+pub mod http;
 pub mod limit;
+pub mod run;
 pub mod scenario;
+pub mod server;
 pub mod table;

@@ -96,6 +96,10 @@ pub struct Viewers {
     /// Chooses the number so that the server's cores are this busy, by runs of a few seconds. Above 100 it is how
     /// busy they would be if they could.
     pub server_busy_percent: Option<u32>,
+    /// Tries one more join in the middle of the measurement and keeps how it is refused (`next_join.status`,
+    /// `next_join.retry_after_s`, `next_join.has_reason`).
+    #[serde(default)]
+    pub next_join: bool,
     /// Options of `whep`.
     #[serde(default)]
     pub options: Options,

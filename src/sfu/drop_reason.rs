@@ -39,6 +39,8 @@ pub enum DropReason {
     TooLate,
     /// The packet is no longer, or not yet, in the ring.
     NotInRing,
+    /// The shard is so far behind that a bound was reached; viewers see a loss.
+    Backlog,
     /// The viewer negotiated no payload type for the packet's codec.
     CodecUnsupported,
     /// The viewer's budget for retransmissions is spent.
@@ -49,7 +51,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of its discriminants.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Malformed,
         Self::UnknownSsrc,
         Self::UnknownPayloadType,
@@ -65,6 +67,7 @@ impl DropReason {
         Self::Padding,
         Self::TooLate,
         Self::NotInRing,
+        Self::Backlog,
         Self::CodecUnsupported,
         Self::RetransmissionLimit,
         Self::RetransmissionRefused,
@@ -89,6 +92,7 @@ impl DropReason {
             Self::Padding => "padding",
             Self::TooLate => "too_late",
             Self::NotInRing => "not_in_ring",
+            Self::Backlog => "backlog",
             Self::CodecUnsupported => "codec_unsupported",
             Self::RetransmissionLimit => "retransmission_limit",
             Self::RetransmissionRefused => "retransmission_refused",

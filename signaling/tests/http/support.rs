@@ -30,9 +30,12 @@ impl Server {
     }
 
     pub(crate) fn with(config: SignalingConfig) -> Self {
-        let node =
-            Node::start(&NodeConfig { udp: SocketAddr::from(([127, 0, 0, 1], 0)), ..NodeConfig::default() });
-        let node = node.unwrap();
+        Self::over(NodeConfig::default(), config)
+    }
+
+    /// A server whose node has its own limits.
+    pub(crate) fn over(node: NodeConfig, config: SignalingConfig) -> Self {
+        let node = Node::start(&NodeConfig { udp: SocketAddr::from(([127, 0, 0, 1], 0)), ..node }).unwrap();
         let router = signaling::router(node.handle(), config);
         Self { node, router }
     }

@@ -2,6 +2,8 @@
 
 use crate::support::{Server, fragment, from, post, publish_offer, request, watch_offer};
 use axum::http::StatusCode;
+use node::NodeConfig;
+use signaling::SignalingConfig;
 
 const SDP_FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
@@ -319,6 +321,25 @@ async fn events_are_subscribed_to_and_opened_without_a_bearer() {
         }
         text
     }
+}
+
+#[tokio::test]
+async fn the_viewer_past_the_limit_is_told_why_and_when_to_come_back() {
+    let node = NodeConfig { max_viewers: 2, ..NodeConfig::default() };
+    let server = Server::over(node, SignalingConfig::default());
+    server.join("/whip/demo", &publish_offer()).await;
+    let first = server.join("/whep/demo", &watch_offer()).await;
+    server.join("/whep/demo", &watch_offer()).await;
+
+    let refused = server.send(post("/whep/demo", &watch_offer())).await;
+
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.code(), "server/overloaded");
+    assert_eq!(refused.json()["reason"], "capacity");
+    assert_eq!(refused.json()["title"], "this node is full: it serves the 2 viewers that it may");
+    assert_eq!(refused.header("retry-after"), "15");
+    server.send(request("DELETE", first.location(), &[], "")).await;
+    server.join("/whep/demo", &watch_offer()).await;
 }
 
 #[tokio::test]

@@ -79,8 +79,10 @@ impl Shard {
             return;
         }
         for arrival in arrivals.as_slice() {
-            if entry.note_arrival(now, *arrival) {
-                self.dirty_rooms.push_back(arrivals.room);
+            match entry.note_arrival(now, *arrival) {
+                Ok(true) => self.dirty_rooms.push_back(arrivals.room),
+                Ok(false) => {}
+                Err(reason) => self.counters.drop_packet(reason),
             }
         }
     }

@@ -187,10 +187,10 @@ impl Shard {
                 let room = session.room;
                 // A page that was just opened must reach the rings before the arrival is looked up in them.
                 self.drain_publisher(now, key);
-                if let Some(entry) = self.rooms.get_mut(&room)
-                    && entry.note_arrival(now, arrival)
-                {
-                    self.dirty_rooms.push_back(room);
+                match self.rooms.get_mut(&room).map(|entry| entry.note_arrival(now, arrival)) {
+                    Some(Ok(true)) => self.dirty_rooms.push_back(room),
+                    Some(Err(reason)) => self.counters.drop_packet(reason),
+                    Some(Ok(false)) | None => {}
                 }
             }
             Some(Ok(None)) => {}

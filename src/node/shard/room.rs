@@ -1,6 +1,7 @@
 //! What one shard knows of one room.
 
 use rtp::{MediaKind, MonoTime};
+use sfu::drop_reason::DropReason;
 use sfu::ring::Rings;
 use sfu::track::{Arrival, Epoch, TrackInfo};
 
@@ -72,13 +73,19 @@ impl ShardRoom {
     }
 
     /// Takes a packet that has come into the rings. Says whether the room must be put on the shard's list.
-    pub(super) fn note_arrival(&mut self, now: MonoTime, arrival: Arrival) -> bool {
+    ///
+    /// # Errors
+    /// [`DropReason::Backlog`] when the fan-out is too far behind to take more.
+    pub(super) fn note_arrival(&mut self, now: MonoTime, arrival: Arrival) -> Result<bool, DropReason> {
         self.rings.handle_arrival(arrival);
+        if self.arrivals.len() >= ARRIVALS_WAITING_MAX {
+            return Err(DropReason::Backlog);
+        }
         let packet = self.rings.get(arrival.kind, arrival.layer).packet(arrival.seq);
         let marker = packet.is_some_and(|packet| packet.marker);
         self.gathering.note(now, arrival.kind, marker);
         self.arrivals.push(arrival);
-        !std::mem::replace(&mut self.is_listed, true)
+        Ok(!std::mem::replace(&mut self.is_listed, true))
     }
 
     /// Takes what the other shards have not been told of yet.
@@ -155,6 +162,10 @@ impl ShardRoom {
         }
     }
 }
+
+/// Arrivals that wait while earlier ones are being sent: several seconds of a publisher with three layers. A fan-out
+/// that is further behind has lost its packets from the rings anyway.
+const ARRIVALS_WAITING_MAX: usize = 8_192;
 
 /// A full receive batch.
 const ARRIVALS_CAPACITY: usize = 1_024;

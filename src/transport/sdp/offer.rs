@@ -214,6 +214,8 @@ fn has(attributes: &[Attribute], key: &str) -> bool {
 
 /// Shortens and cleans what the parser says: it quotes the offer.
 fn excerpt(reason: &str) -> String {
+    // At the text's end the parser's reason ends in an empty quotation of it.
+    let reason = reason.trim_end_matches([':', ' ']);
     reason.chars().filter(|character| !character.is_control()).take(EXCERPT_MAX).collect()
 }
 

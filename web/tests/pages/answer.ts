@@ -11,6 +11,20 @@ export function onlyTransport(sdp: string, transport: 'udp' | 'tcp'): string {
   return kept.join('\r\n');
 }
 
+/** Leaves one UDP candidate and puts another address into it, so that the media must go there. */
+export function onlyThrough(sdp: string, address: string): string {
+  const [host, port] = [
+    address.slice(0, address.lastIndexOf(':')),
+    address.slice(address.lastIndexOf(':') + 1),
+  ];
+  let kept = 0;
+  const lines = onlyTransport(sdp, 'udp')
+    .split('\r\n')
+    .filter((line) => !line.startsWith('a=candidate:') || kept++ === 0);
+  const moved = /^(a=candidate:\S+ \d+ \S+ \d+) \S+ \d+ /;
+  return lines.map((line) => line.replace(moved, `$1 ${host} ${port} `)).join('\r\n');
+}
+
 /** Lets the browser's encoder begin at a rate, kbit/s, instead of working its way up for a quarter of a minute. */
 export function startBitrate(sdp: string, kbps: number): string {
   const parameter = `x-google-start-bitrate=${kbps}`;

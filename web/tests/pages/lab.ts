@@ -2,7 +2,7 @@ import { WHEPClient } from 'whip-whep/whep.js';
 import { WHIPClient } from 'whip-whep/whip.js';
 import { type Layer, type Publish, publish, type QualityPick, type Watch, watch } from '../../sdk/index.ts';
 import { Session } from '../../sdk/session.ts';
-import { onlyTransport, startBitrate } from './answer.ts';
+import { onlyThrough, onlyTransport, startBitrate } from './answer.ts';
 import { type CanvasAsk, canvasStream } from './canvas-source.ts';
 import { publishGops } from './gop-source.ts';
 import { type JoinTrace, joinAndTrace, type Seen, trace } from './join-trace.ts';
@@ -20,6 +20,8 @@ export interface PublishAsk extends CanvasAsk {
   readonly codec: 'h264' | 'vp8' | 'vp9' | 'av1';
   readonly layers: readonly Layer[];
   readonly transport?: 'udp' | 'tcp';
+  /** `IP:PORT` of the server's media, where the answer names another. */
+  readonly through?: string;
 }
 
 /** What a test page watches. */
@@ -34,6 +36,8 @@ export interface Link {
   readonly srtpCipher: string;
   readonly dtlsVersion: string;
   readonly connections: number;
+  /** Of the last connectivity check. */
+  readonly rttMs: number;
   readonly framesDecoded: number;
   readonly freezeCount: number;
   readonly bufferMs: number;
@@ -72,6 +76,7 @@ const lab = {
       simulcast: ask.layers,
       prepareAnswer: (sdp) => {
         const warm = startBitrate(sdp, startKbps);
+        if (ask.through) return onlyThrough(warm, ask.through);
         return ask.transport ? onlyTransport(warm, ask.transport) : warm;
       },
     });
@@ -321,6 +326,7 @@ async function link(): Promise<Link> {
     srtpCipher: text(transport['srtpCipher']),
     dtlsVersion: text(transport['tlsVersion']),
     connections: connections.length,
+    rttMs: Number(pair['currentRoundTripTime'] ?? Number.NaN) * 1000,
     framesDecoded: Number(inbound['framesDecoded'] ?? 0),
     freezeCount: Number(inbound['freezeCount'] ?? 0),
     bufferMs: delay * 1000,

@@ -475,3 +475,10 @@ const SENDING_AUDIO: &str = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0
 const SENDING_VIDEO: &str = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:them\r\n\
     a=sendonly\r\na=rtcp-mux\r\na=rtcp-rsize\r\na=rtpmap:96 VP8/90000\r\na=fmtp:96 x=1\r\na=rtcp-fb:96 nack\r\n\
     a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid\r\na=ssrc-group:FID 77 78\r\na=ssrc:77 cname:c\r\n";
+
+#[test]
+fn an_offer_that_ends_in_the_middle_is_refused_with_a_whole_sentence() {
+    let error = Offer::parse("v=0\r\n").unwrap_err();
+
+    assert_eq!(error.to_string(), "the offer is not SDP: SdpInvalidSyntax");
+}

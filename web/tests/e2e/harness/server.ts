@@ -10,6 +10,8 @@ import { fileURLToPath } from 'node:url';
 export interface Server {
   /** `http://127.0.0.1:PORT` */
   readonly url: string;
+  /** `127.0.0.1:PORT` of media. */
+  readonly udp: string;
   readonly pid: number;
   /** Everything it wrote so far. */
   log(): string;
@@ -37,13 +39,16 @@ export function binaryPath(): string {
 export interface Bind {
   /** `HOST:PORT`; a free port of the loopback when left out. */
   readonly http?: string;
+  /** `IP:PORT` to name in answers instead of the media's own address. */
+  readonly advertise?: string;
 }
 
 /** Starts the real server, by default on free ports of the loopback. */
-export async function startServer({ http = '127.0.0.1:0' }: Bind = {}): Promise<Server> {
+export async function startServer({ http = '127.0.0.1:0', advertise }: Bind = {}): Promise<Server> {
   const folder = await mkdtemp(join(tmpdir(), 'nearcast-e2e-'));
   const readyFile = join(folder, 'ready.json');
   const addresses = ['--http', http, '--udp', '127.0.0.1:0'];
+  if (advertise) addresses.push('--advertise', advertise);
   const flags = ['serve', ...addresses, '--ready-file', readyFile, '--data-dir', folder];
   const child = spawn(binaryPath(), flags, { stdio: ['ignore', 'pipe', 'pipe'], cwd: folder });
   let log = '';
@@ -52,11 +57,12 @@ export async function startServer({ http = '127.0.0.1:0' }: Bind = {}): Promise<
       log += text;
     });
   }
-  const url = await ready(child, readyFile, () => log);
+  const bound = await ready(child, readyFile, () => log);
   const { pid } = child;
   if (pid === undefined) throw new Error('the server has no process id');
   return {
-    url,
+    url: `http://${bound.http}`,
+    udp: bound.udp,
     pid,
     log: () => log,
     cpuSeconds: () => cpuSeconds(pid),
@@ -67,30 +73,39 @@ export async function startServer({ http = '127.0.0.1:0' }: Bind = {}): Promise<
   };
 }
 
-async function ready(child: ChildProcess, file: string, log: () => string): Promise<string> {
+async function ready(child: ChildProcess, file: string, log: () => string): Promise<Bound> {
   const deadline = Date.now() + readyWithinMs;
   while (Date.now() < deadline) {
     if (child.exitCode !== null) throw new Error(`the server ended with ${child.exitCode}:\n${log()}`);
     const content = await readFile(file, 'utf8').catch(() => '');
-    const address = httpAddress(content);
-    if (address) return `http://${address}`;
+    const bound = boundAddresses(content);
+    if (bound) return bound;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   child.kill('SIGKILL');
   throw new Error(`the server was not ready within ${readyWithinMs} ms:\n${log()}`);
 }
 
-/** The address bound for HTTP, as the ready file says; null while it is not written. */
-function httpAddress(content: string): string | null {
+interface Bound {
+  readonly http: string;
+  readonly udp: string;
+}
+
+/** The addresses really bound, as the ready file says; null while it is not written. */
+function boundAddresses(content: string): Bound | null {
   try {
     const parsed: unknown = JSON.parse(content);
-    const http: unknown =
-      typeof parsed === 'object' && parsed !== null && 'http' in parsed ? parsed.http : null;
-    const first: unknown = Array.isArray(http) ? http[0] : http;
-    return typeof first === 'string' ? first.replace(/^https?:\/\//, '') : null;
+    if (typeof parsed !== 'object' || parsed === null || !('http' in parsed && 'udp' in parsed)) return null;
+    const [http, udp] = [first(parsed.http), first(parsed.udp)];
+    return http && udp ? { http, udp } : null;
   } catch {
     return null;
   }
+}
+
+function first(list: unknown): string | null {
+  const address: unknown = Array.isArray(list) ? list[0] : list;
+  return typeof address === 'string' ? address : null;
 }
 
 async function end(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL', log: () => string): Promise<void> {

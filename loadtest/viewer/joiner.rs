@@ -1,0 +1,78 @@
+//! How a viewer comes in: a socket, an offer over HTTP, and a place in the crowd.
+
+use super::crowd::{Crowd, Join, Number};
+use crate::clock;
+use crate::link::{Config, Identity, Link, Random};
+use crate::signal::{Http, Offer, Session, SessionRequest, SignalError};
+use crate::socket::Socket;
+use anyhow::Context;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// What all viewers of a run join with.
+#[derive(Debug)]
+pub struct Joiner {
+    http: Http,
+    identity: Arc<Identity>,
+    url: String,
+    token: Option<String>,
+    audio: bool,
+    /// Where the server answers HTTP; which of our addresses it sees follows from it.
+    server: SocketAddr,
+}
+
+/// Why a viewer did not come in.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// No socket.
+    #[error("socket: {}", .0.kind())]
+    Socket(#[source] io::Error),
+    /// The server did not answer as hoped.
+    #[error(transparent)]
+    Signal(#[from] SignalError),
+    /// The crowd has ended.
+    #[error("the crowd has ended")]
+    Crowd(#[source] io::Error),
+}
+
+impl Joiner {
+    /// Makes a joiner and finds the server.
+    ///
+    /// # Errors
+    /// When the URL is malformed or its host cannot be found.
+    pub async fn new(
+        identity: Arc<Identity>,
+        url: String,
+        token: Option<String>,
+        audio: bool,
+    ) -> anyhow::Result<Self> {
+        let parsed = reqwest::Url::parse(&url).with_context(|| format!("not a URL: {url}"))?;
+        let host = parsed.host_str().with_context(|| format!("no host in {url}"))?;
+        let port = parsed.port_or_known_default().unwrap_or(80);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let mut addresses =
+            tokio::net::lookup_host((host, port)).await.with_context(|| format!("cannot find {host}"))?;
+        let server = addresses.next().with_context(|| format!("{host} has no address"))?;
+        Ok(Self { http: Http::new()?, identity, url, token, audio, server })
+    }
+
+    /// Joins; from then on the crowd tells what happens to the viewer. The session is to be ended by its DELETE.
+    ///
+    /// # Errors
+    /// See [`JoinError`].
+    pub async fn join(&self, number: Number, crowd: &Crowd) -> Result<Session, JoinError> {
+        let socket = Socket::bind_towards(self.server).map_err(JoinError::Socket)?;
+        let identity = Arc::clone(&self.identity);
+        let link = Link::new(Config { identity, random: Random::from_machine() });
+        let offer = Offer::viewer(self.audio, Some(socket.local())).to_sdp(link.local());
+        let request = SessionRequest { url: self.url.clone(), token: self.token.clone(), offer };
+        let posted_at = clock::now();
+        let session = self.http.open(request).await?;
+        let mut answer = session.answer.clone();
+        answer.keep_reachable(socket.local());
+        let join = Join { number, link, socket, answer, posted_at };
+        crowd.join(join).map_err(JoinError::Crowd)?;
+        Ok(session)
+    }
+}

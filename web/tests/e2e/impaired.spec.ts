@@ -1,0 +1,86 @@
+import type { Page } from '@playwright/test';
+import { type BadNetwork, startBehind } from './harness/bad-network.ts';
+import { expect, figure, type OpenPage, roomOf, test } from './harness/fixtures.ts';
+import { goLive, view } from './harness/roles.ts';
+import { untilActive, untilPlaying, words } from './harness/room-state.ts';
+
+/** A viewer behind a bad network, of a publisher that reaches the server directly. */
+async function viewerBehind(
+  spec: string,
+  open: OpenPage,
+  use: (viewer: Page, network: BadNetwork) => Promise<void>,
+): Promise<void> {
+  const { server, network } = await startBehind(spec);
+  try {
+    const room = roomOf(server, 'far');
+    const publisher = await open();
+    await goLive(publisher, room, { through: server.udp });
+    await untilActive(room.page, ['q', 'h', 'f']);
+    expect((await network.stats()).up.received, 'the publisher goes around the bad network').toBe(0);
+    const viewer = await open();
+    const joined = await view(viewer, room);
+    await untilPlaying(viewer);
+    figure(`${spec}, first frame`, `${Math.round(joined)} ms after the POST`);
+    await use(viewer, network);
+  } finally {
+    await network.stop();
+    await server.stop();
+  }
+}
+
+test('over 50 ms of round trip a viewer plays, and its media takes that way', async ({ open }) => {
+  await viewerBehind('delay=25ms', open, async (viewer, network) => {
+    const before = await network.stats();
+    const reading = await viewer.evaluate(() => window.lab.take(5, 1280));
+    const after = await network.stats();
+    const { rttMs } = await viewer.evaluate(() => window.lab.link());
+
+    const packets = after.down.delivered - before.down.delivered;
+    const kbps = ((after.down.delivered_bytes - before.down.delivered_bytes) * 8) / 1000 / reading.seconds;
+    figure('25 ms each way', `${words(reading)}; round trip ${rttMs.toFixed(1)} ms`);
+    figure('through the emulator', `${packets} packets, ${Math.round(kbps)} kbit/s`);
+    expect(reading.fps).toBeGreaterThanOrEqual(15);
+    expect(reading.bad / reading.read).toBeLessThanOrEqual(0.05);
+    expect(rttMs).toBeGreaterThanOrEqual(50);
+    expect(rttMs).toBeLessThan(150);
+    // A frame of the lowest layer is at least one packet.
+    expect(packets).toBeGreaterThanOrEqual(reading.frames);
+    expect(kbps).toBeGreaterThan(100);
+    expect(after.up.delivered, 'its feedback takes that way too').toBeGreaterThan(before.up.delivered);
+  });
+});
+
+test('with 2 % of the packets lost a viewer still plays', async ({ open }) => {
+  await viewerBehind('delay=25ms,loss=2%', open, async (viewer, network) => {
+    const before = await network.stats();
+    const reading = await viewer.evaluate(() => window.lab.take(5, 1280));
+    const after = await network.stats();
+
+    const lost = after.down.lost - before.down.lost;
+    const share = (100 * lost) / (after.down.received - before.down.received);
+    figure('25 ms each way and 2 % lost', `${words(reading)}; really lost ${lost} (${share.toFixed(2)} %)`);
+    expect(lost).toBeGreaterThan(0);
+    expect(share).toBeLessThan(6);
+    expect(reading.fps).toBeGreaterThanOrEqual(15);
+    expect(reading.bad / reading.read).toBeLessThanOrEqual(0.05);
+  });
+});
+
+test('in a blackout the picture stands still, because there is no way around, and then it goes on', async ({
+  open,
+}) => {
+  await viewerBehind('delay=25ms', open, async (viewer, network) => {
+    await network.say('both blackout');
+    const dark = await viewer.evaluate(() => window.lab.take(2, 1280));
+    await network.say('both blackout=off');
+    const ended = Date.now();
+    const fps = async (): Promise<number> => (await viewer.evaluate(() => window.lab.take(1, 1280))).fps;
+    await expect.poll(fps, { timeout: 30_000, intervals: [0] }).toBeGreaterThanOrEqual(15);
+    const smoothMs = Date.now() - ended;
+
+    figure('blackout of 2 s', `${dark.frames} frames in it; a smooth second ended ${smoothMs} ms after it`);
+    // What had arrived before is still shown.
+    expect(dark.frames).toBeLessThanOrEqual(10);
+    expect(dark.longestGap).toBeGreaterThan(1500);
+  });
+});
