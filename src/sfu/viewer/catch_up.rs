@@ -49,6 +49,11 @@ impl CatchUp {
         self.began + self.lasts
     }
 
+    /// Says whether the path has not carried the burst, long after its end.
+    pub(crate) fn is_stuck(&self, now: MonoTime) -> bool {
+        now.since(self.end()) > LATE_MAX
+    }
+
     /// Returns when a packet of the layer is due.
     pub(crate) fn due(&self, packet: &Packet) -> MonoTime {
         let shifted = |timestamp: RtpTimestamp| timestamp.plus(self.squeeze.shift(timestamp));
@@ -149,6 +154,9 @@ const SPEED: u32 = 8;
 /// A viewer is at the live edge half a second after its first packet. The rest is for a step up on the way, and for
 /// timers and paths that are late.
 const BURST_MAX: Duration = Duration::from_millis(400);
+/// How late a burst may end on a path that takes nothing at times; it is not begun anew for that, as the ring holds
+/// whatever waits.
+const LATE_MAX: Duration = Duration::from_secs(2);
 /// A layer without media for this long has stopped: what it sent last is not a picture of now.
 const SILENCE_MAX: Duration = Duration::from_secs(1);
 /// How long the publisher's repair of a lost packet may take.

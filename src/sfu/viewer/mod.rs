@@ -391,6 +391,13 @@ impl Viewer {
         tracks.flat_map(|track| [track.subscription.next_timeout(), track.reporter.next()]).flatten().min()
     }
 
+    /// Says whether the viewer is being brought to the live edge: packets that could not be sent meanwhile are not lost
+    /// to it, they come from the ring.
+    #[must_use]
+    pub fn is_catching_up(&self, now: MonoTime) -> bool {
+        self.video.as_ref().is_some_and(|track| track.subscription.is_catching_up(now))
+    }
+
     /// Returns the layer of a track that is being forwarded.
     #[must_use]
     pub fn current_layer(&self, kind: MediaKind) -> Option<LayerIndex> {

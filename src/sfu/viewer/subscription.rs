@@ -277,6 +277,11 @@ impl Subscription {
         [self.next_step, self.next_attempt].into_iter().flatten().min()
     }
 
+    /// Says whether a burst is under way that still gets somewhere.
+    pub(crate) fn is_catching_up(&self, now: MonoTime) -> bool {
+        self.catch_up.is_some_and(|burst| !burst.is_stuck(now))
+    }
+
     /// Gives the numbering.
     pub(crate) fn outgoing(&self) -> &Outgoing {
         &self.outgoing

@@ -80,7 +80,7 @@ function describe(trace: JoinTrace, reference: readonly Seen[]): string {
     trace.firstFrameReceived,
     trace.firstFrameShown,
   ];
-  return `steps ${steps.map(Math.round).join(' ')} ms, began ${back} ms back, ${trace.frames.length} read, ${trace.decoded} decoded at ${trace.decodeMs.toFixed(1)} ms, lag ${Math.round(lag(trace.frames, reference))} ms, unlike ${unlike(trace.frames, reference)}, falls ${falls(trace.frames, []).length}, longest gap ${Math.round(longestGap(trace.frames))} ms, freezes ${trace.freezes}, PLI ${trace.plis}, NACK ${trace.nacks}, keyframes ${trace.keyframes}, buffer ${Math.round(trace.bufferMs)} ms`;
+  return `steps ${steps.map(Math.round).join(' ')} ms, began ${back} ms back, ${trace.frames.length} read, ${trace.decoded} decoded at ${trace.decodeMs.toFixed(1)} ms, lag ${Math.round(lag(trace.frames, reference))} ms, unlike ${unlike(trace.frames, reference)}, skipped ${skipped(trace.frames, reference)}, falls ${falls(trace.frames, []).length}, longest gap ${Math.round(longestGap(trace.frames))} ms, freezes ${trace.freezes}, PLI ${trace.plis}, NACK ${trace.nacks}, keyframes ${trace.keyframes}, buffer ${Math.round(trace.bufferMs)} ms`;
 }
 
 /** The codes count modulo 2^32. */
@@ -89,16 +89,25 @@ function epochOf(at: number): number {
 }
 
 /**
- * How many frames are not those that a viewer who was there decoded, one after the other. Decoders agree to the pixel, so
- * that even a code which an encoder smeared must be the same.
+ * How many frames are not those that a viewer who was there decoded, in that order. Decoders agree to the pixel, so that
+ * even a code which an encoder smeared must be the same. A browser that is late may leave frames out before a keyframe.
  */
 function unlike(frames: readonly Seen[], reference: readonly Seen[]): number {
-  const first = reference.findIndex(({ code }) => code !== null && code === frames[0]?.code);
-  if (first < 0) return frames.length;
-  return frames.filter(({ code }, index) => {
-    const there = reference[first + index];
-    return there !== undefined && there.code !== code;
-  }).length;
+  const last = reference.at(-1)?.at ?? 0;
+  let next = 0;
+  let count = 0;
+  for (const { at, code } of frames) {
+    const found = reference.findIndex((there, index) => index >= next && there.code === code);
+    if (found >= 0) next = found + 1;
+    else if (at < last) count += 1;
+  }
+  return count;
+}
+
+/** How many frames of the viewer who was there, between this viewer's first and last, it left out. */
+function skipped(frames: readonly Seen[], reference: readonly Seen[]): number {
+  const place = (seen: Seen | undefined): number => reference.findIndex(({ code }) => code === seen?.code);
+  return place(frames.at(-1)) - place(frames[0]) + 1 - frames.length;
 }
 
 /** Codes that are not above the one before, and that did rise for the viewer who was there. */

@@ -5,8 +5,8 @@ use rtp::{Codec, MediaKind, RtpTimestamp, Ssrc};
 
 use super::feedback::nack;
 use super::harness::{Media, Place, Room, Sent, VIDEO, VIDEO_RTX, one_layer, two_layers};
-use crate::LayerIndex;
 use crate::viewer::{LayerRequest, SwitchReason, Viewer, ViewerOutput};
+use crate::{Arrival, LayerIndex};
 
 #[test]
 fn viewer_begins_with_the_first_packet_of_the_newest_keyframe_and_is_at_the_live_edge_within_half_a_second() {
@@ -307,6 +307,22 @@ fn nothing_is_lost_of_a_burst_that_waited_for_its_path() {
     assert_eq!(sent[0].1.forward.source.0, show.keyframe);
 }
 
+#[test]
+fn burst_that_the_path_holds_up_goes_on_where_it_stopped() {
+    let mut show = Show::after(2_000);
+    let mut sent = show.join_and_watch(100);
+    for _ in 0..1_000 {
+        show.room.viewer.handle_blocked(show.room.now);
+        show.send_unseen();
+    }
+    assert!(show.room.viewer.is_catching_up(show.room.now));
+    sent.extend(show.watch(500));
+
+    assert!(sent.windows(2).all(|pair| pair[1].1.forward.source.0 == pair[0].1.forward.source.0 + 1));
+    assert!(!show.room.viewer.is_catching_up(show.room.now));
+    assert!(show.arrived(&sent.last().unwrap().1).since_millis(show.now()) <= FRAME_MS);
+}
+
 /// Content never goes back to an earlier capture time, layers being sampled together.
 fn check_content_rises(show: &Show, sent: &[(u64, Sent)]) {
     for pair in sent.windows(2) {
@@ -399,7 +415,24 @@ impl Show {
         sent
     }
 
+    /// One millisecond of which the viewer hears nothing.
+    fn send_unseen(&mut self) {
+        if (self.now() - 1_000).is_multiple_of(FRAME_MS) {
+            for layer in 0..self.layers {
+                let arrivals = self.store_frame(layer);
+                arrivals.into_iter().for_each(|arrival| self.room.rings.handle_arrival(arrival));
+            }
+            self.frames += 1;
+        }
+        self.room.advance(1);
+    }
+
     fn send_frame(&mut self, layer: u8) -> Vec<Sent> {
+        let arrivals = self.store_frame(layer);
+        self.room.announce(&arrivals)
+    }
+
+    fn store_frame(&mut self, layer: u8) -> Vec<Arrival> {
         let keyframe = (self.frames * FRAME_MS).is_multiple_of(self.gop);
         let timestamp = (self.frames as u32) * FRAME_TICKS.cast_unsigned() + (u32::from(layer) << 24);
         let mut arrivals = Vec::new();
@@ -423,7 +456,7 @@ impl Show {
             }
             arrivals.push(self.room.store(&media));
         }
-        self.room.announce(&arrivals)
+        arrivals
     }
 
     /// Loses the first packet of the next frame; returns its number.
