@@ -11,14 +11,15 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeSpec;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// One socket, registered with an event loop as any other of `mio`.
 #[derive(Debug)]
 pub struct Socket {
     inner: mio::net::UdpSocket,
     local: SocketAddr,
+    connected: Option<SocketAddr>,
 }
 
 impl Socket {
@@ -35,21 +36,35 @@ impl Socket {
             let _ = setsockopt(&inner, sockopt::RcvBuf, &RECEIVE_BUFFER);
         }
         let local = inner.local_addr()?;
-        Ok(Self { inner, local })
+        Ok(Self { inner, local, connected: None })
     }
 
-    /// Binds where the machine would send from to reach `remote`: a candidate for the other side.
+    /// Binds any port; [`Self::local`] is then where the machine would send from to reach `remote`: a candidate for the
+    /// other side. Media may come from another host than signaling, so the socket is bound to no address.
     ///
     /// # Errors
     /// As [`Self::bind`], and when there is no way to `remote`.
     pub fn bind_towards(remote: SocketAddr) -> io::Result<Self> {
-        Self::bind(SocketAddr::new(local_address(remote)?, 0))
+        let (address, any) = local_address(remote)?;
+        let mut socket = Self::bind(any)?;
+        socket.local.set_ip(address);
+        Ok(socket)
     }
 
-    /// Returns the bound address.
+    /// Returns the address for the other side to send to.
     #[must_use]
     pub const fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Fixes the other side: sending to it costs less, and nobody else is heard any more.
+    ///
+    /// # Errors
+    /// When there is no way to `remote`.
+    pub fn connect(&mut self, remote: SocketAddr) -> io::Result<()> {
+        self.inner.connect(remote)?;
+        self.connected = Some(remote);
+        Ok(())
     }
 
     /// Receives one datagram or one coalesced run.
@@ -91,6 +106,9 @@ impl Socket {
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when the socket's buffer is full.
     pub fn send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
+        if self.connected == Some(to) {
+            return self.inner.send(datagram).map(|_| ());
+        }
         self.inner.send_to(datagram, to).map(|_| ())
     }
 
@@ -105,6 +123,12 @@ impl Socket {
         let slices = [IoSlice::new(packets)];
         sendmsg(self.inner.as_raw_fd(), &slices, &controls, MsgFlags::MSG_DONTWAIT, Some(&to))?;
         Ok(())
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
     }
 }
 
@@ -161,12 +185,13 @@ impl<'a> Received<'a> {
     }
 }
 
-/// Returns the address that the machine sends from to reach `remote`; nothing is sent.
-fn local_address(remote: SocketAddr) -> io::Result<std::net::IpAddr> {
+/// Returns the address that the machine sends from to reach `remote`, and that of no address in particular; nothing is
+/// sent.
+fn local_address(remote: SocketAddr) -> io::Result<(IpAddr, SocketAddr)> {
     let any: SocketAddr = if remote.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
     let probe = std::net::UdpSocket::bind(any)?;
     probe.connect(remote)?;
-    Ok(probe.local_addr()?.ip())
+    Ok((probe.local_addr()?.ip(), any))
 }
 
 fn nanos(time: TimeSpec) -> Option<u64> {
@@ -228,6 +253,22 @@ mod tests {
     }
 
     #[test]
+    fn a_connected_socket_hears_only_the_other_side() {
+        let (mut socket, other) = pair();
+        let (stranger, _) = pair();
+        let mut buffer = ReceiveBuffer::new();
+        socket.connect(other.local()).unwrap();
+
+        stranger.send(b"stranger", socket.local()).unwrap();
+        other.send(b"hello", socket.local()).unwrap();
+        socket.send(b"there", other.local()).unwrap();
+
+        assert_eq!(receive(&socket, &mut buffer).packets().collect::<Vec<_>>(), [b"hello"]);
+        assert!(socket.receive(&mut buffer).is_err());
+        assert_eq!(receive(&other, &mut buffer).from, socket.local());
+    }
+
+    #[test]
     fn the_time_of_arrival_lies_between_sending_and_reading() {
         let (sender, receiver) = pair();
         let mut buffer = ReceiveBuffer::new();
@@ -242,10 +283,12 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_towards_loopback_is_bound_to_loopback() {
+    fn a_socket_towards_loopback_is_reached_there() {
         let socket = Socket::bind_towards(SocketAddr::from(([127, 0, 0, 1], 9))).unwrap();
 
         assert!(socket.local().ip().is_loopback());
-        assert_ne!(socket.local().port(), 0);
+        let (other, mut buffer) = (pair().0, ReceiveBuffer::new());
+        other.send(b"hello", socket.local()).unwrap();
+        assert_eq!(receive(&socket, &mut buffer).packets().collect::<Vec<_>>(), [b"hello"]);
     }
 }

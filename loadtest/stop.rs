@@ -28,9 +28,11 @@ impl Stop {
             if signals.wait().is_ok() {
                 asked.0.store(true, Ordering::Relaxed);
             }
-            // Whoever asks twice does not want a report.
+            // Whoever asks twice does not want a report: only here the signal meets a thread that does not block it.
             let _ = signals.thread_unblock();
-            let _ = signals.wait();
+            loop {
+                thread::park();
+            }
         })?;
         Ok(stop)
     }

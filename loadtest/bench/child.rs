@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
 use super::affinity;
@@ -71,8 +71,12 @@ impl Child {
             .stdin(Stdio::null())
             .stdout(File::create(&output)?)
             .stderr(File::create(&complaints)?);
-        let process = affinity::on_cores(spec.cores, move || command.spawn())?
-            .with_context(|| format!("cannot start {}", spec.command_line()))?;
+        let process = affinity::on_cores(spec.cores, move || {
+            // A child takes over which signals are blocked too, and must be able to end.
+            SigSet::all().thread_unblock()?;
+            command.spawn()
+        })?
+        .with_context(|| format!("cannot start {}", spec.command_line()))?;
         Ok(Self {
             process,
             name: spec.name.to_owned(),
@@ -241,6 +245,18 @@ mod tests {
         assert!(child.end(Duration::from_millis(50)).is_err());
 
         assert!(child.ended().unwrap().is_some());
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_child_ends_by_sigterm_though_this_thread_blocks_it() {
+        let mut signals = SigSet::empty();
+        signals.add(Signal::SIGTERM);
+        signals.thread_block().unwrap();
+        let (mut child, folder) = shell("asked", "exec sleep 60");
+
+        assert!(child.end(Duration::from_secs(5)).is_ok());
+
         fs::remove_dir_all(folder).unwrap();
     }
 

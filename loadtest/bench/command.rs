@@ -14,6 +14,7 @@ use super::run::{self, Outcome, Rig};
 use super::scenario::Scenario;
 use super::server::{Endpoints, Source};
 use super::table::{self, Result as Row};
+use crate::stop::Stop;
 
 /// `bench`: starts a server, loads it as the scenarios say, prints what was reached.
 #[derive(Debug, Clone, clap::Args)]
@@ -99,6 +100,7 @@ fn rig(arguments: &Arguments) -> anyhow::Result<Rig> {
         loadtest: std::env::current_exe().context("cannot find this program's own file")?,
         split,
         folder: run::folder()?,
+        stop: Stop::on_signals()?,
     })
 }
 
@@ -217,6 +219,12 @@ fn fitting_viewers(rig: &Rig, scenario: &Scenario) -> anyhow::Result<u32> {
 fn next_by_server(outcome: &Outcome, wanted: u32) -> anyhow::Result<u32> {
     let busy = outcome.figures.get("server_busy_percent").context("needs the server's process id (--pid)")?;
     let wanted = f64::from(wanted);
+    let refused = outcome.figures.get("refused_with_503").unwrap_or_default();
+    let connected = outcome.figures.get("viewers_connected").unwrap_or_default();
+    if refused > 0.0 && wanted > busy && wanted <= 100.0 {
+        // Fuller than this the server does not let itself become.
+        return Ok(scaled(outcome.viewers, connected / f64::from(outcome.viewers)));
+    }
     if (busy - wanted).abs() <= BUSY_TOLERANCE_PERCENT {
         return Ok(outcome.viewers);
     }
@@ -288,6 +296,14 @@ mod tests {
         assert_eq!(next_by_server(&idle, 80).unwrap(), 800);
         assert_eq!(next_by_server(&busy, 80).unwrap(), 790);
         assert!(next_by_server(&outcome(1, &[]), 80).is_err());
+    }
+
+    #[test]
+    fn no_more_viewers_are_asked_for_than_the_server_lets_in() {
+        let full = [("server_busy_percent", 70.0), ("refused_with_503", 300.0), ("viewers_connected", 700.0)];
+
+        assert_eq!(next_by_server(&outcome(1_000, &full), 80).unwrap(), 700);
+        assert_eq!(next_by_server(&outcome(1_000, &full), 140).unwrap(), 2_000, "overload is to be refused");
     }
 
     #[test]

@@ -13,7 +13,8 @@ use super::child::{Child, Spec};
 use super::figures::Figures;
 use super::http;
 use super::scenario::{self, Scenario};
-use super::server::{Server, Source, spread_percent};
+use super::server::{Server, Source, shard_spread_percent};
+use crate::stop::Stop;
 
 /// What every run of one `bench` has in common.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub struct Rig {
     pub split: Split,
     /// For the files of the children.
     pub folder: PathBuf,
+    /// Ends everything, children first.
+    pub stop: Stop,
 }
 
 /// What a run came to.
@@ -53,9 +56,10 @@ impl Rig {
     /// # Errors
     /// When a process does not start, ends early, or gives no report.
     pub fn run(&self, scenario: &Scenario, viewers: u32) -> anyhow::Result<Outcome> {
+        ensure!(!self.stop.is_asked(), "asked to stop");
         let mut cast = self.start(scenario, viewers)?;
         let mut figures = Figures::default();
-        watch(&mut cast, scenario, viewers, &mut figures)?;
+        self.watch(&mut cast, scenario, viewers, &mut figures)?;
         let commands = cast.commands();
         cast.end(&mut figures)?;
         figures.derive(self.split.load.len());
@@ -90,6 +94,41 @@ impl Rig {
             folder: &self.folder,
         })
     }
+
+    /// Waits for the crowd, and looks at the server in the middle of the measurement.
+    fn watch(
+        &self,
+        cast: &mut Cast,
+        scenario: &Scenario,
+        viewers: u32,
+        figures: &mut Figures,
+    ) -> anyhow::Result<()> {
+        let begin = Instant::now();
+        let middle = joining(scenario, viewers) + scenario.warm_up + scenario.duration / 2;
+        let mut looked = false;
+        while cast.crowd.ended()?.is_none() {
+            let passed = begin.elapsed();
+            ensure!(!self.stop.is_asked(), "asked to stop");
+            cast.server.must_run()?;
+            match scenario.publisher.leaves_after {
+                Some(leaves) if passed >= leaves => {
+                    cast.publisher.end(PATIENCE)?;
+                }
+                _ => cast.publisher.must_run()?,
+            }
+            if passed >= middle && !looked {
+                looked = true;
+                look(&cast.server, scenario, figures)?;
+            }
+            ensure!(
+                passed < whole(scenario, viewers) + SLACK,
+                "whep did not end: {}",
+                cast.crowd.last_words()
+            );
+            thread::sleep(LOOK_INTERVAL);
+        }
+        Ok(())
+    }
 }
 
 impl Cast {
@@ -112,33 +151,13 @@ impl Cast {
     }
 }
 
-/// Waits for the crowd, and looks at the server in the middle of the measurement.
-fn watch(cast: &mut Cast, scenario: &Scenario, viewers: u32, figures: &mut Figures) -> anyhow::Result<()> {
-    let begin = Instant::now();
-    let middle = joining(scenario, viewers) + scenario.warm_up + scenario.duration / 2;
-    let mut looked = false;
-    while cast.crowd.ended()?.is_none() {
-        let passed = begin.elapsed();
-        cast.server.must_run()?;
-        match scenario.publisher.leaves_after {
-            Some(leaves) if passed >= leaves => {
-                cast.publisher.end(PATIENCE)?;
-            }
-            _ => cast.publisher.must_run()?,
-        }
-        if passed >= middle && !looked {
-            looked = true;
-            look(&cast.server, scenario, figures)?;
-        }
-        ensure!(passed < whole(scenario, viewers) + SLACK, "whep did not end: {}", cast.crowd.last_words());
-        thread::sleep(LOOK_INTERVAL);
-    }
-    Ok(())
-}
-
 fn look(server: &Server, scenario: &Scenario, figures: &mut Figures) -> anyhow::Result<()> {
-    if let Some(spread) = server.shard_viewers().and_then(|viewers| spread_percent(&viewers)) {
+    let metrics = server.metrics();
+    if let Some(spread) = shard_spread_percent(&metrics) {
         figures.set("shard_viewers_spread_percent", spread);
+    }
+    for (name, value) in metrics.iter().filter(|(_, value)| **value != 0.0) {
+        figures.set(&format!("metrics.{name}"), *value);
     }
     if scenario.viewers.next_join {
         next_join(&server.endpoints().whep, figures)?;

@@ -126,12 +126,11 @@ impl Server {
         bail!("nobody published within {PATIENCE:?}")
     }
 
-    /// How many viewers each shard has, if the server's metrics tell.
-    pub fn shard_viewers(&self) -> Option<Vec<f64>> {
-        let origin = http::origin(&self.endpoints.whep).ok()?;
-        let metrics = http::get(&format!("{origin}/metrics")).ok()?;
-        let viewers: Vec<f64> = labelled(&metrics.body, SHARD_VIEWERS).into_values().collect();
-        (viewers.len() > 1).then_some(viewers)
+    /// The server's own metrics by name and labels, if it has any.
+    pub fn metrics(&self) -> BTreeMap<String, f64> {
+        let page =
+            http::origin(&self.endpoints.whep).and_then(|origin| http::get(&format!("{origin}/metrics")));
+        page.map(|page| metrics(&page.body)).unwrap_or_default()
     }
 
     /// Ends it, if it is ours.
@@ -147,12 +146,14 @@ impl Server {
     }
 }
 
-/// By how much the fullest shard is above the emptiest, against the mean.
-pub fn spread_percent(viewers: &[f64]) -> Option<f64> {
+/// By how much the fullest shard is above the emptiest, against the mean; nothing where there are not two.
+pub fn shard_spread_percent(metrics: &BTreeMap<String, f64>) -> Option<f64> {
+    let of_shards = metrics.iter().filter(|(name, _)| name.starts_with(SHARD_VIEWERS));
+    let viewers: Vec<f64> = of_shards.map(|(_, viewers)| *viewers).collect();
     let mean = viewers.iter().sum::<f64>() / f64::from(u32::try_from(viewers.len()).ok()?);
     let most = viewers.iter().copied().fold(f64::MIN, f64::max);
     let least = viewers.iter().copied().fold(f64::MAX, f64::min);
-    (mean > 0.0).then(|| (most - least) / mean * 100.0)
+    (viewers.len() > 1).then(|| (most - least) / mean * 100.0)
 }
 
 fn arguments(wanted: &scenario::Server, ready_file: &Path, folder: &Path) -> Vec<String> {
@@ -177,21 +178,16 @@ fn wait_until_ready(child: &mut Child, ready_file: &Path) -> anyhow::Result<Stri
     bail!("the server was not ready within {PATIENCE:?}: {}", child.last_words())
 }
 
-/// The values of a metric by the text of its labels.
-fn labelled(metrics: &str, name: &str) -> BTreeMap<String, f64> {
-    let lines = metrics.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{'));
-    lines
-        .filter_map(|line| {
-            let (labels, value) = line.split_once('}')?;
-            Some((labels.to_owned(), value.trim().parse().ok()?))
-        })
-        .collect()
+/// Reads the exposition format of Prometheus, without its comments.
+fn metrics(page: &str) -> BTreeMap<String, f64> {
+    let samples = page.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' '));
+    samples.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
 }
 
 /// The room of every run.
 pub const ROOM: &str = "bench";
 /// A gauge with a label `shard`.
-const SHARD_VIEWERS: &str = "nearcast_shard_viewers";
+const SHARD_VIEWERS: &str = "nearcast_shard_viewers{";
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 const HEAD_START: Duration = Duration::from_secs(2);
@@ -202,14 +198,15 @@ mod tests {
 
     #[test]
     fn viewers_of_each_shard_are_read_from_the_metrics() {
-        let metrics = "# TYPE nearcast_shard_viewers gauge\nnearcast_shard_viewers{shard=\"0\"} 90\n\
-                       nearcast_shard_viewers{shard=\"1\"} 110\nnearcast_shard_viewers_total 5\n";
+        let metrics = metrics(
+            "# TYPE nearcast_shard_viewers gauge\nnearcast_shard_viewers{shard=\"0\"} 90\n\
+             nearcast_shard_viewers{shard=\"1\"} 110\nnearcast_shard_viewers_total 5\nnearcast_x 0\n",
+        );
 
-        let viewers: Vec<f64> = labelled(metrics, SHARD_VIEWERS).into_values().collect();
-
-        assert_eq!(viewers, [90.0, 110.0]);
-        assert_eq!(spread_percent(&viewers), Some(20.0));
-        assert_eq!(spread_percent(&[0.0, 0.0]), None);
+        assert_eq!(shard_spread_percent(&metrics), Some(20.0));
+        assert_eq!(metrics.get("nearcast_shard_viewers_total"), Some(&5.0));
+        assert_eq!(metrics.get("nearcast_x"), Some(&0.0));
+        assert_eq!(shard_spread_percent(&BTreeMap::new()), None);
     }
 
     #[test]

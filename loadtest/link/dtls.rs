@@ -4,6 +4,7 @@
 //! to RSA certificates too, and a server is tested best against code that is not its own.
 
 use super::Fingerprint;
+use super::instant::{from_instant, to_instant};
 use super::srtp::{Profile, Srtp};
 use rtc_dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig};
 use rtc_dtls::crypto::Certificate;
@@ -12,10 +13,11 @@ use rtc_dtls::crypto_provider::providers::AwsLcRsProvider;
 use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtp::MonoTime;
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// The certificate of a process with its key, and how its sessions shake hands. One serves all sessions.
 pub struct Identity {
@@ -82,6 +84,7 @@ pub(super) struct Dtls {
     expected: Fingerprint,
     is_client: bool,
     connected: bool,
+    messages: VecDeque<Vec<u8>>,
 }
 
 impl Dtls {
@@ -98,7 +101,7 @@ impl Dtls {
             let connect = endpoint.connect(to_instant(now), REMOTE, Arc::clone(&identity.client), None);
             connect.map_err(|_| "the DTLS handshake could not begin")?;
         }
-        Ok(Self { endpoint, expected, is_client, connected: false })
+        Ok(Self { endpoint, expected, is_client, connected: false, messages: VecDeque::new() })
     }
 
     pub(super) fn handle(&mut self, now: MonoTime, datagram: &[u8]) -> Outcome {
@@ -125,6 +128,17 @@ impl Dtls {
         let _ = self.endpoint.stop(to_instant(now), REMOTE);
     }
 
+    /// Sends a message of the protocol above.
+    pub(super) fn send(&mut self, now: MonoTime, message: &[u8]) {
+        // Without a connection there is nobody to send to.
+        let _ = self.endpoint.write(to_instant(now), REMOTE, message);
+    }
+
+    /// Returns the next message of the protocol above.
+    pub(super) fn poll_message(&mut self) -> Option<Vec<u8>> {
+        self.messages.pop_front()
+    }
+
     pub(super) fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         self.endpoint.poll_transmit().map(|transmit| transmit.message.to_vec())
     }
@@ -139,6 +153,12 @@ impl Dtls {
             outcome = match event {
                 EndpointEvent::HandshakeComplete => self.finish(),
                 EndpointEvent::PeerClosed => Outcome::Closed,
+                EndpointEvent::ApplicationData(message) => {
+                    if self.messages.len() < MESSAGES_MAX {
+                        self.messages.push_back(message.to_vec());
+                    }
+                    outcome
+                }
                 _ => outcome,
             };
         }
@@ -189,22 +209,9 @@ const fn from_library(profile: SrtpProtectionProfile) -> Option<Profile> {
     }
 }
 
-/// The library counts in [`Instant`] and only compares and adds; one base stands for [`MonoTime::ZERO`].
-fn to_instant(time: MonoTime) -> Instant {
-    base().checked_add(Duration::from_nanos(time.as_nanos())).unwrap_or_else(base)
-}
-
-fn from_instant(instant: Instant) -> MonoTime {
-    let since = instant.saturating_duration_since(base());
-    MonoTime::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
-}
-
-fn base() -> Instant {
-    static BASE: OnceLock<Instant> = OnceLock::new();
-    *BASE.get_or_init(Instant::now)
-}
-
 const NAME: &str = "nearcast-loadtest";
+/// The driver takes them after each datagram, which holds few.
+const MESSAGES_MAX: usize = 64;
 const EXPORTER: &str = "EXTRACTOR-dtls_srtp";
 /// Between two repetitions of a flight. The library does not lengthen it and gives up after seven: a shorter one would
 /// count a server that is slow under a storm of joins as one that fails.

@@ -7,9 +7,11 @@
 //! Invariants: no DTLS is answered before an address is validated by ICE; no key is used before the certificate matched
 //! the answer's fingerprint; after [`Output::Closed`] nothing is sent.
 
+mod channel;
 mod dtls;
 mod fingerprint;
 mod ice;
+mod instant;
 mod random;
 mod srtp;
 mod stun;
@@ -20,6 +22,7 @@ pub use random::Random;
 pub use srtp::{Profile, SrtpError};
 
 use crate::signal::{Answer, Setup};
+use channel::Channel;
 use dtls::{Dtls, Outcome};
 use rtp::MonoTime;
 use rtp::demux::{Kind, classify};
@@ -113,6 +116,8 @@ pub struct Link {
     early: Vec<Vec<u8>>,
     dtls_deadline: MonoTime,
     srtp: Option<Box<Srtp>>,
+    wants_channel: bool,
+    channel: Option<Box<Channel>>,
     closed: bool,
     datagrams: Vec<ice::Outgoing>,
     outputs: VecDeque<Output>,
@@ -134,6 +139,8 @@ impl Link {
             early: Vec::new(),
             dtls_deadline: MonoTime::ZERO,
             srtp: None,
+            wants_channel: false,
+            channel: None,
             closed: false,
             datagrams: Vec::new(),
             outputs: VecDeque::new(),
@@ -144,6 +151,17 @@ impl Link {
     #[must_use]
     pub const fn local(&self) -> &Local {
         &self.local
+    }
+
+    /// Opens a data channel as soon as the session is connected; the offer must have offered one.
+    pub const fn want_channel(&mut self) {
+        self.wants_channel = true;
+    }
+
+    /// Says whether the data channel is open.
+    #[must_use]
+    pub fn has_channel(&self) -> bool {
+        self.channel.as_ref().is_some_and(|channel| channel.is_open())
     }
 
     /// Takes the answer: checks begin. Candidates that the caller's socket cannot reach are to be left out before.
@@ -189,7 +207,11 @@ impl Link {
             return;
         }
         let outcome = dtls.handle_timeout(now);
-        self.note_dtls(outcome);
+        self.note_dtls(now, outcome);
+        if let Some(channel) = &mut self.channel {
+            channel.handle_timeout(now);
+            self.flush_channel(now);
+        }
     }
 
     /// Says goodbye and ends the session; nothing else is sent afterwards.
@@ -249,7 +271,8 @@ impl Link {
         let handshake = self.dtls.as_ref().filter(|_| self.srtp.is_none());
         let handshake = handshake
             .map(|dtls| dtls.next_timeout().map_or(self.dtls_deadline, |at| at.min(self.dtls_deadline)));
-        self.agent.next_timeout().into_iter().chain(handshake).min()
+        let channel = self.channel.as_ref().and_then(|channel| channel.next_timeout());
+        self.agent.next_timeout().into_iter().chain(handshake).chain(channel).min()
     }
 
     /// Says whether media may flow.
@@ -295,20 +318,39 @@ impl Link {
             return;
         };
         let outcome = dtls.handle(now, datagram);
-        self.note_dtls(outcome);
+        self.note_dtls(now, outcome);
+        while let (Some(message), Some(channel)) =
+            (self.dtls.as_mut().and_then(Dtls::poll_message), &mut self.channel)
+        {
+            channel.handle(now, &message);
+        }
+        self.flush_channel(now);
     }
 
-    fn note_dtls(&mut self, outcome: Outcome) {
+    fn note_dtls(&mut self, now: MonoTime, outcome: Outcome) {
         self.flush_dtls();
         match outcome {
             Outcome::Nothing => {}
             Outcome::Connected(srtp) => {
                 self.outputs.push_back(Output::Connected(srtp.profile()));
                 self.srtp = Some(srtp);
+                if self.wants_channel {
+                    let is_client = matches!(self.remote, Some((Setup::Passive, _)));
+                    self.channel = Channel::new(now, is_client).map(Box::new);
+                    self.flush_channel(now);
+                }
             }
             Outcome::Closed => self.close_with(CloseReason::ClosedByPeer),
             Outcome::Failed(reason) => self.close_with(CloseReason::DtlsFailed(reason)),
         }
+    }
+
+    fn flush_channel(&mut self, now: MonoTime) {
+        let (Some(channel), Some(dtls)) = (&mut self.channel, &mut self.dtls) else { return };
+        while let Some(packet) = channel.poll_transmit() {
+            dtls.send(now, &packet);
+        }
+        self.flush_dtls();
     }
 
     fn flush_ice(&mut self) {

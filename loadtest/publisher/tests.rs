@@ -35,6 +35,18 @@ fn timestamps_follow_the_deadlines_even_when_calls_are_late() {
 }
 
 #[test]
+fn the_marker_is_on_the_last_packet_of_each_frame_alone() {
+    let mut publisher = publisher(Codec::H264, 1, false);
+
+    let sent = run(&mut publisher, 2_000, |_, _| {});
+
+    assert!(sent.len() > 60, "frames of several packets");
+    for pair in sent.windows(2) {
+        assert_eq!(pair[0].marker, pair[0].timestamp != pair[1].timestamp, "{:?}", pair[0].seq);
+    }
+}
+
+#[test]
 fn every_packet_has_the_next_transport_wide_number() {
     let mut publisher = publisher(Codec::H264, 3, true);
 

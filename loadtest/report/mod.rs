@@ -24,6 +24,8 @@ pub struct Report {
     pub failures: BTreeMap<String, u64>,
     /// Connected viewers that never got a packet of media.
     pub viewers_without_media: u64,
+    /// Viewers whose data channel is open.
+    pub data_channels_open: u64,
     /// From the offer to the first packet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub join_ms: Option<Percentiles>,

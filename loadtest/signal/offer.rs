@@ -72,7 +72,18 @@ impl Offer {
     /// Writes the offer.
     #[must_use]
     pub fn to_sdp(&self, local: &Local) -> String {
-        let mids: Vec<String> = (0..self.sections.len()).map(|mid| mid.to_string()).collect();
+        self.write(local, false)
+    }
+
+    /// Writes the offer with a section for data channels behind the others (RFC 8841).
+    #[must_use]
+    pub fn to_sdp_with_channel(&self, local: &Local) -> String {
+        self.write(local, true)
+    }
+
+    fn write(&self, local: &Local, with_channel: bool) -> String {
+        let sections = self.sections.len().saturating_add(usize::from(with_channel));
+        let mids: Vec<String> = (0..sections).map(|mid| mid.to_string()).collect();
         let mut sdp = Sdp(String::with_capacity(4_096));
         sdp.line("v=0");
         sdp.line("o=- 4611731400430051336 2 IN IP4 127.0.0.1");
@@ -83,6 +94,14 @@ impl Offer {
         sdp.line("a=msid-semantic: WMS");
         for (mid, section) in mids.iter().zip(&self.sections) {
             self.write_section(&mut sdp, mid, section, local);
+        }
+        if let Some(mid) = mids.last().filter(|_| with_channel) {
+            sdp.line("m=application 9 UDP/DTLS/SCTP webrtc-datachannel");
+            sdp.line("c=IN IP4 0.0.0.0");
+            self.write_transport(&mut sdp, local);
+            sdp.line(format_args!("a=mid:{mid}"));
+            sdp.line("a=sctp-port:5000");
+            sdp.line("a=max-message-size:262144");
         }
         sdp.0
     }
@@ -318,6 +337,17 @@ mod tests {
         assert!(plain.contains("127.0.0.1 4000 typ host"));
         assert!(simulcast.contains("a=simulcast:send q;h;f\r\n"));
         assert!(!simulcast.contains("a=ssrc"));
+    }
+
+    #[test]
+    fn a_data_channel_stands_behind_the_media_in_the_bundle() {
+        let sdp = Offer::viewer(false, None).to_sdp_with_channel(&local());
+
+        assert!(sdp.contains("a=group:BUNDLE 0 1\r\n"));
+        let application = sdp.split("m=application ").nth(1).unwrap();
+        for line in ["a=mid:1", "a=sctp-port:5000", "a=setup:actpass"] {
+            assert!(application.lines().any(|found| found == line), "{line} in {application}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 use serde_json::Value;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -50,6 +51,16 @@ fn packets_that_are_asked_for_again_come_by_retransmission() {
 }
 
 #[test]
+fn every_viewer_opens_its_data_channel_when_it_is_to() {
+    let stage = Stage::start();
+
+    let (report, output) = parse(stage.watch("1s", &["--viewers", "5", "--data-channel"]).output().unwrap());
+
+    assert!(output.status.success(), "{}\n{report}", text(&output.stderr));
+    assert_eq!(number(&report, "data_channels_open"), 5.0, "{report}");
+}
+
+#[test]
 fn a_crowd_that_is_asked_to_end_leaves_and_reports() {
     let stage = Stage::start();
     let mut crowd = stage.watch("60s", &["--viewers", "5"]);
@@ -62,6 +73,32 @@ fn a_crowd_that_is_asked_to_end_leaves_and_reports() {
 
     assert_eq!(number(&report, "viewers_connected"), 5.0, "{report}");
     stage.wait_for_viewers(0);
+}
+
+#[test]
+fn viewers_watch_a_server_of_another_stack() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let python = tests.join("../../target/venv/bin/python");
+    assert!(python.exists(), "aiortc is missing: run `make setup`");
+    let mut server =
+        Command::new(python).arg(tests.join("aiortc_server.py")).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let url = format!("http://127.0.0.1:{}/whep", lines.next().unwrap().unwrap());
+
+    let mut crowd = loadtest();
+    crowd.args(["whep", "--json", "--viewers", "2", "--verify", "100%", "--url", &url]);
+    let (report, output) = parse(crowd.args(["--warmup", "0s", "--duration", "2s"]).output().unwrap());
+    let ended: Vec<String> = lines.by_ref().take(2).map(Result::unwrap).collect();
+    server.kill().unwrap();
+    server.wait().unwrap();
+
+    assert!(output.status.success(), "{}\n{report}", text(&output.stderr));
+    assert_eq!(number(&report, "viewers_connected"), 2.0, "{report}");
+    assert!(
+        number(&report["first_keyframe_ms"], "p50") > 0.0 && number(&report, "verified_packets") > 20.0,
+        "{report}"
+    );
+    assert_eq!(ended.len(), 2, "each session was ended by its DELETE");
 }
 
 #[test]

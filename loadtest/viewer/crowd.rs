@@ -1,6 +1,9 @@
 //! Threads full of viewers: one event loop each, a socket per viewer (servers tell viewers apart by their address), one
 //! receive buffer for all, timers in a heap.
 //!
+//! Readiness is told by level: a socket whose one receive left something is told again, which costs less than a second
+//! receive that finds nothing.
+//!
 //! Joins and snapshots come over a queue; what happens to viewers goes out over another. Dropping the crowd ends it.
 
 use super::{Behaviour, Event, Shared, Totals, Viewer};
@@ -8,12 +11,13 @@ use crate::clock::{self, WallClock};
 use crate::link::{Link, Random};
 use crate::signal::Answer;
 use crate::socket::{ReceiveBuffer, Socket};
-use mio::{Events, Interest, Poll, Token, Waker};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use rtp::MonoTime;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::io;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
@@ -46,7 +50,7 @@ pub struct Crowd {
 #[derive(Debug)]
 struct Handle {
     commands: mpsc::Sender<Command>,
-    waker: Waker,
+    waker: Arc<EventFd>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -65,6 +69,8 @@ pub struct Snapshot {
     pub totals: Totals,
     /// Viewers that got media at any time, of those that are here.
     pub with_media: u64,
+    /// Viewers whose data channel is open.
+    pub with_channel: u64,
 }
 
 impl Crowd {
@@ -78,11 +84,13 @@ impl Crowd {
         events: &UnboundedSender<(Number, Event)>,
     ) -> io::Result<Self> {
         let start = |index: usize| {
-            let poll = Poll::new()?;
-            let waker = Waker::new(poll.registry(), WAKER)?;
+            let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+            let waker = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+            epoll.add(waker.as_ref(), EpollEvent::new(EpollFlags::EPOLLIN, WAKER))?;
             let (commands, receiver) = mpsc::channel();
             let worker = Worker {
-                poll,
+                epoll,
+                waker: Arc::clone(&waker),
                 commands: receiver,
                 events: events.clone(),
                 shared: Shared::new(behaviour, Random::from_machine()),
@@ -124,6 +132,7 @@ impl Crowd {
             handle.send(Command::Snapshot(sender))?;
             let one = receiver.await.map_err(io::Error::other)?;
             sum.totals.merge(&one.totals);
+            sum.with_channel = sum.with_channel.saturating_add(one.with_channel);
             sum.with_media = sum.with_media.saturating_add(one.with_media);
         }
         Ok(sum)
@@ -151,7 +160,8 @@ impl Drop for Crowd {
 impl Handle {
     fn send(&self, command: Command) -> io::Result<()> {
         self.commands.send(command).map_err(|_| io::ErrorKind::BrokenPipe)?;
-        self.waker.wake()
+        self.waker.write(1)?;
+        Ok(())
     }
 }
 
@@ -165,7 +175,8 @@ struct Member {
 }
 
 struct Worker {
-    poll: Poll,
+    epoll: Epoll,
+    waker: Arc<EventFd>,
     commands: mpsc::Receiver<Command>,
     events: UnboundedSender<(Number, Event)>,
     shared: Shared,
@@ -178,38 +189,46 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        let mut events = Events::with_capacity(EVENTS_MAX);
+        let mut ready = vec![EpollEvent::empty(); EVENTS_MAX];
         loop {
-            let pause = self.timers.peek().map_or(PAUSE_MAX, |Reverse((at, _))| at.since(clock::now()));
-            if self.poll.poll(&mut events, Some(pause.min(PAUSE_MAX))).is_err() {
-                continue; // interrupted
-            }
+            // A wait that was interrupted is as good as one that found nothing.
+            let count = self.epoll.wait(&mut ready, self.pause()).unwrap_or(0);
             let wall = WallClock::compare();
-            for event in &events {
-                if event.token() == WAKER {
-                    if !self.obey() {
-                        return;
-                    }
-                } else {
-                    self.receive(event.token().0, wall);
+            for token in ready.iter().take(count).map(EpollEvent::data) {
+                match usize::try_from(token) {
+                    Ok(slot) if token != WAKER => self.receive(slot, wall),
+                    _ if self.obey() => {}
+                    _ => return,
                 }
             }
             self.fire();
         }
     }
 
+    /// Returns how long nothing is due, in whole milliseconds, rounded up so that waiting is no spinning.
+    fn pause(&self) -> EpollTimeout {
+        let pause = self.timers.peek().map_or(PAUSE_MAX, |Reverse((at, _))| at.since(clock::now()));
+        let millis = pause.min(PAUSE_MAX).as_nanos().div_ceil(1_000_000);
+        EpollTimeout::from(u16::try_from(millis).unwrap_or(u16::MAX))
+    }
+
     /// Does what was commanded; `false` when it is to end.
     fn obey(&mut self) -> bool {
+        // It counts wishes, which are all in the queue.
+        let _ = self.waker.read();
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Join(join) => self.add(*join),
                 Command::Leave(number) => self.remove(number),
                 Command::Snapshot(sender) => {
-                    let here = self.slots.iter().flatten();
-                    let with_media = here.filter(|member| member.viewer.has_media()).count();
+                    let count = |has: fn(&Viewer) -> bool| {
+                        let here = self.slots.iter().flatten().filter(|member| has(&member.viewer));
+                        u64::try_from(here.count()).unwrap_or(u64::MAX)
+                    };
                     let snapshot = Snapshot {
                         totals: self.shared.totals.clone(),
-                        with_media: u64::try_from(with_media).unwrap_or(u64::MAX),
+                        with_media: count(Viewer::has_media),
+                        with_channel: count(Viewer::has_channel),
                     };
                     self.shared.totals.delay = crate::report::Histogram::new();
                     // Who asked may have gone.
@@ -222,9 +241,10 @@ impl Worker {
     }
 
     fn add(&mut self, join: Join) {
-        let Join { number, link, mut socket, answer, posted_at } = join;
+        let Join { number, link, socket, answer, posted_at } = join;
         let slot = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
-        if self.poll.registry().register(&mut socket, Token(slot), Interest::READABLE).is_err() {
+        let token = u64::try_from(slot).unwrap_or(WAKER);
+        if self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, token)).is_err() {
             self.shared.totals.send_errors = self.shared.totals.send_errors.saturating_add(1);
             return;
         }
@@ -236,7 +256,7 @@ impl Worker {
             Some(place) => *place = Some(member),
             None => self.slots.push(Some(member)),
         }
-        self.settle(slot);
+        self.settle(slot, true);
     }
 
     fn remove(&mut self, number: Number) {
@@ -244,25 +264,25 @@ impl Worker {
         if let Some(Some(member)) = self.slots.get_mut(slot) {
             member.viewer.close(clock::now(), &mut self.shared);
         }
-        self.settle(slot);
-        if let Some(mut member) = self.slots.get_mut(slot).and_then(Option::take) {
+        self.settle(slot, false);
+        if let Some(member) = self.slots.get_mut(slot).and_then(Option::take) {
             // The socket goes, and its registration with it.
-            let _ = self.poll.registry().deregister(&mut member.socket);
+            let _ = self.epoll.delete(&member.socket);
         }
     }
 
-    /// Takes everything that a socket has: its readiness is told only once.
+    /// Takes one run from a socket.
     fn receive(&mut self, slot: usize, wall: WallClock) {
         let Some(Some(member)) = self.slots.get_mut(slot) else { return };
         let now = clock::now();
-        while let Ok(received) = member.socket.receive(&mut self.buffer) {
-            self.shared.totals.receives = self.shared.totals.receives.saturating_add(1);
-            let at = received.at_wall_ns.map_or(now, |wall_ns| wall.to_mono(wall_ns).min(now));
-            for packet in received.packets() {
-                member.viewer.handle_packet(now, at, received.from, packet, &mut self.shared);
-            }
+        let Ok(received) = member.socket.receive(&mut self.buffer) else { return };
+        self.shared.totals.receives = self.shared.totals.receives.saturating_add(1);
+        let at = received.at_wall_ns.map_or(now, |wall_ns| wall.to_mono(wall_ns).min(now));
+        for packet in received.packets() {
+            member.viewer.handle_packet(now, at, received.from, packet, &mut self.shared);
         }
-        self.settle(slot);
+        let changed = member.viewer.take_timer_change();
+        self.settle(slot, changed);
     }
 
     fn fire(&mut self) {
@@ -275,12 +295,12 @@ impl Worker {
             }
             member.scheduled = None;
             member.viewer.handle_timeout(now, &mut self.shared);
-            self.settle(slot);
+            self.settle(slot, true);
         }
     }
 
-    /// Sends, tells and schedules what handling a viewer left behind.
-    fn settle(&mut self, slot: usize) {
+    /// Sends and tells what handling a viewer left behind, and schedules what may have come in front of its timers.
+    fn settle(&mut self, slot: usize, timers_changed: bool) {
         let Some(Some(member)) = self.slots.get_mut(slot) else { return };
         for (to, datagram) in self.shared.outgoing.drain(..) {
             if member.socket.send(&datagram, to).is_err() {
@@ -288,10 +308,17 @@ impl Worker {
             }
         }
         for event in self.shared.events.drain(..) {
+            if event == Event::Connected
+                && let Some(remote) = member.viewer.remote()
+            {
+                // The route is looked up once; without it sending works too, more slowly.
+                let _ = member.socket.connect(remote);
+            }
             // Nobody listens any more when the run ends.
             let _ = self.events.send((member.number, event));
         }
-        if let Some(next) = member.viewer.next_timeout()
+        if timers_changed
+            && let Some(next) = member.viewer.next_timeout()
             && member.scheduled.is_none_or(|scheduled| next < scheduled)
         {
             member.scheduled = Some(next);
@@ -300,6 +327,6 @@ impl Worker {
     }
 }
 
-const WAKER: Token = Token(usize::MAX);
+const WAKER: u64 = u64::MAX;
 const EVENTS_MAX: usize = 1_024;
 const PAUSE_MAX: Duration = Duration::from_millis(500);

@@ -17,9 +17,18 @@ pub struct Joiner {
     identity: Arc<Identity>,
     url: String,
     token: Option<String>,
-    audio: bool,
+    wishes: Wishes,
     /// Where the server answers HTTP; which of our addresses it sees follows from it.
     server: SocketAddr,
+}
+
+/// What a viewer asks for beside video.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Sound.
+    pub audio: bool,
+    /// A data channel, opened and kept.
+    pub data_channel: bool,
 }
 
 /// Why a viewer did not come in.
@@ -45,7 +54,7 @@ impl Joiner {
         identity: Arc<Identity>,
         url: String,
         token: Option<String>,
-        audio: bool,
+        wishes: Wishes,
     ) -> anyhow::Result<Self> {
         let parsed = reqwest::Url::parse(&url).with_context(|| format!("not a URL: {url}"))?;
         let host = parsed.host_str().with_context(|| format!("no host in {url}"))?;
@@ -54,7 +63,7 @@ impl Joiner {
         let mut addresses =
             tokio::net::lookup_host((host, port)).await.with_context(|| format!("cannot find {host}"))?;
         let server = addresses.next().with_context(|| format!("{host} has no address"))?;
-        Ok(Self { http: Http::new()?, identity, url, token, audio, server })
+        Ok(Self { http: Http::new()?, identity, url, token, wishes, server })
     }
 
     /// Joins; from then on the crowd tells what happens to the viewer. The session is to be ended by its DELETE.
@@ -64,8 +73,14 @@ impl Joiner {
     pub async fn join(&self, number: Number, crowd: &Crowd) -> Result<Session, JoinError> {
         let socket = Socket::bind_towards(self.server).map_err(JoinError::Socket)?;
         let identity = Arc::clone(&self.identity);
-        let link = Link::new(Config { identity, random: Random::from_machine() });
-        let offer = Offer::viewer(self.audio, Some(socket.local())).to_sdp(link.local());
+        let mut link = Link::new(Config { identity, random: Random::from_machine() });
+        let offer = Offer::viewer(self.wishes.audio, Some(socket.local()));
+        let offer = if self.wishes.data_channel {
+            link.want_channel();
+            offer.to_sdp_with_channel(link.local())
+        } else {
+            offer.to_sdp(link.local())
+        };
         let request = SessionRequest { url: self.url.clone(), token: self.token.clone(), offer };
         let posted_at = clock::now();
         let session = self.http.open(request).await?;

@@ -134,6 +134,8 @@ pub struct Viewer {
     keyframe_at: Option<MonoTime>,
     pli_allowed_at: MonoTime,
     ask_at: Option<MonoTime>,
+    /// Whether a timer may have come in front of the others.
+    timers_changed: bool,
 }
 
 impl Viewer {
@@ -171,6 +173,7 @@ impl Viewer {
             keyframe_at: None,
             pli_allowed_at: MonoTime::ZERO,
             ask_at: None,
+            timers_changed: true,
         };
         viewer.drain_link(now, shared);
         viewer
@@ -188,7 +191,10 @@ impl Viewer {
         match self.link.handle_datagram(now, from, packet) {
             Inbound::Rtp => self.handle_rtp(at, packet, shared),
             Inbound::Rtcp => self.handle_rtcp(at, packet, shared),
-            Inbound::Nothing => self.drain_link(now, shared),
+            Inbound::Nothing => {
+                self.timers_changed = true;
+                self.drain_link(now, shared);
+            }
         }
     }
 
@@ -222,6 +228,17 @@ impl Viewer {
         own.into_iter().flatten().chain(tracks).min()
     }
 
+    /// Says whether [`Self::next_timeout`] may have become earlier since the last question. Most packets change no timer.
+    pub const fn take_timer_change(&mut self) -> bool {
+        std::mem::replace(&mut self.timers_changed, false)
+    }
+
+    /// Returns where media comes from.
+    #[must_use]
+    pub fn remote(&self) -> Option<SocketAddr> {
+        self.link.remote()
+    }
+
     /// Says goodbye.
     pub fn close(&mut self, now: MonoTime, shared: &mut Shared) {
         self.link.close(now);
@@ -232,6 +249,12 @@ impl Viewer {
     #[must_use]
     pub const fn has_media(&self) -> bool {
         self.has_packet
+    }
+
+    /// Says whether its data channel is open.
+    #[must_use]
+    pub fn has_channel(&self) -> bool {
+        self.link.has_channel()
     }
 
     fn drain_link(&mut self, now: MonoTime, shared: &mut Shared) {
@@ -265,7 +288,10 @@ impl Viewer {
         }
         if let Some(seq) = glance.transport_seq {
             self.arrivals.note(at, seq);
-            self.feedback_at = self.feedback_at.or_else(|| Some(self.next_feedback(at, shared)));
+            if self.feedback_at.is_none() {
+                self.feedback_at = Some(self.next_feedback(at, shared));
+                self.timers_changed = true;
+            }
         }
         let owner = self.tracks.iter_mut().enumerate().find_map(|(index, track)| {
             track.owns(glance.ssrc, glance.payload_type).map(|kind| (index, kind))
@@ -291,7 +317,10 @@ impl Viewer {
         let totals = &mut shared.totals;
         match arrival {
             Arrival::InOrder => {}
-            Arrival::AfterGap => track.delay.spoil(),
+            Arrival::AfterGap => {
+                track.delay.spoil();
+                self.timers_changed = true;
+            }
             Arrival::Late => totals.out_of_order = totals.out_of_order.saturating_add(1),
             Arrival::Surplus => totals.surplus = totals.surplus.saturating_add(1),
         }
@@ -301,11 +330,13 @@ impl Viewer {
         }
         if track.asks() && shared.asks_again() {
             track.asked.next.push(glance.seq);
+            self.timers_changed = true;
             self.ask_at = self.ask_at.or(Some(at + ASK_AGAIN_WAIT));
         }
         let is_video = track.is_video();
-        if is_video && track.wants_keyframe() {
-            self.keyframe_at = self.keyframe_at.or(Some(at + KEYFRAME_WAIT));
+        if track.wants_keyframe() && self.keyframe_at.is_none() {
+            self.keyframe_at = Some(at + KEYFRAME_WAIT);
+            self.timers_changed = true;
         }
         let stamped =
             is_video && is_newest && track.delay.note_header(glance.timestamp, glance.marker, self.rotation);
@@ -389,6 +420,7 @@ impl Viewer {
         };
         totals.verified = totals.verified.saturating_add(1);
         if source.handle_repair(at, seq) {
+            self.timers_changed = true;
             totals.repaired = totals.repaired.saturating_add(1);
         }
         if track.asked.answers(seq) {

@@ -353,3 +353,26 @@ fn a_source_that_the_answer_left_open_is_learned() {
     assert_eq!(track.owns(Ssrc(5), PayloadType(96)), Some(Kind::Media));
     assert_eq!(track.owns(Ssrc(7), PayloadType(96)), None);
 }
+
+#[test]
+fn a_timer_that_comes_in_front_of_the_others_is_told() {
+    let mut random = Random::new(5);
+    let mut stage = Stage::new(Behaviour { nack_one_in: Some(30), ..BEHAVIOUR }, 9);
+    let mut earlier = 0;
+
+    for seq in 0..3_000 {
+        let before = stage.viewer.next_timeout();
+        stage.viewer.take_timer_change();
+        if random.below(20) > 0 {
+            stage.send(seq, u32::from(seq), true, if seq % 300 == 0 { KEY } else { DELTA });
+        }
+        let after = stage.viewer.next_timeout();
+        if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
+            earlier += 1;
+            assert!(stage.viewer.take_timer_change(), "packet {seq}: {before:?} became {after:?}");
+        }
+        stage.pass(Duration::from_millis(random.below(8)));
+    }
+
+    assert!(earlier > 50, "{earlier}");
+}

@@ -2,6 +2,7 @@
 
 use crate::bench::scenario::parse_duration;
 use crate::viewer::Behaviour;
+use crate::viewer::joiner::Wishes;
 use anyhow::{Context, ensure};
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ pub struct Arguments {
     /// Ask for audio too.
     #[arg(long)]
     pub audio: bool,
+    /// Open a data channel too, and keep it.
+    #[arg(long)]
+    pub data_channel: bool,
     /// The server's process on this machine, to measure its CPU and memory.
     #[arg(long)]
     pub pid: Option<u32>,
@@ -59,6 +63,12 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// Returns what each viewer asks for.
+    #[must_use]
+    pub const fn wishes(&self) -> Wishes {
+        Wishes { audio: self.audio, data_channel: self.data_channel }
+    }
+
     /// Returns how the viewers behave.
     #[must_use]
     pub fn behaviour(&self) -> Behaviour {

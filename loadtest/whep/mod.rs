@@ -52,6 +52,8 @@ fn judge(report: &report::Report, arguments: &Arguments) -> anyhow::Result<()> {
     ensure!(connected == asked, "{connected} of {asked} viewers connected and stayed");
     let silent = report.viewers_without_media;
     ensure!(silent == 0 || arguments.silent, "{silent} viewers got no media (--silent if that is meant)");
+    let open = report.data_channels_open;
+    ensure!(open == asked || !arguments.data_channel, "{open} of {asked} data channels are open");
     let wrong = report.verify_failures;
     ensure!(wrong == 0, "{wrong} packets were not what they should be");
     if let Some(max_loss) = arguments.max_loss {

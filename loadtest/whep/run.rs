@@ -47,7 +47,7 @@ impl<'a> Run<'a> {
         stop: Stop,
     ) -> anyhow::Result<Self> {
         let (url, token) = (arguments.url.clone(), arguments.token.clone());
-        let joiner = Joiner::new(identity, url, token, arguments.audio).await?;
+        let joiner = Joiner::new(identity, url, token, arguments.wishes()).await?;
         let (sender, events) = unbounded_channel();
         let threads = usize::try_from(arguments.threads).unwrap_or(1);
         Ok(Self {
@@ -162,6 +162,7 @@ impl<'a> Run<'a> {
             viewers_failed: self.ledger.failed(),
             failures: self.ledger.failures().clone(),
             viewers_without_media: connected.saturating_sub(last.with_media),
+            data_channels_open: last.with_channel,
             join_ms: Percentiles::of(&self.ledger.join),
             first_keyframe_ms: Percentiles::of(&self.ledger.first_keyframe),
             added_delay_ms: Percentiles::of(&to.delay),

@@ -1,6 +1,6 @@
 //! The `whip` command: one publisher of real pictures and sound, at any WHIP server (RFC 9725).
 //!
-//! [`plan`] turns options into an offer and an answer into a publisher, [`session`] drives it, [`burst`] hands
+//! `plan` turns options into an offer and an answer into a publisher, `session` drives it, `burst` hands
 //! packets to the kernel. One thread, no pacing: all packets of a frame leave together, as a server must expect.
 
 mod burst;

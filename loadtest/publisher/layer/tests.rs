@@ -40,6 +40,45 @@ fn a_keyframe_that_is_asked_for_behind_a_keyframe_comes_a_frame_later() {
 }
 
 #[test]
+fn the_round_begins_anew_behind_each_keyframe() {
+    let clip = Clip::load(Codec::Vp8, 2).unwrap();
+    let mut layer = layer(Codec::Vp8, 2, LITTLE, 1_000);
+    let mut next = || {
+        let keyframe = layer.next_frame(MonoTime::ZERO);
+        let mut file = Vec::new();
+        depacketise::append(Codec::Vp8, layer.payloads().iter(), &mut file);
+        if !keyframe && file[12..].starts_with(clip.round[39]) {
+            layer.want_keyframe();
+        }
+        file
+    };
+
+    let sent: Vec<_> = (0..300).map(|_| next()).collect();
+
+    let is = |frame: usize, expected: &[u8]| sent[frame][12..].starts_with(expected);
+    for turn in 0..7 {
+        assert!(is(41 * turn, clip.keyframe), "turn {turn}");
+        assert!(is(41 * turn + 1, clip.round[0]), "turn {turn}");
+        assert!(is(41 * turn + 40, clip.round[39]), "turn {turn}");
+    }
+}
+
+#[test]
+fn a_round_follows_a_round_without_a_keyframe() {
+    let clip = Clip::load(Codec::Vp8, 2).unwrap();
+    let mut layer = layer(Codec::Vp8, 2, LITTLE, 1_000);
+    for _ in 0..=clip.round.len() {
+        layer.next_frame(MonoTime::ZERO);
+    }
+
+    assert!(!layer.next_frame(MonoTime::ZERO));
+
+    let mut file = Vec::new();
+    depacketise::append(Codec::Vp8, layer.payloads().iter(), &mut file);
+    assert!(file[12..].starts_with(clip.round[0]));
+}
+
+#[test]
 fn the_first_payload_of_a_keyframe_shows_it_and_no_other_frame_does() {
     for codec in CODECS {
         let mut layer = layer(codec, 0, 2_500_000, 25);

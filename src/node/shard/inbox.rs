@@ -78,6 +78,7 @@ impl Shard {
         if entry.epoch() != Some(arrivals.epoch) {
             return;
         }
+        self.media_came = now;
         for arrival in arrivals.as_slice() {
             match entry.note_arrival(now, *arrival) {
                 Ok(true) => self.dirty_rooms.push_back(arrivals.room),

@@ -32,16 +32,14 @@ impl Shard {
                 return;
             }
             let Some(socket) = self.sender.socket(lane) else { return };
-            match socket.receive(batch) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if let Some(readable) = self.readable.get_mut(lane) {
-                        *readable = false;
-                    }
-                    return;
-                }
+            let may_hold_more = match socket.receive(batch) {
+                Ok(_) => batch.is_full(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
                 // An interrupted call or a passing refusal: the socket may still hold datagrams, the next turn looks.
                 Err(_) => return,
+            };
+            if let Some(readable) = self.readable.get_mut(lane) {
+                *readable = may_hold_more;
             }
             let via = Via::Udp(u8::try_from(lane).unwrap_or(u8::MAX));
             for (remote, datagram) in batch.datagrams() {
@@ -157,6 +155,8 @@ impl Shard {
     ) -> Result<(), DropReason> {
         let Some(session) = self.table.get_mut(key) else { return Err(DropReason::Closed) };
         let inbound = service::guarded(session, |session| session.link.handle_datagram(now, path, datagram));
+        // What a viewer reports seldom asks for anything at once; a check or a handshake always does.
+        let is_report = matches!(inbound, Some(Ok(Inbound::Rtcp(_))));
         let outcome = match inbound {
             Some(Ok(Inbound::Nothing)) => Ok(()),
             Some(Ok(Inbound::Rtp(len))) => {
@@ -170,7 +170,9 @@ impl Shard {
             Some(Err(reason)) => Err(reason),
             None => Ok(()),
         };
-        self.touch(key);
+        if !is_report || self.table.get_mut(key).is_some_and(|session| session.wants_service()) {
+            self.touch(key);
+        }
         outcome
     }
 
@@ -184,6 +186,7 @@ impl Shard {
         match outcome.flatten() {
             Some(Ok(Some(arrival))) => {
                 session.shared.note_media(now);
+                self.media_came = now;
                 let room = session.room;
                 // A page that was just opened must reach the rings before the arrival is looked up in them.
                 self.drain_publisher(now, key);

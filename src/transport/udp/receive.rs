@@ -16,6 +16,8 @@ pub const DATAGRAM_MAX: usize = 1_500;
 pub struct ReceiveBatch {
     buffers: Vec<u8>,
     received: Vec<Received>,
+    /// Whether the last call brought as much as a call can.
+    is_full: bool,
     oversized: u64,
 }
 
@@ -26,6 +28,7 @@ impl ReceiveBatch {
         Self {
             buffers: vec![0; MESSAGES_MAX.saturating_mul(MESSAGE_BYTES)],
             received: Vec::with_capacity(MESSAGES_MAX),
+            is_full: false,
             oversized: 0,
         }
     }
@@ -33,6 +36,7 @@ impl ReceiveBatch {
     /// Fills the batch from a socket, dropping what it held, and returns how many datagrams it holds now.
     pub(super) fn fill(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         syscall::receive(socket, &mut self.buffers, MESSAGE_BYTES, &mut self.received)?;
+        self.is_full = self.received.len() >= MESSAGES_MAX;
         let mut datagrams: usize = 0;
         for message in &mut self.received {
             if message.segment > DATAGRAM_MAX {
@@ -52,6 +56,13 @@ impl ReceiveBatch {
                 bytes.chunks_mut(message.segment).map(|datagram| (message.remote, datagram))
             },
         )
+    }
+
+    /// Tells whether the socket may hold more than the last call brought. What comes after that call is told by the
+    /// event queue anew.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.is_full
     }
 
     /// Returns how many datagrams were longer than [`DATAGRAM_MAX`] since the batch was made.

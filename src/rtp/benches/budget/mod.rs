@@ -142,10 +142,10 @@ impl Part {
     /// Returns the median of the samples, each weighing as much as it measured: the short ones of the warm-up
     /// count little. `None` when too little ran to say anything.
     fn median(&self) -> Option<f64> {
-        let total: Duration = self.samples.iter().map(|sample| sample.cpu).sum();
-        if total < JUDGED_FROM {
+        if self.samples.len() < SAMPLES_MIN {
             return None;
         }
+        let total: Duration = self.samples.iter().map(|sample| sample.cpu).sum();
         let mut samples: Vec<&Sample> = self.samples.iter().collect();
         samples.sort_by(|a, b| a.nanos.total_cmp(&b.nanos));
         let mut passed = Duration::ZERO;
@@ -189,5 +189,5 @@ fn say(verdict: &Verdict<'_>) {
     println!("{verdict}");
 }
 
-/// Less CPU time than this is a single pass or a filtered run, and proves nothing.
-const JUDGED_FROM: Duration = Duration::from_millis(50);
+/// Fewer samples than this are a single pass, and prove nothing.
+const SAMPLES_MIN: usize = 5;
