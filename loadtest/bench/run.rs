@@ -69,7 +69,7 @@ impl Rig {
     fn start(&self, scenario: &Scenario, viewers: u32) -> anyhow::Result<Cast> {
         let mut server = Server::start(&self.source, &scenario.server, &self.split, &self.folder)?;
         let mut publisher = self.load("whip", whip_arguments(scenario, viewers, &server)?)?;
-        server.wait_until_live().map_err(|error| {
+        server.wait_until_live(rooms(&scenario.publisher.options)).map_err(|error| {
             let ended = publisher.must_run().err();
             ended.unwrap_or(error)
         })?;
@@ -185,7 +185,7 @@ fn next_join(whep: &str, figures: &mut Figures) -> anyhow::Result<()> {
 
 fn whip_arguments(scenario: &Scenario, viewers: u32, server: &Server) -> anyhow::Result<Vec<String>> {
     let own = [
-        ("url", server.endpoints().whip.clone()),
+        ("url", in_rooms(&server.endpoints().whip, &scenario.publisher.options)),
         ("duration", text(whole(scenario, viewers) + SLACK * 2)),
         ("json", String::new()),
     ];
@@ -195,7 +195,7 @@ fn whip_arguments(scenario: &Scenario, viewers: u32, server: &Server) -> anyhow:
 fn whep_arguments(scenario: &Scenario, viewers: u32, server: &Server) -> anyhow::Result<Vec<String>> {
     let endpoints = server.endpoints();
     let mut own = vec![
-        ("url", endpoints.whep.clone()),
+        ("url", in_rooms(&endpoints.whep, &scenario.viewers.options)),
         ("viewers", viewers.to_string()),
         ("join-rate", format!("{}/s", scenario.viewers.join_rate)),
         ("warmup", text(scenario.warm_up)),
@@ -216,6 +216,17 @@ fn hostile_arguments(scenario: &Scenario, viewers: u32, server: &Server) -> anyh
         ("json", String::new()),
     ];
     with_options(&own, &scenario.hostile.options)
+}
+
+/// How many rooms a command is told to use.
+fn rooms(options: &scenario::Options) -> u32 {
+    let rooms = options.get("rooms").and_then(toml::Value::as_integer);
+    rooms.and_then(|rooms| u32::try_from(rooms).ok()).unwrap_or(1)
+}
+
+/// The URL of one room, or of each of several.
+fn in_rooms(url: &str, options: &scenario::Options) -> String {
+    if rooms(options) > 1 { format!("{url}-{{room}}") } else { url.to_owned() }
 }
 
 fn with_options(own: &[(&str, String)], options: &scenario::Options) -> anyhow::Result<Vec<String>> {

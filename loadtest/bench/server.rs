@@ -108,12 +108,13 @@ impl Server {
     ///
     /// # Errors
     /// When nobody does for a while.
-    pub fn wait_until_live(&self) -> anyhow::Result<()> {
+    pub fn wait_until_live(&self, rooms: u32) -> anyhow::Result<()> {
         if self.child.is_none() {
             thread::sleep(HEAD_START);
             return Ok(());
         }
-        let url = format!("{}/r/{ROOM}", http::origin(&self.endpoints.whip)?);
+        let room = if rooms > 1 { format!("{ROOM}-{}", rooms - 1) } else { ROOM.to_owned() };
+        let url = format!("{}/r/{room}", http::origin(&self.endpoints.whip)?);
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             let body = http::get(&url)?.body;

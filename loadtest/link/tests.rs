@@ -135,6 +135,18 @@ fn two_links_connect_and_open_each_others_packets() {
 }
 
 #[test]
+fn a_hello_that_comes_before_our_own_check_is_answered_waits_for_it() {
+    let mut wire = Wire::new([&Profile::CHROMIUM, &Profile::CHROMIUM], 1, 0);
+    while wire.links[1].poll_output().is_some() {} // its first check is lost
+
+    wire.run_until(MonoTime::from_millis(3_000));
+
+    assert!(!wire.connected.contains(&None));
+    let passed = wire.now.since(MonoTime::from_millis(1_000));
+    assert!(passed < Duration::from_millis(500), "{passed:?}: the hello had to be sent again");
+}
+
+#[test]
 fn the_first_profile_that_both_have_is_taken() {
     let mut wire = Wire::new([&Profile::CHROMIUM, &[Profile::Aes128Gcm]], 1, 0);
 

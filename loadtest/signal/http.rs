@@ -49,7 +49,7 @@ pub enum SignalError {
     Refused {
         /// The status code.
         status: u16,
-        /// The title of a problem document (RFC 9457); empty when there is none.
+        /// The title of a problem document (RFC 9457), its numbers left out; empty when there is none.
         problem: String,
     },
     /// The answer was unusable.
@@ -135,9 +135,25 @@ fn of_transport(error: reqwest::Error) -> SignalError {
 fn refused(status: StatusCode, body: &str) -> SignalError {
     let document: Option<serde_json::Value> = serde_json::from_str(body).ok();
     let title = document.as_ref().and_then(|document| document.get("title")?.as_str());
-    SignalError::Refused { status: status.as_u16(), problem: title.unwrap_or_default().to_owned() }
+    SignalError::Refused { status: status.as_u16(), problem: without_numbers(title.unwrap_or_default()) }
 }
 
+/// Puts `N` for each number, so that refusals for one reason count as one.
+fn without_numbers(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars().take(TITLE_CHARS_MAX) {
+        let digit = letter.is_ascii_digit();
+        if !digit {
+            out.push(letter);
+        } else if !out.ends_with('N') {
+            out.push('N');
+        }
+    }
+    out
+}
+
+/// A title is a line.
+const TITLE_CHARS_MAX: usize = 120;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than a ramp with a pause, shorter than servers keep.
 const POOL_IDLE: Duration = Duration::from_secs(20);

@@ -16,6 +16,7 @@ pub struct Joiner {
     http: Http,
     identity: Arc<Identity>,
     url: String,
+    rooms: u64,
     token: Option<String>,
     wishes: Wishes,
     /// Where the server answers HTTP; which of our addresses it sees follows from it.
@@ -46,13 +47,13 @@ pub enum JoinError {
 }
 
 impl Joiner {
-    /// Makes a joiner and finds the server.
+    /// Makes a joiner and finds the server. `{room}` in the URL stands for a number below `rooms`, in turns.
     ///
     /// # Errors
     /// When the URL is malformed or its host cannot be found.
     pub async fn new(
         identity: Arc<Identity>,
-        url: String,
+        (url, rooms): (String, u64),
         token: Option<String>,
         wishes: Wishes,
     ) -> anyhow::Result<Self> {
@@ -63,7 +64,7 @@ impl Joiner {
         let mut addresses =
             tokio::net::lookup_host((host, port)).await.with_context(|| format!("cannot find {host}"))?;
         let server = addresses.next().with_context(|| format!("{host} has no address"))?;
-        Ok(Self { http: Http::new()?, identity, url, token, wishes, server })
+        Ok(Self { http: Http::new()?, identity, url, rooms, token, wishes, server })
     }
 
     /// Joins; from then on the crowd tells what happens to the viewer. The session is to be ended by its DELETE.
@@ -81,7 +82,9 @@ impl Joiner {
         } else {
             offer.to_sdp(link.local())
         };
-        let request = SessionRequest { url: self.url.clone(), token: self.token.clone(), offer };
+        let room = number.checked_rem(self.rooms).unwrap_or_default();
+        let url = self.url.replace("{room}", &room.to_string());
+        let request = SessionRequest { url, token: self.token.clone(), offer };
         let posted_at = clock::now();
         let session = self.http.open(request).await?;
         let mut answer = session.answer.clone();

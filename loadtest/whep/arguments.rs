@@ -9,9 +9,12 @@ use std::time::Duration;
 /// A crowd of viewers joins, is measured, and leaves.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
-    /// The WHEP endpoint.
+    /// The WHEP endpoint; with --rooms, `{room}` in it stands for the room's number.
     #[arg(long)]
     pub url: String,
+    /// Over how many rooms the viewers spread, one after the other: `{room}` in the URL counts from 0.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    pub rooms: u64,
     /// The bearer token, if the server wants one.
     #[arg(long)]
     pub token: Option<String>,

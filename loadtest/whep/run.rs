@@ -47,7 +47,7 @@ impl<'a> Run<'a> {
         stop: Stop,
     ) -> anyhow::Result<Self> {
         let (url, token) = (arguments.url.clone(), arguments.token.clone());
-        let joiner = Joiner::new(identity, url, token, arguments.wishes()).await?;
+        let joiner = Joiner::new(identity, (url, arguments.rooms), token, arguments.wishes()).await?;
         let (sender, events) = unbounded_channel();
         let threads = usize::try_from(arguments.threads).unwrap_or(1);
         Ok(Self {
@@ -149,7 +149,8 @@ impl<'a> Run<'a> {
         let (from, to) = (&begin.totals, &end.totals);
         let measured_s = end.at.since(begin.at).as_secs_f64();
         let packets = to.packets.saturating_sub(from.packets);
-        // Losses count when they are given up, up to a second later: those of the last second stand for the first's.
+        // A loss counts when it is given up, a second after it happened: those of the second before the measurement are in
+        // it, so that it may be too many and is never too few.
         let lost = last.totals.lost.saturating_sub(from.lost);
         let rate = |count: u64| if measured_s > 0.0 { count as f64 / measured_s } else { 0.0 };
         let load_cpu = end.load.cpu.saturating_sub(begin.load.cpu);

@@ -1,13 +1,15 @@
-//! The `whip` command: one publisher of real pictures and sound, at any WHIP server (RFC 9725).
+//! The `whip` command: a publisher of real pictures and sound, or one in each of several rooms, at any
+//! WHIP server (RFC 9725).
 //!
 //! `plan` turns options into an offer and an answer into a publisher, `session` drives it, `burst` hands
-//! packets to the kernel. One thread, no pacing: all packets of a frame leave together, as a server must expect.
+//! packets to the kernel. One thread a room, no pacing: all packets of a frame leave together, as a server must expect.
 
 mod burst;
 mod plan;
 mod report;
 mod session;
 
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -30,9 +32,12 @@ use session::{Course, Session};
 /// `whip`: publish real pictures and sound.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
-    /// The WHIP endpoint.
+    /// The WHIP endpoint; with --rooms, `{room}` in it stands for the room's number.
     #[arg(long)]
     url: String,
+    /// How many rooms to publish in, from one process: `{room}` in the URL counts from 0.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rooms: u32,
     /// The bearer token, if the server wants one.
     #[arg(long)]
     token: Option<String>,
@@ -87,20 +92,49 @@ pub enum Publish {
 /// When the session was not opened, did not connect, or ended before it was asked to.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let stop = Stop::on_signals()?;
+    ensure!(arguments.rooms == 1 || arguments.url.contains(ROOM), "several rooms need {ROOM} in --url");
+    let outcomes: Vec<Result<Outcome>> = thread::scope(|scope| {
+        let publishers: Vec<_> = (0..arguments.rooms)
+            .map(|room| {
+                let stop = &stop;
+                // One after the other, so that their frames do not all begin at one moment.
+                thread::sleep(if room > 0 { STAGGER } else { Duration::ZERO });
+                scope.spawn(move || publish(&arguments.in_room(room), stop))
+            })
+            .collect();
+        let crashed = || Err(anyhow::anyhow!("a publisher's thread crashed"));
+        publishers.into_iter().map(|thread| thread.join().unwrap_or_else(|_| crashed())).collect()
+    });
+
+    let reports = outcomes.iter().flatten().map(|outcome| &outcome.report);
+    if let Some(mut sum) = reports.cloned().reduce(Report::plus) {
+        sum.cpu_s = cpu_s();
+        report::print(&sum, arguments.json)?;
+    }
+    for outcome in outcomes {
+        let Outcome { report, ended } = outcome?;
+        ended?;
+        ensure!(report.connected, "stopped before the session was connected");
+    }
+    Ok(())
+}
+
+/// How the publisher of one room fared.
+struct Outcome {
+    report: Report,
+    ended: Result<()>,
+}
+
+/// Publishes in one room until the time has come.
+fn publish(arguments: &Arguments, stop: &Stop) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let begin = clock::now();
     let (mut session, signaled) = runtime.block_on(open(arguments))?;
 
-    let ended = session.run(arguments.duration, &stop);
-    let deleted = runtime.block_on(signaled.delete());
+    let ended = session.run(arguments.duration, stop);
+    let deleted = runtime.block_on(signaled.delete()).context("the session could not be deleted");
     session.close();
-
-    let course = session.course();
-    report::print(&report(begin, &course), arguments.json)?;
-    ended?;
-    deleted.context("the session could not be deleted")?;
-    ensure!(course.began.is_some(), "stopped before the session was connected");
-    Ok(())
+    Ok(Outcome { report: report(begin, &session.course()), ended: ended.and(deleted.map(drop)) })
 }
 
 async fn open(arguments: &Arguments) -> Result<(Session, signal::Session)> {
@@ -130,6 +164,10 @@ async fn open(arguments: &Arguments) -> Result<(Session, signal::Session)> {
 }
 
 impl Arguments {
+    fn in_room(&self, room: u32) -> Self {
+        Self { url: self.url.replace(ROOM, &room.to_string()), ..self.clone() }
+    }
+
     fn plan(&self) -> Result<Plan> {
         let video = match self.codec {
             Publish::H264 => Some(Codec::H264),
@@ -184,7 +222,7 @@ fn report(begin: rtp::MonoTime, course: &Course) -> Report {
         plis_received: stats.plis_received,
         nacks_received: stats.nacks_received,
         retransmissions_sent: stats.retransmissions_sent,
-        cpu_s: cpu_s(),
+        cpu_s: 0.0,
         srtp_profile: profile.map(Profile::name),
     }
 }
@@ -211,6 +249,10 @@ fn parse_bitrate(text: &str) -> Result<u64> {
     Ok(bits.round() as u64)
 }
 
+/// What stands for a room's number in a URL.
+const ROOM: &str = "{room}";
+/// Between two publishers of one process: no divisor of a frame's time.
+const STAGGER: Duration = Duration::from_millis(23);
 const CNAME_CHARS: usize = 16;
 /// Less than the smallest picture takes by itself.
 const BITRATE_MIN: f64 = 1_000.0;
@@ -245,6 +287,13 @@ mod tests {
         }
         assert!(parse(&["--codec", "opus"]).plan().unwrap().video.is_none());
         assert!(parse(&["--codec", "opus", "--no-audio"]).plan().is_err());
+    }
+
+    #[test]
+    fn each_room_has_its_own_address() {
+        let arguments = Arguments { url: "http://h/whip/show-{room}".to_owned(), ..parse(&["--rooms", "3"]) };
+
+        assert_eq!(arguments.in_room(2).url, "http://h/whip/show-2");
     }
 
     #[test]

@@ -34,6 +34,27 @@ pub(super) struct Report {
     pub(super) srtp_profile: Option<&'static str>,
 }
 
+impl Report {
+    /// Adds another publisher's: sums, the slower join, the longer time.
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            connected: self.connected && other.connected,
+            join_ms: self.join_ms.max(other.join_ms),
+            measured_s: self.measured_s.max(other.measured_s),
+            packets_sent: self.packets_sent + other.packets_sent,
+            bytes_sent: self.bytes_sent + other.bytes_sent,
+            send_errors: self.send_errors + other.send_errors,
+            frames_sent: self.frames_sent + other.frames_sent,
+            keyframes_sent: self.keyframes_sent + other.keyframes_sent,
+            plis_received: self.plis_received + other.plis_received,
+            nacks_received: self.nacks_received + other.nacks_received,
+            retransmissions_sent: self.retransmissions_sent + other.retransmissions_sent,
+            cpu_s: self.cpu_s + other.cpu_s,
+            srtp_profile: self.srtp_profile.or(other.srtp_profile),
+        }
+    }
+}
+
 /// Prints the report, as one JSON object or for people.
 ///
 /// # Errors

@@ -3,11 +3,13 @@
 //! Shards add to counters once per tick, never per packet. Labels come from closed sets: no session, no address.
 
 use prometheus::{
-    Encoder, Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::admission::Admission;
 use crate::mesh::EndReason;
+use crate::registry::ShardId;
+use crate::shard::load::Busy;
 
 /// The node's metrics; see [`Metrics::register`].
 #[derive(Debug)]
@@ -24,7 +26,8 @@ pub(crate) struct Metrics {
     pub(crate) sessions_ended: IntCounterVec,
     pub(crate) links_connected: IntCounterVec,
     sessions: IntGaugeVec,
-    busy: Gauge,
+    shard_busy: GaugeVec,
+    shard_viewers: IntGaugeVec,
     joins_open: IntGauge,
 }
 
@@ -47,11 +50,14 @@ impl Metrics {
         };
         let sessions = IntGaugeVec::new(Opts::new("nearcast_sessions", "Sessions by role."), &["role"])?;
         registry.register(Box::new(sessions.clone()))?;
-        let busy = Gauge::new(
-            "nearcast_shard_busy_ratio",
-            "Share of the last second that the busiest shard did not sleep.",
+        let shard_busy = GaugeVec::new(
+            Opts::new("nearcast_shard_busy_ratio", "Share of the last second that a shard did not sleep."),
+            &["shard"],
         )?;
-        registry.register(Box::new(busy.clone()))?;
+        registry.register(Box::new(shard_busy.clone()))?;
+        let shard_viewers =
+            IntGaugeVec::new(Opts::new("nearcast_shard_viewers", "Viewers by shard."), &["shard"])?;
+        registry.register(Box::new(shard_viewers.clone()))?;
         let joins_open = IntGauge::new(
             "nearcast_joins_open",
             "1 while new viewers are let in, 0 while the node is too busy.",
@@ -99,7 +105,8 @@ impl Metrics {
                 "Messages to a shard dropped at its full mailbox.",
             )?,
             sessions,
-            busy,
+            shard_busy,
+            shard_viewers,
             joins_open,
             registry,
         };
@@ -109,6 +116,13 @@ impl Metrics {
         Ok(metrics)
     }
 
+    /// Notes how a shard is doing.
+    pub(crate) fn note_shard(&self, shard: ShardId, busy: Busy, viewers: usize) {
+        let label = [&*shard.to_string()];
+        self.shard_busy.with_label_values(&label).set(f64::from(busy.0) / 1_000.0);
+        self.shard_viewers.with_label_values(&label).set(i64::try_from(viewers).unwrap_or(i64::MAX));
+    }
+
     /// Renders Prometheus' text format.
     pub(crate) fn render(
         &self,
@@ -116,7 +130,6 @@ impl Metrics {
         messages_dropped: u64,
         admission: &Admission,
     ) -> String {
-        self.busy.set(f64::from(admission.busiest().0) / 1_000.0);
         self.joins_open.set(i64::from(admission.check().is_ok()));
         self.sessions.with_label_values(&["publisher"]).set(i64::try_from(publishers).unwrap_or(i64::MAX));
         self.sessions.with_label_values(&["viewer"]).set(i64::try_from(viewers).unwrap_or(i64::MAX));

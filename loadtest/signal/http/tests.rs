@@ -58,6 +58,19 @@ async fn a_refusal_says_the_servers_reason() {
 }
 
 #[tokio::test]
+async fn refusals_that_differ_in_a_number_have_one_reason() {
+    let refusal = |percent: &str| {
+        let body = format!(r#"{{"title":"the busiest thread works {percent} % of the time"}}"#);
+        open(vec![response("503 Service Unavailable", "", &body)])
+    };
+
+    let (one, other) = (refusal("81").await.0.unwrap_err(), refusal("100").await.0.unwrap_err());
+
+    assert_eq!(one.to_string(), "http 503: the busiest thread works N % of the time");
+    assert_eq!(one.to_string(), other.to_string());
+}
+
+#[tokio::test]
 async fn a_refusal_without_a_reason_says_its_status() {
     let (session, _) = open(vec![response("404 Not Found", "", "nothing")]).await;
 

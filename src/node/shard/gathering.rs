@@ -1,8 +1,8 @@
 //! How long what arrived waits for more, so that one call to the kernel carries it all. Packet path.
 //!
-//! A viewer's datagrams cost an eighth when eight leave together. While the shard has time nothing waits; as it gets
-//! busy a room's packets wait for the end of their frame, bounded by a few milliseconds; audio then rides with the
-//! video that follows it.
+//! A viewer's datagrams cost a quarter when eight leave together. While the shard has time nothing waits. As it gets
+//! busy a room's packets wait for the end of their frame, bounded by a few milliseconds, and sound that comes between
+//! two frames waits for the next one: alone it costs as much as a whole frame.
 
 use std::time::Duration;
 
@@ -13,32 +13,53 @@ use super::load::Busy;
 /// What waits in one room.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Gathering {
-    since: Option<MonoTime>,
+    /// Since when a part of a frame waits.
+    video: Option<MonoTime>,
+    /// Since when sound waits.
+    audio: Option<MonoTime>,
     frame_ended: bool,
 }
 
 impl Gathering {
     /// Notes a packet that arrived.
     pub(super) fn note(&mut self, now: MonoTime, kind: MediaKind, marker: bool) {
-        self.since.get_or_insert(now);
-        self.frame_ended |= kind == MediaKind::Video && marker;
+        match kind {
+            MediaKind::Video => {
+                self.video.get_or_insert(now);
+                self.frame_ended |= marker;
+            }
+            MediaKind::Audio => {
+                self.audio.get_or_insert(now);
+            }
+        }
     }
 
     /// Returns when what waits must go; `None` when nothing waits.
     pub(super) fn due(&self, busy: Busy) -> Option<MonoTime> {
-        let since = self.since?;
-        if self.frame_ended { Some(since) } else { Some(since + patience(busy)) }
+        let video =
+            self.video.map(|since| if self.frame_ended { since } else { since + patience(busy, FRAME_MAX) });
+        let audio = self.audio.map(|since| since + patience(busy, SOUND_MAX));
+        match (video, audio) {
+            (Some(video), Some(audio)) => Some(video.min(audio)),
+            (video, audio) => video.or(audio),
+        }
     }
 }
 
-/// How long an unfinished frame, or audio alone, waits.
-fn patience(busy: Busy) -> Duration {
-    match busy.0 {
-        0..=300 => Duration::ZERO,
-        301..=700 => Duration::from_millis(2),
-        _ => Duration::from_millis(5),
-    }
+/// Returns how much of `most` a shard waits: nothing while it has time, all of it when it is busy.
+fn patience(busy: Busy, most: Duration) -> Duration {
+    let above = busy.0.saturating_sub(PATIENT_FROM).min(PATIENT_RANGE);
+    most * u32::from(above) / u32::from(PATIENT_RANGE)
 }
+
+/// Where waiting begins, in thousandths of a shard's time.
+const PATIENT_FROM: u16 = 300;
+/// How much further it has grown to the full.
+const PATIENT_RANGE: u16 = 400;
+/// An unfinished frame waits at most this long.
+const FRAME_MAX: Duration = Duration::from_millis(4);
+/// Sound waits at most this long: one packet of it, less than any receiver's jitter buffer.
+const SOUND_MAX: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {
@@ -52,27 +73,42 @@ mod tests {
         gathering
     }
 
+    fn wait_of(gathering: &Gathering, busy: u16) -> Duration {
+        gathering.due(Busy(busy)).unwrap().since(NOW)
+    }
+
     #[test]
     fn a_shard_with_time_sends_at_once() {
-        assert_eq!(waiting(MediaKind::Video, false).due(Busy(300)), Some(NOW));
-        assert_eq!(waiting(MediaKind::Audio, true).due(Busy(0)), Some(NOW));
+        for kind in [MediaKind::Video, MediaKind::Audio] {
+            assert_eq!(wait_of(&waiting(kind, false), 0), Duration::ZERO);
+            assert_eq!(wait_of(&waiting(kind, false), 300), Duration::ZERO);
+        }
     }
 
     #[test]
-    fn a_busy_shard_waits_for_the_end_of_the_frame_but_not_for_long() {
-        assert_eq!(waiting(MediaKind::Video, false).due(Busy(500)), Some(NOW + Duration::from_millis(2)));
-        assert_eq!(waiting(MediaKind::Video, false).due(Busy(900)), Some(NOW + Duration::from_millis(5)));
-        assert_eq!(waiting(MediaKind::Video, true).due(Busy(900)), Some(NOW));
+    fn waiting_grows_with_load_up_to_its_bound() {
+        let (video, audio) = (waiting(MediaKind::Video, false), waiting(MediaKind::Audio, true));
+
+        assert_eq!(wait_of(&video, 500), FRAME_MAX / 2);
+        assert_eq!(wait_of(&audio, 500), SOUND_MAX / 2);
+        for busy in [700, 1_000] {
+            assert_eq!(wait_of(&video, busy), FRAME_MAX);
+            assert_eq!(wait_of(&audio, busy), SOUND_MAX);
+        }
     }
 
     #[test]
-    fn audio_leaves_with_the_frame_that_ends_while_it_waits() {
+    fn a_frame_that_ended_waits_for_nothing() {
+        assert_eq!(wait_of(&waiting(MediaKind::Video, true), 1_000), Duration::ZERO);
+    }
+
+    #[test]
+    fn sound_leaves_with_the_frame_that_ends_while_it_waits() {
         let mut gathering = waiting(MediaKind::Audio, true);
-        assert_eq!(gathering.due(Busy(900)), Some(NOW + Duration::from_millis(5)));
 
-        gathering.note(NOW + Duration::from_millis(1), MediaKind::Video, true);
+        gathering.note(NOW + Duration::from_millis(7), MediaKind::Video, true);
 
-        assert_eq!(gathering.due(Busy(900)), Some(NOW));
+        assert_eq!(wait_of(&gathering, 900), Duration::from_millis(7));
     }
 
     #[test]

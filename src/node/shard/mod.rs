@@ -132,7 +132,8 @@ impl Shard {
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let has_input = self.readable.contains(&true) || !self.readable_tcp.is_empty();
         let before = self.world.clock.now();
-        if !has_input && before.since(self.media_came) > QUIET_AFTER && !events.is_empty() {
+        let is_quiet = before.since(self.media_came) > QUIET_AFTER && self.table.len() > NAP_SESSIONS;
+        if is_quiet && !has_input && !events.is_empty() {
             std::thread::sleep(NAP);
         }
         let may_sleep = !has_input && self.world.mailboxes.may_sleep(self.id);
@@ -166,6 +167,8 @@ impl Shard {
         self.load.note_sleep(now, slept);
         if let Some(mean) = self.load.take_mean() {
             self.world.admission.note(self.id, mean);
+            let viewers = self.rooms.values().map(|entry| entry.viewers.len()).sum();
+            self.world.metrics.note_shard(self.id, mean, viewers);
         }
     }
 
@@ -251,7 +254,10 @@ const QUIET_AFTER: Duration = Duration::from_millis(500);
 
 /// How long a quiet shard lets datagrams gather after it has taken some: the reports of thousands of waiting viewers
 /// cost a third when a few are read together.
-const NAP: Duration = Duration::from_millis(2);
+const NAP: Duration = Duration::from_millis(5);
+
+/// With fewer sessions there is little to save, and a handshake would feel it.
+const NAP_SESSIONS: usize = 200;
 
 const fn lane_token(lane: usize) -> Token {
     Token(FIRST_LANE + lane)

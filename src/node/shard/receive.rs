@@ -237,5 +237,6 @@ impl Shard {
     }
 }
 
-/// Receive batches per socket and turn; more waits for the next turn, after the fan-out.
-const BATCHES_MAX: usize = 4;
+/// Receive batches per socket and turn, about as much time as a slice of the fan-out; more waits for the next turn. With
+/// fewer, a storm of reports fills the socket's buffer, and a publisher's packets are lost among them.
+const BATCHES_MAX: usize = 16;

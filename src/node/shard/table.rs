@@ -138,6 +138,10 @@ impl Table {
         });
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
     /// Returns the keys of all sessions.
     pub(super) fn keys(&self) -> Vec<SessionKey> {
         self.by_id.values().copied().collect()

@@ -5,13 +5,14 @@
 
 use super::Forward;
 
-/// Pads the packets of each stretch whose sizes are within [`PADDING_MAX`] bytes up to the largest of them; the last one
-/// of a stretch ends its run and stays as it is.
+/// Pads the packets of each stretch whose sizes are within [`PADDING_MAX`] bytes up to the largest of them. The very last
+/// packet ends its run and stays as it is; before other packets a stretch is padded to its end, so that a shorter one,
+/// sound behind a frame, can still join the run.
 pub(crate) fn equalise(forwards: &mut [Forward]) {
     let mut rest = forwards;
     while !rest.is_empty() {
         let (stretch, behind) = rest.split_at_mut(stretch_of(rest));
-        pad(stretch);
+        pad(stretch, behind.is_empty());
         rest = behind;
     }
 }
@@ -30,10 +31,10 @@ fn stretch_of(forwards: &[Forward]) -> usize {
     near.count()
 }
 
-fn pad(stretch: &mut [Forward]) {
+fn pad(stretch: &mut [Forward], is_last: bool) {
     let most = stretch.iter().map(|forward| forward.payload_len).max().unwrap_or_default();
-    let Some((_, before)) = stretch.split_last_mut() else { return };
-    for forward in before {
+    let padded = stretch.len().saturating_sub(usize::from(is_last));
+    for forward in stretch.iter_mut().take(padded) {
         forward.padding = u8::try_from(most.saturating_sub(forward.payload_len)).unwrap_or_default();
     }
 }
@@ -89,10 +90,17 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_a_stretch_may_be_shorter() {
+    fn the_very_last_packet_may_be_shorter() {
         let frame = [1_171, 1_170, 1_170].map(forward);
 
         assert_eq!(paddings(frame.to_vec()), [0, 1, 0]);
+    }
+
+    #[test]
+    fn sound_behind_a_frame_finds_its_run_open() {
+        let frame_and_sound = [1_171, 1_170, 1_170, 80].map(forward);
+
+        assert_eq!(paddings(frame_and_sound.to_vec()), [0, 1, 1, 0]);
     }
 
     #[test]
