@@ -9,13 +9,17 @@
 //! Start reading at [`packet`] and [`ring`], then [`publisher`].
 #![forbid(unsafe_code)]
 
+pub mod bitrate;
+pub mod bwe;
 pub mod drop_reason;
+pub mod pacer;
 pub mod packet;
 pub mod publisher;
 pub mod ring;
 pub mod track;
 pub mod viewer;
 
+pub use bitrate::Bitrate;
 pub use drop_reason::{DropCounts, DropReason};
 pub use packet::Packet;
 pub use publisher::{Publisher, PublisherConfig, PublisherOutput, PublisherStats};

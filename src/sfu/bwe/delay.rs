@@ -1,0 +1,419 @@
+//! Whether the path's queue grows: run by run, the change of one-way delay and its trend. Packet path.
+//!
+//! **By run.** Packets of one run left in one system call, so the distances between their arrivals show the
+//! bottleneck's speed and nothing of its queue. Only the *first* arrival of a run is looked at, and runs within
+//! [`BURST`] count as one.
+//!
+//! **What we caused is expected.** A keyframe that goes out at 2.5 times the estimate builds a queue on a path that
+//! is just fast enough, and the queue drains again. A model queue that is emptied at the estimate says how much of
+//! a change that explains; only the rest counts. Otherwise each keyframe would read as congestion.
+//!
+//! **Trend.** The rest is summed and smoothed, a line is fitted through the last [`WINDOW`] points, and its slope is
+//! compared with a threshold that follows the noise of the path (as libwebrtc's trendline estimator does).
+
+use std::time::Duration;
+
+use super::history::Status;
+use crate::Bitrate;
+
+/// Runs sent within this time are one point.
+const BURST: i64 = 5_000;
+
+/// Points that the line is fitted through: a quarter of a second of video and audio.
+const WINDOW: usize = 20;
+
+/// How much of the old sum a new point leaves.
+const SMOOTHING: f64 = 0.9;
+
+/// A slope is multiplied by the number of points it rests on, at most this, and by the gain.
+const POINTS_MAX: f64 = 60.0;
+const GAIN: f64 = 4.0;
+
+const THRESHOLD_START: f64 = 12.5;
+const THRESHOLD_MIN: f64 = 6.0;
+const THRESHOLD_MAX: f64 = 600.0;
+/// A trend this far beyond the threshold is an event, not noise, and does not move it.
+const THRESHOLD_REACH: f64 = 15.0;
+const THRESHOLD_UP: f64 = 0.008_7;
+const THRESHOLD_DOWN: f64 = 0.039;
+
+/// How long a trend must stay above the threshold.
+const OVERUSE_MS: f64 = 10.0;
+
+/// A queue shorter than this is never overuse: whatever the slope, there is nothing to drain.
+const QUEUE_MIN_MS: f64 = 15.0;
+
+/// The most queue that the model explains: a sender that ignores the estimate must not hide behind it.
+const EXPECTED_MAX_MS: f64 = 200.0;
+
+/// A change of delay beyond this is another path or another clock.
+const LEAP_MS: f64 = 3_000.0;
+
+/// How long the lowest delay stays the floor, at least; at most twice as long.
+const FLOOR_MS: f64 = 10_000.0;
+
+/// What the trend says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Usage {
+    /// The queue stands still.
+    #[default]
+    Normal,
+    /// The queue grows: more is sent than the path carries.
+    Over,
+    /// The queue shrinks.
+    Under,
+}
+
+/// The detector.
+#[derive(Debug)]
+pub(super) struct DelayDetector {
+    burst: Option<Burst>,
+    before: Option<Burst>,
+    model: ModelQueue,
+    trend: Trend,
+    level: QueueLevel,
+    usage: Usage,
+}
+
+/// Runs that left together.
+#[derive(Clone, Copy, Debug)]
+struct Burst {
+    run: u8,
+    sent_us: i64,
+    last_sent_us: i64,
+    /// The first arrival.
+    arrival_us: i64,
+    /// The model's queue in front of the burst, in milliseconds.
+    expected_ms: f64,
+}
+
+impl DelayDetector {
+    pub(super) fn new() -> Self {
+        Self {
+            burst: None,
+            before: None,
+            model: ModelQueue::default(),
+            trend: Trend::new(),
+            level: QueueLevel::default(),
+            usage: Usage::Normal,
+        }
+    }
+
+    /// Forgets the path: another clock, or another route.
+    pub(super) fn reset(&mut self) {
+        let threshold = self.trend.threshold;
+        *self = Self::new();
+        self.trend.threshold = threshold;
+    }
+
+    /// Takes a packet that was lost: it may have stood in the queue.
+    pub(super) fn handle_lost(&mut self, status: &Status, estimate: Bitrate) {
+        self.model.add(status.sent_us, status.size, estimate);
+    }
+
+    /// Takes a packet that arrived, in the order of sending.
+    pub(super) fn handle_received(&mut self, status: &Status, arrival_us: i64, estimate: Bitrate) {
+        let in_front = self.model.add(status.sent_us, status.size, estimate);
+        let begun = Burst {
+            run: status.run,
+            sent_us: status.sent_us,
+            last_sent_us: status.sent_us,
+            arrival_us,
+            expected_ms: in_front,
+        };
+        let Some(burst) = &mut self.burst else {
+            self.burst = Some(begun);
+            return;
+        };
+        if status.sent_us < burst.sent_us {
+            return;
+        }
+        let same_run = status.run == burst.run && status.sent_us == burst.last_sent_us;
+        if same_run || status.sent_us.saturating_sub(burst.sent_us) < BURST {
+            burst.run = status.run;
+            burst.last_sent_us = status.sent_us;
+            burst.arrival_us = burst.arrival_us.min(arrival_us);
+            return;
+        }
+        let ended = *burst;
+        self.burst = Some(begun);
+        if let Some(before) = self.before.replace(ended) {
+            self.compare(&before, &ended);
+        }
+    }
+
+    /// Returns what the newest point says.
+    pub(super) const fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// Returns how much longer packets take than the fastest of the last ten seconds did.
+    pub(super) fn queue(&self) -> Duration {
+        Duration::from_secs_f64(self.level.queue_ms() / 1_000.0)
+    }
+
+    fn compare(&mut self, before: &Burst, ended: &Burst) {
+        let sent_ms = millis(ended.sent_us.saturating_sub(before.sent_us));
+        let arrived_ms = millis(ended.arrival_us.saturating_sub(before.arrival_us));
+        let change_ms = arrived_ms - sent_ms;
+        if change_ms.abs() > LEAP_MS {
+            self.reset();
+            return;
+        }
+        let delay_ms = millis(ended.arrival_us.saturating_sub(ended.sent_us));
+        let at_ms = millis(ended.sent_us);
+        self.level.add(at_ms, delay_ms);
+        let unexplained = unexplained(change_ms, ended.expected_ms - before.expected_ms);
+        self.usage = self.trend.add(millis(ended.arrival_us), unexplained, sent_ms);
+        if self.usage == Usage::Over && self.level.queue_ms() < QUEUE_MIN_MS {
+            self.usage = Usage::Normal;
+        }
+    }
+}
+
+/// Takes from a change of delay what the model explains: growth by growth and shrinking by shrinking, never more
+/// than there is.
+fn unexplained(change_ms: f64, expected_ms: f64) -> f64 {
+    if change_ms > 0.0 && expected_ms > 0.0 {
+        (change_ms - expected_ms).max(0.0)
+    } else if change_ms < 0.0 && expected_ms < 0.0 {
+        (change_ms - expected_ms).min(0.0)
+    } else {
+        change_ms
+    }
+}
+
+/// The queue that a path of exactly the estimate would have.
+#[derive(Debug, Default)]
+struct ModelQueue {
+    backlog_ms: f64,
+    at_us: i64,
+}
+
+impl ModelQueue {
+    /// Adds a packet and returns the queue in front of it.
+    fn add(&mut self, sent_us: i64, size: u16, estimate: Bitrate) -> f64 {
+        let elapsed = millis(sent_us.saturating_sub(self.at_us)).max(0.0);
+        self.at_us = self.at_us.max(sent_us);
+        let in_front = (self.backlog_ms - elapsed).max(0.0);
+        let bits = f64::from(size) * 8.0;
+        let transmission_ms = bits * 1_000.0 / (estimate.as_bps().max(1) as f64);
+        self.backlog_ms = (in_front + transmission_ms).min(EXPECTED_MAX_MS);
+        in_front
+    }
+}
+
+/// The delay above its floor, smoothed so that jitter does not read as a queue.
+#[derive(Debug, Default)]
+struct QueueLevel {
+    smoothed_ms: Option<f64>,
+    /// The lowest of the running period and of the one before.
+    floor_ms: f64,
+    floor_before_ms: f64,
+    began_ms: f64,
+}
+
+impl QueueLevel {
+    fn add(&mut self, at_ms: f64, delay_ms: f64) {
+        let Some(before) = self.smoothed_ms else {
+            *self = Self {
+                smoothed_ms: Some(delay_ms),
+                floor_ms: delay_ms,
+                floor_before_ms: delay_ms,
+                began_ms: at_ms,
+            };
+            return;
+        };
+        let smoothed = before + (delay_ms - before) * LEVEL_SHARE;
+        self.smoothed_ms = Some(smoothed);
+        self.floor_ms = self.floor_ms.min(smoothed);
+        if at_ms - self.began_ms > FLOOR_MS {
+            self.floor_before_ms = self.floor_ms;
+            self.floor_ms = smoothed;
+            self.began_ms = at_ms;
+        }
+    }
+
+    fn queue_ms(&self) -> f64 {
+        let floor = self.floor_ms.min(self.floor_before_ms);
+        self.smoothed_ms.map_or(0.0, |smoothed| (smoothed - floor).clamp(0.0, LEAP_MS))
+    }
+}
+
+/// How much of a new delay enters the smoothed one.
+const LEVEL_SHARE: f64 = 0.15;
+
+/// The line through the summed changes, and its judgement.
+#[derive(Debug)]
+struct Trend {
+    points: [(f64, f64); WINDOW],
+    count: usize,
+    sum_ms: f64,
+    smoothed_ms: f64,
+    began_ms: Option<f64>,
+    slope: f64,
+    threshold: f64,
+    /// How long the trend has been above the threshold.
+    over_ms: f64,
+    at_ms: f64,
+}
+
+impl Trend {
+    const fn new() -> Self {
+        Self {
+            points: [(0.0, 0.0); WINDOW],
+            count: 0,
+            sum_ms: 0.0,
+            smoothed_ms: 0.0,
+            began_ms: None,
+            slope: 0.0,
+            threshold: THRESHOLD_START,
+            over_ms: 0.0,
+            at_ms: 0.0,
+        }
+    }
+
+    fn add(&mut self, arrival_ms: f64, change_ms: f64, sent_ms: f64) -> Usage {
+        let began = *self.began_ms.get_or_insert(arrival_ms);
+        self.sum_ms += change_ms;
+        self.smoothed_ms = SMOOTHING * self.smoothed_ms + (1.0 - SMOOTHING) * self.sum_ms;
+        if let Some(point) = self.points.get_mut(self.count % WINDOW) {
+            *point = (arrival_ms - began, self.smoothed_ms);
+        }
+        self.count = self.count.saturating_add(1);
+        if self.count < WINDOW {
+            return Usage::Normal;
+        }
+        let slope = fitted_slope(&self.points).unwrap_or(self.slope);
+        let steepens = slope >= self.slope;
+        self.slope = slope;
+        let trend = slope * (self.count as f64).min(POINTS_MAX) * GAIN;
+        let usage = self.judge(trend, steepens, sent_ms);
+        self.adapt(trend, arrival_ms);
+        usage
+    }
+
+    fn judge(&mut self, trend: f64, steepens: bool, sent_ms: f64) -> Usage {
+        if trend > self.threshold {
+            self.over_ms += sent_ms;
+            return if self.over_ms > OVERUSE_MS && steepens { Usage::Over } else { Usage::Normal };
+        }
+        self.over_ms = 0.0;
+        if trend < -self.threshold { Usage::Under } else { Usage::Normal }
+    }
+
+    /// Moves the threshold towards the trend, so that on a noisy path it takes more to be congestion.
+    fn adapt(&mut self, trend: f64, arrival_ms: f64) {
+        let elapsed = (arrival_ms - self.at_ms).clamp(0.0, 100.0);
+        self.at_ms = arrival_ms;
+        let distance = trend.abs() - self.threshold;
+        if distance > THRESHOLD_REACH {
+            return;
+        }
+        let speed = if distance < 0.0 { THRESHOLD_DOWN } else { THRESHOLD_UP };
+        self.threshold = (self.threshold + speed * distance * elapsed).clamp(THRESHOLD_MIN, THRESHOLD_MAX);
+    }
+}
+
+/// Returns the slope of the line with the least squares; `None` when all points lie at one time.
+fn fitted_slope(points: &[(f64, f64); WINDOW]) -> Option<f64> {
+    let count = WINDOW as f64;
+    let (sum_x, sum_y) = points.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0, y + point.1));
+    let (mean_x, mean_y) = (sum_x / count, sum_y / count);
+    let (above, below) = points.iter().fold((0.0, 0.0), |(above, below), (x, y)| {
+        let from_mean = x - mean_x;
+        (above + from_mean * (y - mean_y), below + from_mean * from_mean)
+    });
+    (below > f64::EPSILON).then(|| above / below)
+}
+
+fn millis(micros: i64) -> f64 {
+    micros as f64 / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_growing_queue_is_overuse_and_a_draining_one_underuse() {
+        let mut detector = DelayDetector::new();
+
+        let steady = feed(&mut detector, 0..40, |_| 0.0);
+        let growing = feed(&mut detector, 40..80, |run| (run - 40) as f64 * 2.0);
+        let draining = feed(&mut detector, 80..120, |run| 80.0 - (run - 80) as f64 * 2.0);
+
+        assert_eq!((steady, growing, draining), (Usage::Normal, Usage::Over, Usage::Under));
+    }
+
+    #[test]
+    fn packets_of_one_run_arrive_apart_without_meaning_anything() {
+        let mut detector = DelayDetector::new();
+        let mut worst = Usage::Normal;
+
+        for run in 0..100_i64 {
+            let packets = if run % 2 == 0 { 1 } else { 12 };
+            for packet in 0..packets {
+                let sent_us = run * 33_000;
+                let status = status(sent_us, run);
+                detector.handle_received(&status, sent_us + 20_000 + packet * 2_500, RATE);
+            }
+            if detector.usage() == Usage::Over {
+                worst = Usage::Over;
+            }
+        }
+
+        assert_eq!(worst, Usage::Normal);
+    }
+
+    #[test]
+    fn a_keyframe_sent_faster_than_the_path_is_no_overuse() {
+        let mut detector = DelayDetector::new();
+        let rate = Bitrate::from_kbps(1_000);
+        let (mut free_us, mut over) = (0_i64, 0);
+
+        for tick in 0..4_000_i64 {
+            // Every two seconds forty packets at 2.5 times the rate, otherwise half the rate.
+            let in_second = tick % 400;
+            let packets = if in_second < 80 { i64::from(in_second % 2 == 0) } else { i64::from(in_second % 4 == 0) };
+            for _ in 0..packets {
+                let sent_us = tick * 5_000;
+                free_us = free_us.max(sent_us) + 9_600;
+                detector.handle_received(&status(sent_us, tick), free_us + 20_000, rate);
+                over += u32::from(detector.usage() == Usage::Over);
+            }
+        }
+
+        assert_eq!(over, 0);
+    }
+
+    #[test]
+    fn a_leap_of_the_delay_begins_anew() {
+        let mut detector = DelayDetector::new();
+        feed(&mut detector, 0..40, |_| 0.0);
+
+        let after = feed(&mut detector, 40..100, |_| 60_000.0);
+
+        assert_eq!(after, Usage::Normal);
+        assert!(detector.queue() < Duration::from_millis(1));
+    }
+
+    const RATE: Bitrate = Bitrate::from_kbps(10_000);
+
+    fn feed(detector: &mut DelayDetector, runs: std::ops::Range<i64>, delay_ms: impl Fn(i64) -> f64) -> Usage {
+        let mut last = Usage::Normal;
+        for run in runs {
+            let sent_us = run * 20_000;
+            let arrival_us = sent_us + 20_000 + (delay_ms(run) * 1_000.0) as i64;
+            detector.handle_received(&status(sent_us, run), arrival_us, RATE);
+            if detector.usage() != Usage::Normal {
+                last = detector.usage();
+            }
+        }
+        last
+    }
+
+    fn status(sent_us: i64, run: i64) -> Status {
+        Status { sent_us, size: 1_200, run: (run & 0xff) as u8, cluster: None, was_lost: false }
+    }
+}

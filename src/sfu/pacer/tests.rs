@@ -1,0 +1,1 @@
+//! Tests of the pacer through its public API.
