@@ -40,8 +40,11 @@ const THRESHOLD_DOWN: f64 = 0.039;
 /// How long a trend must stay above the threshold.
 const OVERUSE_MS: f64 = 10.0;
 
-/// A queue shorter than this is never overuse: whatever the slope, there is nothing to drain.
+/// A queue that is not this much longer than usual is never overuse: there is nothing to drain.
 const QUEUE_MIN_MS: f64 = 15.0;
+
+/// A queue longer than this that does not shrink is overuse, whatever explains it.
+const QUEUE_MAX_MS: f64 = 100.0;
 
 /// The most queue that the model explains: a sender that ignores the estimate must not hide behind it.
 const EXPECTED_MAX_MS: f64 = 200.0;
@@ -72,6 +75,7 @@ pub(super) struct DelayDetector {
     model: ModelQueue,
     trend: Trend,
     level: QueueLevel,
+    noise: Noise,
     usage: Usage,
 }
 
@@ -95,6 +99,7 @@ impl DelayDetector {
             model: ModelQueue::default(),
             trend: Trend::new(),
             level: QueueLevel::default(),
+            noise: Noise::default(),
             usage: Usage::Normal,
         }
     }
@@ -152,6 +157,16 @@ impl DelayDetector {
         Duration::from_secs_f64(self.level.queue_ms() / 1_000.0)
     }
 
+    #[cfg(test)]
+    pub(super) const fn threshold(&self) -> f64 {
+        self.trend.threshold
+    }
+
+    /// Returns how much the delay changes from run to run for no reason that we know.
+    pub(super) fn noise(&self) -> Duration {
+        Duration::from_secs_f64(self.noise.mean_ms.clamp(0.0, LEAP_MS) / 1_000.0)
+    }
+
     fn compare(&mut self, before: &Burst, ended: &Burst) {
         let sent_ms = millis(ended.sent_us.saturating_sub(before.sent_us));
         let arrived_ms = millis(ended.arrival_us.saturating_sub(before.arrival_us));
@@ -164,9 +179,14 @@ impl DelayDetector {
         let at_ms = millis(ended.sent_us);
         self.level.add(at_ms, delay_ms);
         let unexplained = unexplained(change_ms, ended.expected_ms - before.expected_ms);
+        self.noise.add(unexplained);
         self.usage = self.trend.add(millis(ended.arrival_us), unexplained, sent_ms);
-        if self.usage == Usage::Over && self.level.queue_ms() < QUEUE_MIN_MS {
+        let queue_ms = self.level.queue_ms();
+        if self.usage == Usage::Over && queue_ms < QUEUE_MIN_MS + self.level.usual_ms {
             self.usage = Usage::Normal;
+        } else if self.usage == Usage::Normal && queue_ms > QUEUE_MAX_MS && change_ms >= 0.0 {
+            // Whoever fills it: all who share the queue see it alike, and all of them yield.
+            self.usage = Usage::Over;
         }
     }
 }
@@ -211,6 +231,8 @@ struct QueueLevel {
     floor_ms: f64,
     floor_before_ms: f64,
     began_ms: f64,
+    /// What jitter alone makes look like a queue.
+    usual_ms: f64,
 }
 
 impl QueueLevel {
@@ -221,6 +243,7 @@ impl QueueLevel {
                 floor_ms: delay_ms,
                 floor_before_ms: delay_ms,
                 began_ms: at_ms,
+                usual_ms: 0.0,
             };
             return;
         };
@@ -232,6 +255,8 @@ impl QueueLevel {
             self.floor_ms = smoothed;
             self.began_ms = at_ms;
         }
+        let usual = self.queue_ms().min(self.usual_ms * 2.0 + 1.0);
+        self.usual_ms = (self.usual_ms + (usual - self.usual_ms) * USUAL_SHARE).min(USUAL_MAX_MS);
     }
 
     fn queue_ms(&self) -> f64 {
@@ -240,8 +265,28 @@ impl QueueLevel {
     }
 }
 
+/// How much of the present level enters the usual one, and the most that counts as usual.
+const USUAL_SHARE: f64 = 0.01;
+const USUAL_MAX_MS: f64 = 25.0;
+
 /// How much of a new delay enters the smoothed one.
 const LEVEL_SHARE: f64 = 0.15;
+
+/// The usual change of delay from run to run; single large ones hardly count.
+#[derive(Debug, Default)]
+struct Noise {
+    mean_ms: f64,
+}
+
+impl Noise {
+    fn add(&mut self, change_ms: f64) {
+        let usual = change_ms.abs().min(self.mean_ms * 2.0 + 1.0);
+        self.mean_ms += (usual - self.mean_ms) * NOISE_SHARE;
+    }
+}
+
+/// How much of a new change enters the mean.
+const NOISE_SHARE: f64 = 0.04;
 
 /// The line through the summed changes, and its judgement.
 #[derive(Debug)]

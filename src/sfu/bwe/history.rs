@@ -93,11 +93,6 @@ impl History {
         }
     }
 
-    /// Returns the number sent last.
-    pub(super) fn highest(&self) -> Option<ExtSeq> {
-        self.unwrapper.highest()
-    }
-
     fn slot(&mut self, seq: ExtSeq) -> Option<&mut Slot> {
         self.slots.get_mut(usize::try_from(seq.0 % HISTORY as u64).unwrap_or_default())
     }

@@ -38,9 +38,10 @@ const STEPS: usize = 2;
 /// Candidates relative to the present bandwidth.
 const FACTORS: [f64; 5] = [0.9, 0.96, 1.0, 1.03, 1.1];
 
-/// How much likelihood a doubling of the bandwidth is worth, for each weighed packet: between equally likely
-/// explanations the higher bandwidth wins.
-const PREFERENCE: f64 = 0.000_8;
+/// How much likelihood a doubling of the bandwidth is worth, once and for each weighed packet: between explanations
+/// that are about as likely the higher bandwidth wins. Losses come in bursts, so few of them prove little.
+const PREFERENCE: f64 = 3.0;
+const PREFERENCE_PER_PACKET: f64 = 0.000_8;
 
 /// Below this share of loss, losses limit nothing.
 const LOSS_IGNORED: f64 = 0.02;
@@ -200,15 +201,17 @@ impl LossEstimator {
     }
 
     fn likelihood(&self, bandwidth: f64, inherent: f64) -> f64 {
-        let preference = PREFERENCE * (bandwidth.max(1.0)).log2();
-        self.weighed()
+        let octaves = bandwidth.max(1.0).log2();
+        let fitting: f64 = self
+            .weighed()
             .map(|(weight, observation)| {
                 let loss = probability(inherent, bandwidth, observation.rate);
                 let received = observation.packets - observation.lost;
                 let fits = observation.lost * loss.ln() + received * (1.0 - loss).ln();
-                weight * (fits + preference * observation.packets)
+                weight * (fits + PREFERENCE_PER_PACKET * octaves * observation.packets)
             })
-            .sum()
+            .sum();
+        fitting + PREFERENCE * octaves
     }
 
     /// Iterates over the observations with their weights, newest first.

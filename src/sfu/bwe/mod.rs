@@ -398,13 +398,12 @@ impl Estimator {
     /// Draws the conclusions of one feedback packet.
     fn conclude(&mut self, now: MonoTime) {
         let acknowledged = self.acknowledged();
-        let queue = self.delay.queue();
         let measured = Measured {
             usage: self.delay.usage(),
             acknowledged,
             acknowledged_now: self.acknowledged.rate(ACKNOWLEDGED_NOW_SPAN),
             rtt: self.rtt.shortest().unwrap_or(RTT_START),
-            queue_stands: queue > QUEUE_STANDS,
+            queue: self.delay.queue(),
         };
         if self.config.feedback == Feedback::TransportCc {
             let before = self.rate.estimate();
@@ -417,12 +416,14 @@ impl Estimator {
             }
         }
         self.judge_probe(now);
-        self.loss.update(now, self.rate.estimate(), acknowledged);
+        // Of a path that is not filled, what arrives says nothing.
+        let full = acknowledged.filter(|_| !self.demand.is_limited());
+        self.loss.update(now, self.rate.estimate(), full);
         self.ask_for_probe(now);
     }
 
     fn judge_probe(&mut self, now: MonoTime) {
-        let Some(verdict) = self.probes.judge(now) else { return };
+        let Some(verdict) = self.probes.judge(now, self.delay.noise()) else { return };
         match verdict {
             Verdict::Carried(proved) => {
                 self.stats.probes_carried = self.stats.probes_carried.saturating_add(1);
@@ -452,8 +453,10 @@ impl Estimator {
         if self.config.feedback != Feedback::TransportCc || self.silence.is_long(now) {
             return;
         }
-        let free = self.delay.usage() != Usage::Over && self.delay.queue() < QUEUE_FREE;
-        if let Some(probe) = self.probes.poll(now, self.bitrate(), free) {
+        if self.delay.usage() == Usage::Over || self.delay.queue() > QUEUE_FREE {
+            return;
+        }
+        if let Some(probe) = self.probes.poll(now, self.bitrate(), self.delay.noise()) {
             self.stats.probes = self.stats.probes.saturating_add(1);
             self.probe = Some(probe);
         }
@@ -569,8 +572,7 @@ const NEWS_PART: u64 = 50;
 const ACKNOWLEDGED_SPAN: Duration = Duration::from_millis(500);
 const ACKNOWLEDGED_NOW_SPAN: Duration = Duration::from_millis(250);
 
-/// Above this queue nothing is raised, and below that a probe may go.
-const QUEUE_STANDS: Duration = Duration::from_millis(60);
+/// Above this queue no probe goes out.
 const QUEUE_FREE: Duration = Duration::from_millis(50);
 
 /// The round trip before one is known, the longest believed, and how long the shortest counts.

@@ -21,6 +21,16 @@ const PACKETS_MIN: u64 = 5;
 const PACKET_BYTES: u64 = 1_200;
 const SPAN: Duration = Duration::from_millis(80);
 
+/// On a path with much jitter a cluster lasts so many times its noise longer, up to the most.
+const SPAN_PER_NOISE: u32 = 12;
+const SPAN_MAX: Duration = Duration::from_millis(200);
+
+/// How many times the path's noise the arrivals may be stretched without meaning anything.
+const STRETCH_PER_NOISE: u32 = 2;
+
+/// A probe aims a little above what is to be proved: it never quite reaches its target.
+const AIM: f64 = 1.06;
+
 /// How far above the estimate a probe may go.
 const STEP_MAX: f64 = 2.0;
 /// The first probe: nothing is known, and the path is empty.
@@ -158,15 +168,16 @@ impl Probes {
         self.failures = 0;
     }
 
-    /// Returns the next cluster to send, if one is due. `free` says that the queue is short.
-    pub(super) fn poll(&mut self, now: MonoTime, estimate: Bitrate, free: bool) -> Option<Probe> {
+    /// Returns the next cluster to send, if one is due. `noise` is that of the path.
+    pub(super) fn poll(&mut self, now: MonoTime, estimate: Bitrate, noise: Duration) -> Option<Probe> {
         let wanted = self.wanted.filter(|wanted| *wanted > estimate)?;
-        if self.active.is_some() || now < self.due || !free {
+        if self.active.is_some() || now < self.due {
             return None;
         }
         let step = if self.probed { STEP_MAX } else { FIRST_STEP_MAX };
-        let target = wanted.min(estimate.scaled(step));
-        let bytes = target.bytes_in(SPAN).max(PACKETS_MIN * PACKET_BYTES);
+        let target = wanted.scaled(AIM).min(estimate.scaled(step));
+        let span = (SPAN + noise * SPAN_PER_NOISE).min(SPAN_MAX);
+        let bytes = target.bytes_in(span).max(PACKETS_MIN * PACKET_BYTES);
         let probe = Probe { cluster: self.next_cluster, target, bytes };
         self.next_cluster = self.next_cluster.next();
         self.active = Some(Active {
@@ -214,20 +225,22 @@ impl Probes {
     }
 
     /// Judges the cluster under way when all of it is reported, or its time is over.
-    pub(super) fn judge(&mut self, now: MonoTime) -> Option<Verdict> {
+    pub(super) fn judge(&mut self, now: MonoTime, noise: Duration) -> Option<Verdict> {
         let active = self.active.as_ref()?;
         let all_sent = active.sent.bytes >= active.probe.bytes;
         let reported = all_sent && active.reported_packets >= active.sent_packets;
         if !reported && now.since(active.began) < JUDGED_AFTER {
             return None;
         }
-        let verdict = active.verdict();
-        let target = active.probe.target;
+        let verdict = active.verdict(noise);
         self.active = None;
         self.probed = true;
         self.succeeded = matches!(verdict, Verdict::Carried(_));
         self.failures = if self.succeeded { 0 } else { self.failures.saturating_add(1) };
-        let more = self.wanted.is_some_and(|wanted| wanted > target);
+        let more = match verdict {
+            Verdict::Carried(proved) => self.wanted.is_some_and(|wanted| wanted > proved),
+            Verdict::Saturated(_) | Verdict::Nothing => false,
+        };
         let wait = match (self.succeeded, more, self.failures) {
             (true, true, _) => WAIT_SUCCEEDED,
             (true, false, _) | (false, _, 0 | 1) => WAIT_FIRST_FAILED,
@@ -239,7 +252,7 @@ impl Probes {
 }
 
 impl Active {
-    fn verdict(&self) -> Verdict {
+    fn verdict(&self, noise: Duration) -> Verdict {
         let arrived_share = self.arrived.bytes as f64 / (self.sent.bytes.max(1) as f64);
         if u64::from(self.sent_packets) < PACKETS_MIN
             || u64::from(self.arrived.count) < PACKETS_MIN - 1
@@ -248,6 +261,10 @@ impl Active {
             return Verdict::Nothing;
         }
         let Some(came) = self.arrived.rate() else { return Verdict::Nothing };
+        let came = {
+            let took = came.time_for(self.arrived.bytes);
+            Bitrate::of(self.arrived.bytes, took.saturating_sub(noise * STRETCH_PER_NOISE))
+        };
         // No span: everything went out at once, and only the arrivals know a rate.
         let span = self.sent.first_at.map_or(Duration::ZERO, |first| self.sent.last_at.since(first));
         let sent = if span < SPAN_KNOWN {
@@ -324,24 +341,23 @@ mod tests {
             let mut probes = Probes::new(MonoTime::ZERO);
             probes.set_wanted(MonoTime::ZERO, Some(Bitrate::from_kbps(wanted)));
 
-            let probe = probes.poll(MonoTime::ZERO, Bitrate::from_kbps(estimate), true).unwrap();
+            let probe = probes.poll(MonoTime::ZERO, Bitrate::from_kbps(estimate), QUIET).unwrap();
 
             assert!(probe.bytes >= PACKETS_MIN * PACKET_BYTES);
             assert!(probe.target.time_for(probe.bytes) >= Duration::from_millis(15));
-            assert!(probe.target <= Bitrate::from_kbps(wanted));
+            assert!(probe.target <= Bitrate::from_kbps(wanted).scaled(AIM));
         }
     }
 
     #[test]
-    fn nothing_is_probed_while_nothing_is_wanted_or_a_queue_stands() {
+    fn nothing_is_probed_while_nothing_more_is_wanted() {
         let mut probes = Probes::new(MonoTime::ZERO);
 
-        assert_eq!(probes.poll(MonoTime::ZERO, ESTIMATE, true), None);
+        assert_eq!(probes.poll(MonoTime::ZERO, ESTIMATE, QUIET), None);
         probes.set_wanted(MonoTime::ZERO, Some(ESTIMATE));
-        assert_eq!(probes.poll(MonoTime::ZERO, ESTIMATE, true), None);
+        assert_eq!(probes.poll(MonoTime::ZERO, ESTIMATE, QUIET), None);
         probes.set_wanted(MonoTime::ZERO, Some(ESTIMATE.scaled(2.0)));
-        assert_eq!(probes.poll(MonoTime::ZERO, ESTIMATE, false), None);
-        assert!(probes.poll(MonoTime::ZERO, ESTIMATE, true).is_some());
+        assert!(probes.poll(MonoTime::ZERO, ESTIMATE, QUIET).is_some());
     }
 
     #[test]
@@ -362,42 +378,43 @@ mod tests {
     #[test]
     fn a_cluster_that_was_never_sent_is_given_up_and_asked_for_again() {
         let mut probes = wanting();
-        probes.poll(MonoTime::ZERO, ESTIMATE, true).unwrap();
+        probes.poll(MonoTime::ZERO, ESTIMATE, QUIET).unwrap();
 
-        assert_eq!(probes.judge(MonoTime::from_millis(999)), None);
-        assert_eq!(probes.judge(MonoTime::from_millis(1_000)), Some(Verdict::Nothing));
+        assert_eq!(probes.judge(MonoTime::from_millis(999), QUIET), None);
+        assert_eq!(probes.judge(MonoTime::from_millis(1_000), QUIET), Some(Verdict::Nothing));
 
-        assert_eq!(probes.poll(MonoTime::from_millis(2_999), ESTIMATE, true), None);
-        assert!(probes.poll(MonoTime::from_millis(3_000), ESTIMATE, true).is_some());
+        assert_eq!(probes.poll(MonoTime::from_millis(2_999), ESTIMATE, QUIET), None);
+        assert!(probes.poll(MonoTime::from_millis(3_000), ESTIMATE, QUIET).is_some());
     }
 
     #[test]
     fn impossible_arrivals_prove_no_more_than_was_sent() {
         let mut probes = wanting();
-        let probe = probes.poll(MonoTime::ZERO, ESTIMATE, true).unwrap();
+        let probe = probes.poll(MonoTime::ZERO, ESTIMATE, QUIET).unwrap();
 
         send(&mut probes, &probe);
         for packet in 0..packets(&probe) {
             probes.handle_status(probe.cluster, &status(0), Some(-packet * 1_000_000));
         }
 
-        assert_eq!(probes.judge(MonoTime::from_millis(200)), Some(Verdict::Carried(TARGET)));
+        assert_eq!(probes.judge(MonoTime::from_millis(200), QUIET), Some(Verdict::Carried(TARGET)));
     }
 
+    const QUIET: Duration = Duration::ZERO;
     const ESTIMATE: Bitrate = Bitrate::from_kbps(1_000);
     const TARGET: Bitrate = Bitrate::from_kbps(3_000);
 
     /// Sends a cluster at its rate, lets it arrive at a part of it, and judges.
     fn probed(speed: f64, jitter_us: i64) -> Option<Verdict> {
         let mut probes = wanting();
-        let probe = probes.poll(MonoTime::ZERO, ESTIMATE, true)?;
+        let probe = probes.poll(MonoTime::ZERO, ESTIMATE, QUIET)?;
         send(&mut probes, &probe);
         for packet in 0..packets(&probe) {
             let passed_us = probe.target.scaled(speed).time_for(1_200).as_micros() as i64 * packet;
             let jitter_us = jitter_us * (packet * 7 % 5 - 2) / 2;
             probes.handle_status(probe.cluster, &status(0), Some(passed_us + jitter_us));
         }
-        probes.judge(MonoTime::from_millis(200))
+        probes.judge(MonoTime::from_millis(200), QUIET)
     }
 
     fn send(probes: &mut Probes, probe: &Probe) {

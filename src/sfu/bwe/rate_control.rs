@@ -19,13 +19,27 @@ const DECREASE: f64 = 0.88;
 const GROWTH: f64 = 1.08;
 
 /// The estimate may lie this far above what is acknowledged.
-const BEYOND_PROOF: f64 = 1.1;
+const BEYOND_PROOF: f64 = 1.2;
+
+/// The most that a first decrease takes: a moment's measure may be wrong. What is still too much after it goes by
+/// the measure.
+const FIRST_DECREASE: f64 = 0.78;
+
+/// How long after a decrease another one is not the first.
+const EPISODE: Duration = Duration::from_millis(1_000);
 
 /// Near the capacity, one packet of this size is added for each round trip and feedback.
 const PACKET_BITS: f64 = 1_200.0 * 8.0;
 
 /// What feedback adds to a round trip.
 const FEEDBACK: Duration = Duration::from_millis(100);
+
+/// Above this queue nothing is raised.
+const QUEUE_STANDS: Duration = Duration::from_millis(60);
+
+/// See [`RateControl::queue_short`].
+const QUEUE_SHORT: Duration = Duration::from_millis(35);
+const QUEUE_SHORT_BYTES: u64 = 1_800;
 
 /// The longest time that one increase pays for.
 const INCREASE_SPAN_MAX: Duration = Duration::from_secs(1);
@@ -35,7 +49,6 @@ const INCREASE_SPAN_MAX: Duration = Duration::from_secs(1);
 pub(super) struct RateControl {
     estimate: Bitrate,
     capacity: Capacity,
-    usage: Usage,
     increased_at: MonoTime,
     decreased_at: Option<MonoTime>,
 }
@@ -51,8 +64,8 @@ pub(super) struct Measured {
     pub(super) acknowledged_now: Option<Bitrate>,
     /// The round trip.
     pub(super) rtt: Duration,
-    /// Whether the queue is long enough that more must not be tried.
-    pub(super) queue_stands: bool,
+    /// How long the queue is.
+    pub(super) queue: Duration,
 }
 
 impl RateControl {
@@ -60,7 +73,6 @@ impl RateControl {
         Self {
             estimate: start,
             capacity: Capacity::default(),
-            usage: Usage::Normal,
             increased_at: now,
             decreased_at: None,
         }
@@ -108,9 +120,18 @@ impl RateControl {
         if recently && acknowledged > self.estimate.scaled(0.5) {
             return false;
         }
+        let first = self.decreased_at.is_none_or(|at| now.since(at) > EPISODE);
         self.capacity.add(acknowledged);
-        let lowered = acknowledged.scaled(DECREASE);
         self.decreased_at = Some(now);
+        let lowered = if measured.queue < self.queue_short() {
+            // There is hardly anything to drain: what comes through may go on, and so may most of what was proved.
+            let through = acknowledged.max(measured.acknowledged.unwrap_or(acknowledged));
+            self.estimate.scaled(DECREASE).max(through)
+        } else if first {
+            acknowledged.scaled(DECREASE).max(self.estimate.scaled(FIRST_DECREASE))
+        } else {
+            acknowledged.scaled(DECREASE)
+        };
         if lowered >= self.estimate {
             return false;
         }
@@ -118,11 +139,16 @@ impl RateControl {
         true
     }
 
+    /// Returns the queue below which overuse is answered mildly: a few packets, which on a slow path take long.
+    fn queue_short(&self) -> Duration {
+        QUEUE_SHORT + self.estimate.time_for(QUEUE_SHORT_BYTES).min(QUEUE_STANDS)
+    }
+
     fn increase(&mut self, now: MonoTime, measured: &Measured) {
         let elapsed = now.since(self.increased_at).min(INCREASE_SPAN_MAX);
         self.increased_at = now;
         let Some(acknowledged) = measured.acknowledged else { return };
-        if measured.queue_stands {
+        if measured.queue > QUEUE_STANDS {
             return;
         }
         self.capacity.forget_if_surpassed(acknowledged);
@@ -197,13 +223,25 @@ mod tests {
     #[test]
     fn overuse_leaves_a_part_of_what_arrives_once_in_a_response_time() {
         let mut control = RateControl::new(Bitrate::from_kbps(2_000), MonoTime::ZERO);
-        let measured = measured(Usage::Over, 1_500);
+        let measured = measured(Usage::Over, 1_800);
 
         assert!(control.update(MonoTime::from_millis(100), &measured));
-        assert_eq!(control.estimate(), Bitrate::from_kbps(1_320));
+        assert_eq!(control.estimate(), Bitrate::from_kbps(1_584));
 
         assert!(!control.update(MonoTime::from_millis(200), &measured));
-        assert_eq!(control.estimate(), Bitrate::from_kbps(1_320));
+        assert_eq!(control.estimate(), Bitrate::from_kbps(1_584));
+    }
+
+    #[test]
+    fn overuse_without_a_queue_takes_nothing_from_what_comes_through() {
+        let mut control = RateControl::new(Bitrate::from_kbps(2_000), MonoTime::ZERO);
+        let proved_once = Measured { queue: Duration::from_millis(20), ..measured(Usage::Over, 300) };
+        let proved_now = Measured { queue: Duration::from_millis(20), ..measured(Usage::Over, 1_900) };
+
+        assert!(control.update(MonoTime::from_millis(1_000), &proved_now));
+        assert_eq!(control.estimate(), Bitrate::from_kbps(1_900));
+        assert!(control.update(MonoTime::from_millis(2_000), &proved_once));
+        assert_eq!(control.estimate(), Bitrate::from_kbps(1_672));
     }
 
     #[test]
@@ -219,7 +257,7 @@ mod tests {
         });
 
         assert!((1_070_000..=1_081_000).contains(&after_a_second.as_bps()), "{after_a_second:?}");
-        assert_eq!(control.estimate(), Bitrate::from_kbps(1_100));
+        assert_eq!(control.estimate(), Bitrate::from_kbps(1_200));
     }
 
     #[test]
@@ -241,7 +279,7 @@ mod tests {
             acknowledged,
             acknowledged_now: acknowledged,
             rtt: Duration::from_millis(50),
-            queue_stands: false,
+            queue: Duration::from_millis(if usage == Usage::Over { 100 } else { 0 }),
         }
     }
 }

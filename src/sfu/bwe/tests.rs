@@ -6,3 +6,4 @@ mod link;
 mod path;
 mod steady;
 mod steps;
+mod explore;

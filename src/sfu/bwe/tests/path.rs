@@ -52,6 +52,8 @@ pub(super) struct Flow {
 }
 
 const TICK_US: u64 = 1_000;
+/// An encoder that follows the estimate proves it by its media; it wants probes to begin with only.
+const RAMP_UP_US: u64 = 4_000_000;
 const FRAME_US: u64 = 33_000;
 const AUDIO_US: u64 = 20_000;
 const KEYFRAME_EVERY: u32 = 120;
@@ -141,7 +143,13 @@ impl Flow {
             return;
         }
         let rate = match self.media {
-            Media::Following(top) => self.estimator.estimate().bitrate.min(top).scaled(0.97),
+            Media::Following(top) => {
+                if since_us > RAMP_UP_US {
+                    self.estimator.set_wanted(time(now_us), None);
+                }
+                let payload = self.estimator.estimate().bitrate.min(top).scaled(0.99 / 1.045);
+                Bitrate::from_bps(payload.as_bps().saturating_sub(48_000).max(30_000))
+            }
             Media::Layers(layers) => {
                 self.choose_layer(now_us, layers);
                 Bitrate::from_kbps(layers[self.layer])

@@ -75,8 +75,8 @@ fn two_viewers_of_a_simulcast_are_never_more_than_one_layer_apart() {
             apart += u32::from(path.flows[0].layer.abs_diff(path.flows[1].layer) > 1);
         }
 
-        let (one, other) = (path.mean(0, 30_000, 60_000), path.mean(1, 30_000, 60_000));
-        if (one - other).abs() > 0.2 * one.max(other) || apart > 0 {
+        if apart > 0 {
+            let (one, other) = (path.mean(0, 30_000, 60_000), path.mean(1, 30_000, 60_000));
             wrong.push((seed, conditions.rate, one, other, apart));
         }
     }
@@ -104,14 +104,14 @@ fn random_loss_of_5_and_10_percent_does_not_collapse_the_estimate() {
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
-const SEEDS: u64 = 60;
+pub(super) const SEEDS: u64 = 60;
 const PAIRS: u64 = 20;
-const TOP: Bitrate = Bitrate::from_kbps(12_000);
+pub(super) const TOP: Bitrate = Bitrate::from_kbps(12_000);
 /// In kbit/s.
-const LAYERS: [u64; 3] = [250, 900, 2_500];
+pub(super) const LAYERS: [u64; 3] = [250, 900, 2_500];
 
 /// 0.3 to 8 Mbit/s, evenly in the logarithm, with delays, jitters, queues and losses of all kinds.
-fn conditions(seed: u64) -> Conditions {
+pub(super) fn conditions(seed: u64) -> Conditions {
     let octaves = seed as f64 / SEEDS as f64 * (8.0_f64 / 0.3).log2();
     Conditions {
         rate: Bitrate::from_bps((300_000.0 * octaves.exp2()) as u64),
