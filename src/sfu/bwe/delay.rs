@@ -43,6 +43,9 @@ const OVERUSE_MS: f64 = 10.0;
 /// A queue that is not this much longer than usual is never overuse: there is nothing to drain.
 const QUEUE_MIN_MS: f64 = 15.0;
 
+/// A queue that is not this much longer than usual does not stand.
+const STANDING_MIN_MS: f64 = 4.0;
+
 /// A queue longer than this that does not shrink is overuse, whatever explains it.
 const QUEUE_MAX_MS: f64 = 100.0;
 
@@ -76,6 +79,9 @@ pub(super) struct DelayDetector {
     trend: Trend,
     level: QueueLevel,
     noise: Noise,
+    /// The newest delays over their sending times, in milliseconds.
+    delays: [(f64, f64); WINDOW],
+    count: usize,
     usage: Usage,
 }
 
@@ -100,6 +106,8 @@ impl DelayDetector {
             trend: Trend::new(),
             level: QueueLevel::default(),
             noise: Noise::default(),
+            delays: [(0.0, 0.0); WINDOW],
+            count: 0,
             usage: Usage::Normal,
         }
     }
@@ -162,6 +170,21 @@ impl DelayDetector {
         self.trend.threshold
     }
 
+    /// Returns how much of the queue is more than jitter alone makes it look.
+    pub(super) fn standing(&self) -> Duration {
+        let above_ms = self.level.queue_ms() - self.level.usual_ms - STANDING_MIN_MS;
+        Duration::from_secs_f64(above_ms.max(0.0) / 1_000.0)
+    }
+
+    /// Returns the rate at which all senders together exceed the path, relative to the path: what the queue grew
+    /// by lately, in seconds a second. All who share a queue see the same.
+    pub(super) fn growth(&self) -> f64 {
+        if self.count < WINDOW {
+            return 0.0;
+        }
+        fitted_slope(&self.delays).unwrap_or(0.0).max(0.0)
+    }
+
     /// Returns how much the delay changes from run to run for no reason that we know.
     pub(super) fn noise(&self) -> Duration {
         Duration::from_secs_f64(self.noise.mean_ms.clamp(0.0, LEAP_MS) / 1_000.0)
@@ -177,14 +200,18 @@ impl DelayDetector {
         }
         let delay_ms = millis(ended.arrival_us.saturating_sub(ended.sent_us));
         let at_ms = millis(ended.sent_us);
-        self.level.add(at_ms, delay_ms);
+        let rising = self.level.add(at_ms, delay_ms);
+        if let Some(place) = self.delays.get_mut(self.count % WINDOW) {
+            *place = (at_ms, delay_ms);
+        }
+        self.count = self.count.wrapping_add(1);
         let unexplained = unexplained(change_ms, ended.expected_ms - before.expected_ms);
         self.noise.add(unexplained);
         self.usage = self.trend.add(millis(ended.arrival_us), unexplained, sent_ms);
         let queue_ms = self.level.queue_ms();
         if self.usage == Usage::Over && queue_ms < QUEUE_MIN_MS + self.level.usual_ms {
             self.usage = Usage::Normal;
-        } else if self.usage == Usage::Normal && queue_ms > QUEUE_MAX_MS && change_ms >= 0.0 {
+        } else if self.usage == Usage::Normal && queue_ms > QUEUE_MAX_MS && rising {
             // Whoever fills it: all who share the queue see it alike, and all of them yield.
             self.usage = Usage::Over;
         }
@@ -236,7 +263,8 @@ struct QueueLevel {
 }
 
 impl QueueLevel {
-    fn add(&mut self, at_ms: f64, delay_ms: f64) {
+    /// Adds a delay; true when it is longer than those before.
+    fn add(&mut self, at_ms: f64, delay_ms: f64) -> bool {
         let Some(before) = self.smoothed_ms else {
             *self = Self {
                 smoothed_ms: Some(delay_ms),
@@ -245,7 +273,7 @@ impl QueueLevel {
                 began_ms: at_ms,
                 usual_ms: 0.0,
             };
-            return;
+            return false;
         };
         let smoothed = before + (delay_ms - before) * LEVEL_SHARE;
         self.smoothed_ms = Some(smoothed);
@@ -257,6 +285,7 @@ impl QueueLevel {
         }
         let usual = self.queue_ms().min(self.usual_ms * 2.0 + 1.0);
         self.usual_ms = (self.usual_ms + (usual - self.usual_ms) * USUAL_SHARE).min(USUAL_MAX_MS);
+        delay_ms >= before
     }
 
     fn queue_ms(&self) -> f64 {

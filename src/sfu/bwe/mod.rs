@@ -404,6 +404,10 @@ impl Estimator {
             acknowledged_now: self.acknowledged.rate(ACKNOWLEDGED_NOW_SPAN),
             rtt: self.rtt.shortest().unwrap_or(RTT_START),
             queue: self.delay.queue(),
+            standing: self.delay.standing(),
+            limited: self.demand.is_limited(),
+            growth: self.delay.growth(),
+            sent: self.demand.rate(),
         };
         if self.config.feedback == Feedback::TransportCc {
             let before = self.rate.estimate();

@@ -11,9 +11,14 @@ use rtp::MonoTime;
 use super::delay::Usage;
 use crate::Bitrate;
 
-/// What is left of the acknowledged rate after overuse: low enough that the queue drains, high enough for the
-/// layer below.
-const DECREASE: f64 = 0.88;
+/// What is left at most after overuse: low enough that the queue drains, high enough for the layer below.
+const DECREASE: f64 = 0.92;
+
+/// Less than the path's share, so that the queue drains.
+const DRAIN: f64 = 0.95;
+
+/// The least that is left after one look at a growing queue.
+const PART_MIN: f64 = 0.35;
 
 /// Growth within a second, far from the known capacity.
 const GROWTH: f64 = 1.08;
@@ -21,18 +26,19 @@ const GROWTH: f64 = 1.08;
 /// The estimate may lie this far above what is acknowledged.
 const BEYOND_PROOF: f64 = 1.2;
 
-/// The most that a first decrease takes: a moment's measure may be wrong. What is still too much after it goes by
-/// the measure.
-const FIRST_DECREASE: f64 = 0.78;
-
-/// How long after a decrease another one is not the first.
-const EPISODE: Duration = Duration::from_millis(1_000);
 
 /// Near the capacity, one packet of this size is added for each round trip and feedback.
-const PACKET_BITS: f64 = 1_200.0 * 8.0;
+const PACKET_BITS: f64 = 1.3 * 1_200.0 * 8.0;
+
+/// Below this part of the estimate an arrival rate is news that does not wait.
+const FAR_OFF: f64 = 0.5;
 
 /// What feedback adds to a round trip.
 const FEEDBACK: Duration = Duration::from_millis(100);
+
+/// The part given up in a second, for each second of queue, and the queue that counts at most.
+const YIELD: f64 = 1.5;
+const QUEUE_YIELD_MAX: Duration = Duration::from_millis(100);
 
 /// Above this queue nothing is raised.
 const QUEUE_STANDS: Duration = Duration::from_millis(60);
@@ -49,6 +55,7 @@ const INCREASE_SPAN_MAX: Duration = Duration::from_secs(1);
 pub(super) struct RateControl {
     estimate: Bitrate,
     capacity: Capacity,
+    updated_at: MonoTime,
     increased_at: MonoTime,
     decreased_at: Option<MonoTime>,
 }
@@ -66,6 +73,14 @@ pub(super) struct Measured {
     pub(super) rtt: Duration,
     /// How long the queue is.
     pub(super) queue: Duration,
+    /// How much of it is more than jitter makes it look.
+    pub(super) standing: Duration,
+    /// Whether the application sends less than the estimate allows.
+    pub(super) limited: bool,
+    /// By how much it grew lately, in seconds a second.
+    pub(super) growth: f64,
+    /// What was sent over the last half second.
+    pub(super) sent: Option<Bitrate>,
 }
 
 impl RateControl {
@@ -73,6 +88,7 @@ impl RateControl {
         Self {
             estimate: start,
             capacity: Capacity::default(),
+            updated_at: now,
             increased_at: now,
             decreased_at: None,
         }
@@ -99,6 +115,7 @@ impl RateControl {
 
     /// Advances by one feedback; true when the estimate fell.
     pub(super) fn update(&mut self, now: MonoTime, measured: &Measured) -> bool {
+        self.yield_to_queue(now, measured);
         match measured.usage {
             Usage::Over => self.decrease(now, measured),
             Usage::Under => {
@@ -112,25 +129,37 @@ impl RateControl {
         }
     }
 
+    /// Gives up a part for as long as a queue stands. All who share it see the same queue and gain the same number
+    /// of packets, so who has more loses more: that makes them equal.
+    fn yield_to_queue(&mut self, now: MonoTime, measured: &Measured) {
+        let elapsed = now.since(self.updated_at).min(INCREASE_SPAN_MAX);
+        self.updated_at = now;
+        if !measured.limited {
+            let queue = measured.standing.min(QUEUE_YIELD_MAX).as_secs_f64();
+            self.estimate = self.estimate.scaled(1.0 - YIELD * queue * elapsed.as_secs_f64());
+        }
+    }
+
     fn decrease(&mut self, now: MonoTime, measured: &Measured) -> bool {
         self.increased_at = now;
         let Some(acknowledged) = measured.acknowledged_now.or(measured.acknowledged) else { return false };
-        let wait = measured.rtt + FEEDBACK;
-        let recently = self.decreased_at.is_some_and(|at| now.since(at) < wait);
-        if recently && acknowledged > self.estimate.scaled(0.5) {
+        let recently = self.decreased_at.is_some_and(|at| now.since(at) < measured.rtt + FEEDBACK);
+        if recently && acknowledged > self.estimate.scaled(FAR_OFF) {
             return false;
         }
-        let first = self.decreased_at.is_none_or(|at| now.since(at) > EPISODE);
         self.capacity.add(acknowledged);
         self.decreased_at = Some(now);
         let lowered = if measured.queue < self.queue_short() {
             // There is hardly anything to drain: what comes through may go on, and so may most of what was proved.
             let through = acknowledged.max(measured.acknowledged.unwrap_or(acknowledged));
             self.estimate.scaled(DECREASE).max(through)
-        } else if first {
-            acknowledged.scaled(DECREASE).max(self.estimate.scaled(FIRST_DECREASE))
         } else {
-            acknowledged.scaled(DECREASE)
+            // All who share the queue see it grow alike, and all give up the same part. What arrived bounds that
+            // from below, because the growth still shows after the first answer to it.
+            let sent = self.estimate.min(measured.sent.unwrap_or(self.estimate));
+            let part = (DRAIN / (1.0 + measured.growth)).clamp(PART_MIN, DECREASE);
+            let arrived = measured.acknowledged.unwrap_or(acknowledged);
+            sent.scaled(part).max(arrived.scaled(DECREASE))
         };
         if lowered >= self.estimate {
             return false;
@@ -153,11 +182,12 @@ impl RateControl {
         }
         self.capacity.forget_if_surpassed(acknowledged);
         let seconds = elapsed.as_secs_f64();
+        let response = (measured.rtt + FEEDBACK).as_secs_f64();
+        let by_packets = Bitrate::from_bps((PACKET_BITS / response * seconds) as u64);
         let added = if self.capacity.is_near(self.estimate) {
-            let response = (measured.rtt + FEEDBACK).as_secs_f64();
-            Bitrate::from_bps((PACKET_BITS / response * seconds) as u64)
+            by_packets
         } else {
-            self.estimate.scaled(GROWTH.powf(seconds) - 1.0)
+            by_packets.max(self.estimate.scaled(GROWTH.powf(seconds) - 1.0))
         };
         let proved = acknowledged.scaled(BEYOND_PROOF);
         self.estimate = self.estimate.plus(added).min(proved.max(self.estimate));
@@ -226,10 +256,10 @@ mod tests {
         let measured = measured(Usage::Over, 1_800);
 
         assert!(control.update(MonoTime::from_millis(100), &measured));
-        assert_eq!(control.estimate(), Bitrate::from_kbps(1_584));
+        assert_eq!(control.estimate(), Bitrate::from_kbps(1_656));
 
         assert!(!control.update(MonoTime::from_millis(200), &measured));
-        assert_eq!(control.estimate(), Bitrate::from_kbps(1_584));
+        assert_eq!(control.estimate(), Bitrate::from_kbps(1_656));
     }
 
     #[test]
@@ -241,7 +271,7 @@ mod tests {
         assert!(control.update(MonoTime::from_millis(1_000), &proved_now));
         assert_eq!(control.estimate(), Bitrate::from_kbps(1_900));
         assert!(control.update(MonoTime::from_millis(2_000), &proved_once));
-        assert_eq!(control.estimate(), Bitrate::from_kbps(1_672));
+        assert_eq!(control.estimate(), Bitrate::from_kbps(1_748));
     }
 
     #[test]
@@ -280,6 +310,10 @@ mod tests {
             acknowledged_now: acknowledged,
             rtt: Duration::from_millis(50),
             queue: Duration::from_millis(if usage == Usage::Over { 100 } else { 0 }),
+            standing: Duration::ZERO,
+            limited: false,
+            growth: 0.3,
+            sent: None,
         }
     }
 }

@@ -62,7 +62,7 @@ const KEYFRAME_FACTOR: u64 = 5;
 impl Path {
     pub(super) fn new(conditions: Conditions, media: &[Media], seed: u64) -> Self {
         let flows = media.iter().enumerate();
-        let flows = flows.map(|(index, media)| Flow::new(*media, seed * 31 + index as u64)).collect();
+        let flows = flows.map(|(index, media)| Flow::new(*media, seed * 31 + index as u64, index == 0)).collect();
         Self { now_us: 0, link: Link::new(conditions, seed), flows }
     }
 
@@ -84,6 +84,7 @@ impl Path {
         for index in 0..self.flows.len() {
             let flow = &mut self.flows[index];
             if now_us < flow.begins_us {
+                flow.estimator.handle_timeout(time(now_us));
                 continue;
             }
             flow.produce(now_us);
@@ -103,9 +104,10 @@ impl Path {
 }
 
 impl Flow {
-    fn new(media: Media, seed: u64) -> Self {
+    fn new(media: Media, seed: u64, first: bool) -> Self {
         let mut dice = ChaCha8Rng::seed_from_u64(seed);
-        let begins_us = u64::from(dice.next_u32() % 100) * 1_000;
+        // Later flows join somewhere in the first one's group of pictures.
+        let begins_us = u64::from(dice.next_u32() % if first { 100 } else { 4_000 }) * 1_000;
         let now = time(0);
         let mut estimator = Estimator::new(Config::default(), now);
         if let Media::Following(top) = media {
