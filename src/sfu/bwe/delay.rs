@@ -4,17 +4,17 @@
 //! bottleneck's speed and nothing of its queue. Only the *first* arrival of a run is looked at, and runs within
 //! [`BURST`] count as one.
 //!
-//! **What we caused is expected.** A keyframe that goes out at 2.5 times the estimate builds a queue on a path that
-//! is just fast enough, and the queue drains again. A model queue that is emptied at the estimate says how much of
-//! a change that explains; only the rest counts. Otherwise each keyframe would read as congestion.
+//! **Only a queue that stands counts.** A keyframe, ours or that of another who shares the bottleneck, fills the
+//! queue for a moment, and the queue drains again if there is room for it. What matters is the shortest queue of the
+//! last quarter of a second. All who share a bottleneck see the same one, so all of them yield alike; a detector
+//! that forgave only its own keyframes would let the larger sender starve the smaller.
 //!
-//! **Trend.** The rest is summed and smoothed, a line is fitted through the last [`WINDOW`] points, and its slope is
+//! **Trend.** The changes are summed and smoothed, a line is fitted through the last [`WINDOW`] points, and its slope is
 //! compared with a threshold that follows the noise of the path (as libwebrtc's trendline estimator does).
 
 use std::time::Duration;
 
 use super::history::Status;
-use crate::Bitrate;
 
 /// Runs sent within this time are one point.
 const BURST: i64 = 5_000;
@@ -47,10 +47,7 @@ const QUEUE_MIN_MS: f64 = 15.0;
 const STANDING_MIN_MS: f64 = 4.0;
 
 /// A queue longer than this that does not shrink is overuse, whatever explains it.
-const QUEUE_MAX_MS: f64 = 100.0;
-
-/// The most queue that the model explains: a sender that ignores the estimate must not hide behind it.
-const EXPECTED_MAX_MS: f64 = 200.0;
+const QUEUE_MAX_MS: f64 = 80.0;
 
 /// A change of delay beyond this is another path or another clock.
 const LEAP_MS: f64 = 3_000.0;
@@ -75,7 +72,6 @@ pub(super) enum Usage {
 pub(super) struct DelayDetector {
     burst: Option<Burst>,
     before: Option<Burst>,
-    model: ModelQueue,
     trend: Trend,
     level: QueueLevel,
     noise: Noise,
@@ -93,8 +89,6 @@ struct Burst {
     last_sent_us: i64,
     /// The first arrival.
     arrival_us: i64,
-    /// The model's queue in front of the burst, in milliseconds.
-    expected_ms: f64,
 }
 
 impl DelayDetector {
@@ -102,7 +96,6 @@ impl DelayDetector {
         Self {
             burst: None,
             before: None,
-            model: ModelQueue::default(),
             trend: Trend::new(),
             level: QueueLevel::default(),
             noise: Noise::default(),
@@ -119,20 +112,13 @@ impl DelayDetector {
         self.trend.threshold = threshold;
     }
 
-    /// Takes a packet that was lost: it may have stood in the queue.
-    pub(super) fn handle_lost(&mut self, status: &Status, estimate: Bitrate) {
-        self.model.add(status.sent_us, status.size, estimate);
-    }
-
     /// Takes a packet that arrived, in the order of sending.
-    pub(super) fn handle_received(&mut self, status: &Status, arrival_us: i64, estimate: Bitrate) {
-        let in_front = self.model.add(status.sent_us, status.size, estimate);
+    pub(super) fn handle_received(&mut self, status: &Status, arrival_us: i64) {
         let begun = Burst {
             run: status.run,
             sent_us: status.sent_us,
             last_sent_us: status.sent_us,
             arrival_us,
-            expected_ms: in_front,
         };
         let Some(burst) = &mut self.burst else {
             self.burst = Some(begun);
@@ -172,7 +158,7 @@ impl DelayDetector {
 
     /// Returns how much of the queue is more than jitter alone makes it look.
     pub(super) fn standing(&self) -> Duration {
-        let above_ms = self.level.queue_ms() - self.level.usual_ms - STANDING_MIN_MS;
+        let above_ms = self.level.standing_ms() - self.level.usual_ms - STANDING_MIN_MS;
         Duration::from_secs_f64(above_ms.max(0.0) / 1_000.0)
     }
 
@@ -200,53 +186,19 @@ impl DelayDetector {
         }
         let delay_ms = millis(ended.arrival_us.saturating_sub(ended.sent_us));
         let at_ms = millis(ended.sent_us);
-        let rising = self.level.add(at_ms, delay_ms);
+        self.level.add(at_ms, delay_ms);
         if let Some(place) = self.delays.get_mut(self.count % WINDOW) {
             *place = (at_ms, delay_ms);
         }
         self.count = self.count.wrapping_add(1);
-        let unexplained = unexplained(change_ms, ended.expected_ms - before.expected_ms);
-        self.noise.add(unexplained);
-        self.usage = self.trend.add(millis(ended.arrival_us), unexplained, sent_ms);
-        let queue_ms = self.level.queue_ms();
-        if self.usage == Usage::Over && queue_ms < QUEUE_MIN_MS + self.level.usual_ms {
-            self.usage = Usage::Normal;
-        } else if self.usage == Usage::Normal && queue_ms > QUEUE_MAX_MS && rising {
-            // Whoever fills it: all who share the queue see it alike, and all of them yield.
-            self.usage = Usage::Over;
-        }
-    }
-}
-
-/// Takes from a change of delay what the model explains: growth by growth and shrinking by shrinking, never more
-/// than there is.
-fn unexplained(change_ms: f64, expected_ms: f64) -> f64 {
-    if change_ms > 0.0 && expected_ms > 0.0 {
-        (change_ms - expected_ms).max(0.0)
-    } else if change_ms < 0.0 && expected_ms < 0.0 {
-        (change_ms - expected_ms).min(0.0)
-    } else {
-        change_ms
-    }
-}
-
-/// The queue that a path of exactly the estimate would have.
-#[derive(Debug, Default)]
-struct ModelQueue {
-    backlog_ms: f64,
-    at_us: i64,
-}
-
-impl ModelQueue {
-    /// Adds a packet and returns the queue in front of it.
-    fn add(&mut self, sent_us: i64, size: u16, estimate: Bitrate) -> f64 {
-        let elapsed = millis(sent_us.saturating_sub(self.at_us)).max(0.0);
-        self.at_us = self.at_us.max(sent_us);
-        let in_front = (self.backlog_ms - elapsed).max(0.0);
-        let bits = f64::from(size) * 8.0;
-        let transmission_ms = bits * 1_000.0 / (estimate.as_bps().max(1) as f64);
-        self.backlog_ms = (in_front + transmission_ms).min(EXPECTED_MAX_MS);
-        in_front
+        self.noise.add(change_ms);
+        let usage = self.trend.add(millis(ended.arrival_us), change_ms, sent_ms);
+        let standing_ms = self.level.standing_ms();
+        self.usage = match usage {
+            Usage::Over if standing_ms < QUEUE_MIN_MS + self.level.usual_ms => Usage::Normal,
+            Usage::Normal if standing_ms > QUEUE_MAX_MS => Usage::Over,
+            _ => usage,
+        };
     }
 }
 
@@ -260,11 +212,13 @@ struct QueueLevel {
     began_ms: f64,
     /// What jitter alone makes look like a queue.
     usual_ms: f64,
+    /// The shortest queue of the running slice of time and of the two before, newest first.
+    shortest_ms: [f64; 3],
+    slice_began_ms: f64,
 }
 
 impl QueueLevel {
-    /// Adds a delay; true when it is longer than those before.
-    fn add(&mut self, at_ms: f64, delay_ms: f64) -> bool {
+    fn add(&mut self, at_ms: f64, delay_ms: f64) {
         let Some(before) = self.smoothed_ms else {
             *self = Self {
                 smoothed_ms: Some(delay_ms),
@@ -272,8 +226,10 @@ impl QueueLevel {
                 floor_before_ms: delay_ms,
                 began_ms: at_ms,
                 usual_ms: 0.0,
+                shortest_ms: [0.0; 3],
+                slice_began_ms: at_ms,
             };
-            return false;
+            return;
         };
         let smoothed = before + (delay_ms - before) * LEVEL_SHARE;
         self.smoothed_ms = Some(smoothed);
@@ -285,7 +241,24 @@ impl QueueLevel {
         }
         let usual = self.queue_ms().min(self.usual_ms * 2.0 + 1.0);
         self.usual_ms = (self.usual_ms + (usual - self.usual_ms) * USUAL_SHARE).min(USUAL_MAX_MS);
-        delay_ms >= before
+        self.keep_shortest(at_ms);
+    }
+
+    fn keep_shortest(&mut self, at_ms: f64) {
+        let queue_ms = self.queue_ms();
+        if at_ms - self.slice_began_ms > SLICE_MS {
+            self.shortest_ms.rotate_right(1);
+            self.slice_began_ms = at_ms;
+            let [newest, ..] = &mut self.shortest_ms;
+            *newest = queue_ms;
+        }
+        let [newest, ..] = &mut self.shortest_ms;
+        *newest = newest.min(queue_ms);
+    }
+
+    /// Returns the queue that has been there for a while.
+    fn standing_ms(&self) -> f64 {
+        self.shortest_ms.iter().copied().fold(f64::INFINITY, f64::min)
     }
 
     fn queue_ms(&self) -> f64 {
@@ -293,6 +266,9 @@ impl QueueLevel {
         self.smoothed_ms.map_or(0.0, |smoothed| (smoothed - floor).clamp(0.0, LEAP_MS))
     }
 }
+
+/// A queue stands that was never shorter within the last two to three slices.
+const SLICE_MS: f64 = 100.0;
 
 /// How much of the present level enters the usual one, and the most that counts as usual.
 const USUAL_SHARE: f64 = 0.01;
@@ -430,7 +406,7 @@ mod tests {
             for packet in 0..packets {
                 let sent_us = run * 33_000;
                 let status = status(sent_us, run);
-                detector.handle_received(&status, sent_us + 20_000 + packet * 2_500, RATE);
+                detector.handle_received(&status, sent_us + 20_000 + packet * 2_500);
             }
             if detector.usage() == Usage::Over {
                 worst = Usage::Over;
@@ -443,7 +419,6 @@ mod tests {
     #[test]
     fn a_keyframe_sent_faster_than_the_path_is_no_overuse() {
         let mut detector = DelayDetector::new();
-        let rate = Bitrate::from_kbps(1_000);
         let (mut free_us, mut over) = (0_i64, 0);
 
         for tick in 0..4_000_i64 {
@@ -453,7 +428,7 @@ mod tests {
             for _ in 0..packets {
                 let sent_us = tick * 5_000;
                 free_us = free_us.max(sent_us) + 9_600;
-                detector.handle_received(&status(sent_us, tick), free_us + 20_000, rate);
+                detector.handle_received(&status(sent_us, tick), free_us + 20_000);
                 over += u32::from(detector.usage() == Usage::Over);
             }
         }
@@ -472,14 +447,12 @@ mod tests {
         assert!(detector.queue() < Duration::from_millis(1));
     }
 
-    const RATE: Bitrate = Bitrate::from_kbps(10_000);
-
     fn feed(detector: &mut DelayDetector, runs: std::ops::Range<i64>, delay_ms: impl Fn(i64) -> f64) -> Usage {
         let mut last = Usage::Normal;
         for run in runs {
             let sent_us = run * 20_000;
             let arrival_us = sent_us + 20_000 + (delay_ms(run) * 1_000.0) as i64;
-            detector.handle_received(&status(sent_us, run), arrival_us, RATE);
+            detector.handle_received(&status(sent_us, run), arrival_us);
             if detector.usage() != Usage::Normal {
                 last = detector.usage();
             }

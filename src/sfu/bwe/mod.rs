@@ -343,7 +343,6 @@ impl Estimator {
 
     /// Reads the statuses of one feedback packet; true when there was news among them.
     fn read_statuses(&mut self, now: MonoTime, view: &TransportCcView<'_>, reference: Reference) -> bool {
-        let estimate = self.rate.estimate();
         let mut arrival_us = reference.base_us;
         let mut newest_sent_us = None;
         for (seq, delta) in view.statuses() {
@@ -352,7 +351,7 @@ impl Estimator {
                 Lookup::News(status) => {
                     newest_sent_us = newest_sent_us.max(Some(status.sent_us));
                     let arrival = delta.map(|_| arrival_us);
-                    self.handle_status(&status, arrival, reference, estimate);
+                    self.handle_status(&status, arrival, reference);
                 }
                 Lookup::Known => self.stats.repeated = self.stats.repeated.saturating_add(1),
                 Lookup::Stale => self.stats.stale = self.stats.stale.saturating_add(1),
@@ -372,7 +371,7 @@ impl Estimator {
         true
     }
 
-    fn handle_status(&mut self, status: &Status, arrival: Option<i64>, reference: Reference, estimate: Bitrate) {
+    fn handle_status(&mut self, status: &Status, arrival: Option<i64>, reference: Reference) {
         self.loss.handle_status(status, arrival.is_some());
         let arrival = arrival.filter(|arrival_us| {
             let plausible = is_plausible(reference, *arrival_us);
@@ -383,11 +382,10 @@ impl Estimator {
             Some(arrival_us) => {
                 self.stats.received = self.stats.received.saturating_add(1);
                 self.acknowledged.add(arrival_us, status.size);
-                self.delay.handle_received(status, arrival_us, estimate);
+                self.delay.handle_received(status, arrival_us);
             }
             None => {
                 self.stats.lost = self.stats.lost.saturating_add(1);
-                self.delay.handle_lost(status, estimate);
             }
         }
         if let Some(cluster) = status.cluster {

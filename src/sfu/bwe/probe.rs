@@ -28,6 +28,9 @@ const SPAN_MAX: Duration = Duration::from_millis(200);
 /// How many times the path's noise the arrivals may be stretched without meaning anything.
 const STRETCH_PER_NOISE: u32 = 2;
 
+/// But at most this part of them.
+const STRETCH_PART: u32 = 6;
+
 /// A probe aims a little above what is to be proved: it never quite reaches its target.
 const AIM: f64 = 1.06;
 
@@ -263,7 +266,7 @@ impl Active {
         let Some(came) = self.arrived.rate() else { return Verdict::Nothing };
         let came = {
             let took = came.time_for(self.arrived.bytes);
-            Bitrate::of(self.arrived.bytes, took.saturating_sub(noise * STRETCH_PER_NOISE))
+            Bitrate::of(self.arrived.bytes, took.saturating_sub((noise * STRETCH_PER_NOISE).min(took / STRETCH_PART)))
         };
         // No span: everything went out at once, and only the arrivals know a rate.
         let span = self.sent.first_at.map_or(Duration::ZERO, |first| self.sent.last_at.since(first));

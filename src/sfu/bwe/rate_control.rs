@@ -28,7 +28,7 @@ const BEYOND_PROOF: f64 = 1.2;
 
 
 /// Near the capacity, one packet of this size is added for each round trip and feedback.
-const PACKET_BITS: f64 = 1.3 * 1_200.0 * 8.0;
+const PACKET_BITS: f64 = 1_200.0 * 8.0;
 
 /// Below this part of the estimate an arrival rate is news that does not wait.
 const FAR_OFF: f64 = 0.5;
@@ -37,8 +37,11 @@ const FAR_OFF: f64 = 0.5;
 const FEEDBACK: Duration = Duration::from_millis(100);
 
 /// The part given up in a second, for each second of queue, and the queue that counts at most.
-const YIELD: f64 = 1.5;
+const YIELD: f64 = 1.0;
 const QUEUE_YIELD_MAX: Duration = Duration::from_millis(100);
+
+/// Above this queue what arrives is all that may be sent: a full queue does not grow.
+const QUEUE_LONG: Duration = Duration::from_millis(110);
 
 /// Above this queue nothing is raised.
 const QUEUE_STANDS: Duration = Duration::from_millis(60);
@@ -159,7 +162,8 @@ impl RateControl {
             let sent = self.estimate.min(measured.sent.unwrap_or(self.estimate));
             let part = (DRAIN / (1.0 + measured.growth)).clamp(PART_MIN, DECREASE);
             let arrived = measured.acknowledged.unwrap_or(acknowledged);
-            sent.scaled(part).max(arrived.scaled(DECREASE))
+            let kept = if measured.queue > QUEUE_LONG { Bitrate::ZERO } else { sent.scaled(part) };
+            kept.max(arrived.scaled(DECREASE))
         };
         if lowered >= self.estimate {
             return false;
