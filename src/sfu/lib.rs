@@ -9,6 +9,7 @@
 //! Start reading at [`packet`] and [`ring`], then [`publisher`].
 #![forbid(unsafe_code)]
 
+pub mod allocator;
 pub mod bitrate;
 pub mod bwe;
 pub mod drop_reason;

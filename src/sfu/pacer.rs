@@ -334,8 +334,13 @@ impl<T: Copy> Pacer<T> {
     fn rate(&self, now: MonoTime) -> u64 {
         let usual = self.probe.map_or_else(|| self.usual_rate(), |running| running.probe.target);
         let Some(first) = self.video.front() else { return usual.as_bps() };
+        if !first.keyframe && self.begun != Some(first.frame) {
+            return usual.as_bps();
+        }
+        let of_frame = self.video.iter().take_while(|item| item.frame == first.frame);
+        let bytes = of_frame.map(|item| u64::from(item.size)).sum();
         let time_left = WAIT_MAX.saturating_sub(now.since(first.at)).max(STEP);
-        usual.max(Bitrate::of(self.video_bytes, time_left)).as_bps()
+        usual.max(Bitrate::of(bytes, time_left)).as_bps()
     }
 
     fn refill(&mut self, now: MonoTime) {
