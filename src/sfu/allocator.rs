@@ -161,7 +161,9 @@ impl Reason {
             Self::Paused => "You paused.",
             Self::Path => "Your connection has not shown that it carries more.",
             Self::Confirming => "Your connection carries more, and a better picture comes in a moment.",
-            Self::BackingOff => "A better picture was tried a moment ago, and your connection did not carry it.",
+            Self::BackingOff => {
+                "A better picture was tried a moment ago, and your connection did not carry it."
+            }
             Self::ReducedFrameRate => "Your connection carries only a part of the frames.",
             Self::AudioOnly => "Your connection carries sound only.",
             Self::NoLayer => "No picture is being sent that your player can show.",
@@ -203,8 +205,11 @@ impl Allocator {
         self.audio = audio;
         let held = self.rung(self.standing);
         self.build(layers);
-        let place = |rung: Rung| self.rungs().iter().position(|it| it.layer == rung.layer && it.temporal == rung.temporal);
-        self.standing = held.filter(|rung| rung.layer.is_some()).and_then(place).unwrap_or_else(|| self.lowest_whole());
+        let place = |rung: Rung| {
+            self.rungs().iter().position(|it| it.layer == rung.layer && it.temporal == rung.temporal)
+        };
+        self.standing =
+            held.filter(|rung| rung.layer.is_some()).and_then(place).unwrap_or_else(|| self.lowest_whole());
         self.step();
     }
 
@@ -244,9 +249,9 @@ impl Allocator {
         }
         let above = self.rungs().get(self.standing.saturating_add(1)..)?;
         let needed = above.iter().map(|rung| self.need(rung).scaled(STEP_UP));
-        needed.min_by_key(|need| (*need <= self.estimate.bitrate, *need)).and_then(|need| {
-            (need > self.estimate.bitrate).then(|| need.scaled(PROVE))
-        })
+        needed
+            .min_by_key(|need| (*need <= self.estimate.bitrate, *need))
+            .and_then(|need| (need > self.estimate.bitrate).then(|| need.scaled(PROVE)))
     }
 
     /// Returns the allocation as it is now.
@@ -265,7 +270,11 @@ impl Allocator {
             Wish::AudioOnly => Reason::Wish,
             _ if self.rungs == 1 => Reason::NoLayer,
             Wish::Fixed(layer) if rung.layer == Some(layer) => {
-                if self.fits(rung, STEP_DOWN) { Reason::Wish } else { Reason::WishAbovePath }
+                if self.fits(rung, STEP_DOWN) {
+                    Reason::Wish
+                } else {
+                    Reason::WishAbovePath
+                }
             }
             _ if !more && self.cut => Reason::Wish,
             _ if !more => Reason::Best,
@@ -283,7 +292,9 @@ impl Allocator {
         for (place, candidate) in sorted.iter_mut().zip(layers) {
             *place = Some(*candidate);
         }
-        sorted.sort_unstable_by_key(|candidate| candidate.map_or((true, Bitrate::ZERO), |it| (false, it.bitrate)));
+        sorted.sort_unstable_by_key(|candidate| {
+            candidate.map_or((true, Bitrate::ZERO), |it| (false, it.bitrate))
+        });
         let fixed = |candidate: &Candidate| self.wish == Wish::Fixed(candidate.layer);
         let all = || sorted.iter().flatten();
         let only = all().find(|candidate| fixed(candidate)).copied();
@@ -311,7 +322,11 @@ impl Allocator {
             if index == 0 && !fixed {
                 let parts = temporal_parts(candidate.temporal_layers);
                 for (temporal, part) in (0_u8..).zip(parts) {
-                    self.push(Rung { layer: Some(candidate.layer), temporal, rate: candidate.bitrate.scaled(*part) });
+                    self.push(Rung {
+                        layer: Some(candidate.layer),
+                        temporal,
+                        rate: candidate.bitrate.scaled(*part),
+                    });
                     self.reduced = self.reduced.saturating_add(1);
                 }
             }

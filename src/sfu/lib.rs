@@ -6,6 +6,9 @@
 //! sans-IO: they are told the time, given the dice, and hand back what to do; they know no socket, thread or
 //! lock.
 //!
+//! Beside them stand, for each viewer, the estimate of its path ([`bwe`]), the choice of a layer by it
+//! ([`allocator`]) and the pacing of what leaves ([`pacer`]).
+//!
 //! Start reading at [`packet`] and [`ring`], then [`publisher`].
 #![forbid(unsafe_code)]
 

@@ -203,7 +203,8 @@ impl<T: Copy> Pacer<T> {
         }
         let busy = !self.video.is_empty() || self.probe.is_some();
         busy.then(|| {
-            let missing = Bitrate::from_bps(self.rate(self.refilled)).time_for((-self.credit).max(0.0) as u64);
+            let missing =
+                Bitrate::from_bps(self.rate(self.refilled)).time_for((-self.credit).max(0.0) as u64);
             self.refilled + missing.max(STEP)
         })
     }
@@ -217,7 +218,8 @@ impl<T: Copy> Pacer<T> {
     /// Returns how long the first packet has waited.
     #[must_use]
     pub fn waited(&self, now: MonoTime) -> Duration {
-        let oldest = |queue: &VecDeque<Item<T>>| queue.front().map_or(Duration::ZERO, |item| now.since(item.at));
+        let oldest =
+            |queue: &VecDeque<Item<T>>| queue.front().map_or(Duration::ZERO, |item| now.since(item.at));
         oldest(&self.audio).max(oldest(&self.video))
     }
 
@@ -352,7 +354,8 @@ impl<T: Copy> Pacer<T> {
         let earned = rate.as_bps() as f64 / 8.0 * elapsed.as_secs_f64();
         let most = (rate.bytes_in(BURST).max(1)) as f64;
         let idle = self.is_empty() && self.probe.is_none();
-        self.credit = if idle { (self.credit + earned).min(most) } else { self.credit + earned.min(most * 4.0) };
+        self.credit =
+            if idle { (self.credit + earned).min(most) } else { self.credit + earned.min(most * 4.0) };
         self.refilled = now;
     }
 

@@ -125,8 +125,13 @@ fn wishes_are_obeyed() {
     let mut viewer = Viewer::on_top();
     let mut outcomes = Vec::new();
 
-    let wishes =
-        [Wish::MaxHeight(400), Wish::MaxHeight(90), Wish::Fixed(LayerIndex(1)), Wish::AudioOnly, Wish::Paused];
+    let wishes = [
+        Wish::MaxHeight(400),
+        Wish::MaxHeight(90),
+        Wish::Fixed(LayerIndex(1)),
+        Wish::AudioOnly,
+        Wish::Paused,
+    ];
     for wish in wishes {
         viewer.allocator.handle_layers(viewer.now, wish, &SIMULCAST, AUDIO);
         viewer.pass_to(30_000);

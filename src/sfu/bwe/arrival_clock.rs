@@ -45,7 +45,8 @@ impl ArrivalClock {
             return Reference { base_us: at_us, broken: false };
         };
         let wrapped = reference.wrapping_sub(last.reference) & REFERENCE_MASK;
-        let steps = i64::from(wrapped) - if wrapped > REFERENCE_MASK / 2 { i64::from(REFERENCE_MASK) + 1 } else { 0 };
+        let steps =
+            i64::from(wrapped) - if wrapped > REFERENCE_MASK / 2 { i64::from(REFERENCE_MASK) + 1 } else { 0 };
         let advance = steps.saturating_mul(MICROS_PER_REFERENCE);
         let elapsed = at_us.saturating_sub(last.at_us);
         let broken = advance.abs_diff(elapsed) > STRAY_MAX.unsigned_abs();

@@ -114,12 +114,8 @@ impl DelayDetector {
 
     /// Takes a packet that arrived, in the order of sending.
     pub(super) fn handle_received(&mut self, status: &Status, arrival_us: i64) {
-        let begun = Burst {
-            run: status.run,
-            sent_us: status.sent_us,
-            last_sent_us: status.sent_us,
-            arrival_us,
-        };
+        let begun =
+            Burst { run: status.run, sent_us: status.sent_us, last_sent_us: status.sent_us, arrival_us };
         let Some(burst) = &mut self.burst else {
             self.burst = Some(begun);
             return;
@@ -149,11 +145,6 @@ impl DelayDetector {
     /// Returns how much longer packets take than the fastest of the last ten seconds did.
     pub(super) fn queue(&self) -> Duration {
         Duration::from_secs_f64(self.level.queue_ms() / 1_000.0)
-    }
-
-    #[cfg(test)]
-    pub(super) const fn threshold(&self) -> f64 {
-        self.trend.threshold
     }
 
     /// Returns how much of the queue is more than jitter alone makes it look.
@@ -424,7 +415,8 @@ mod tests {
         for tick in 0..4_000_i64 {
             // Every two seconds forty packets at 2.5 times the rate, otherwise half the rate.
             let in_second = tick % 400;
-            let packets = if in_second < 80 { i64::from(in_second % 2 == 0) } else { i64::from(in_second % 4 == 0) };
+            let packets =
+                if in_second < 80 { i64::from(in_second % 2 == 0) } else { i64::from(in_second % 4 == 0) };
             for _ in 0..packets {
                 let sent_us = tick * 5_000;
                 free_us = free_us.max(sent_us) + 9_600;
@@ -447,7 +439,11 @@ mod tests {
         assert!(detector.queue() < Duration::from_millis(1));
     }
 
-    fn feed(detector: &mut DelayDetector, runs: std::ops::Range<i64>, delay_ms: impl Fn(i64) -> f64) -> Usage {
+    fn feed(
+        detector: &mut DelayDetector,
+        runs: std::ops::Range<i64>,
+        delay_ms: impl Fn(i64) -> f64,
+    ) -> Usage {
         let mut last = Usage::Normal;
         for run in runs {
             let sent_us = run * 20_000;

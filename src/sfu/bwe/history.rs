@@ -49,6 +49,9 @@ pub(super) enum Lookup {
 }
 
 impl History {
+    /// The bytes of the ring.
+    pub(super) const FOOTPRINT: usize = HISTORY * size_of::<Slot>();
+
     pub(super) fn new() -> Self {
         Self { slots: vec![Slot::EMPTY; HISTORY], unwrapper: SeqUnwrapper::new(), first: None }
     }
@@ -175,8 +178,7 @@ mod tests {
 
         let lookup = history.acknowledge(MonoTime::from_millis(5_000_100), SeqNo(65_535), true);
 
-        let expected =
-            Status { sent_us: 5_000_000_000, size: 1_234, run: 0xff, cluster, was_lost: false };
+        let expected = Status { sent_us: 5_000_000_000, size: 1_234, run: 0xff, cluster, was_lost: false };
         assert_eq!(lookup, Lookup::News(expected));
     }
 

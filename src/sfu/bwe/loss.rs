@@ -264,7 +264,9 @@ mod tests {
         // The sender follows the limit and tries a little more, as probes and keyframes do.
         let limit = path.run(
             80,
-            |(limit, step)| limit.unwrap_or(Bitrate::from_kbps(2_000)).scaled([0.95, 1.0, 1.1, 1.0][step % 4]),
+            |(limit, step)| {
+                limit.unwrap_or(Bitrate::from_kbps(2_000)).scaled([0.95, 1.0, 1.1, 1.0][step % 4])
+            },
             |sent| sent.saturating_sub(policed.bytes_in(QUARTER) as u32 / 1_000),
         );
 

@@ -12,6 +12,10 @@
 //! a number that was not sent counts never, no rate is believed that is higher than what was sent, and what
 //! feedback may cost is bounded ([`STATUSES_PER_SECOND`]). One viewer's lies change that viewer's estimate alone.
 //!
+//! **Sharing.** Two senders behind one bottleneck see the same queue and yield the same part of their estimates,
+//! while each regains the same number of packets, which makes them equal in the long run; at 3 Mbit/s and more that
+//! takes longer than a minute.
+//!
 //! Start reading at [`Estimator`], then `delay`.
 
 mod acknowledged;
@@ -193,6 +197,12 @@ impl Estimator {
         }
     }
 
+    /// Returns the bytes that an estimator takes, all of them from its construction on.
+    #[must_use]
+    pub const fn footprint() -> usize {
+        size_of::<Self>() + History::FOOTPRINT
+    }
+
     /// Takes note of a packet that is being sent.
     pub fn handle_sent(&mut self, now: MonoTime, sent: &Sent) {
         self.history.insert(now, sent);
@@ -287,9 +297,10 @@ impl Estimator {
     #[must_use]
     pub fn estimate(&self) -> Estimate {
         let (bitrate, limiter) = self.lowest();
-        let unproved = matches!(limiter, Limiter::Probe | Limiter::Delay) && self.demand.is_limited();
-        let satisfied = self.probes.next_timeout(bitrate).is_none();
-        Estimate { bitrate, limiter: if unproved && satisfied { Limiter::Application } else { limiter } }
+        let ours = matches!(limiter, Limiter::Probe | Limiter::Delay);
+        let spare = self.demand.rate().is_some_and(|sent| sent < bitrate.scaled(SPARE));
+        let satisfied = self.probes.is_satisfied(bitrate);
+        Estimate { bitrate, limiter: if ours && spare && satisfied { Limiter::Application } else { limiter } }
     }
 
     /// Returns the shortest round trip lately.
@@ -399,12 +410,13 @@ impl Estimator {
         let measured = Measured {
             usage: self.delay.usage(),
             acknowledged,
+            acknowledged_long: self.acknowledged.rate(ACKNOWLEDGED_LONG_SPAN),
             acknowledged_now: self.acknowledged.rate(ACKNOWLEDGED_NOW_SPAN),
             rtt: self.rtt.shortest().unwrap_or(RTT_START),
             queue: self.delay.queue(),
             standing: self.delay.standing(),
             limited: self.demand.is_limited(),
-            growth: self.delay.growth(),
+            growth: if self.delay.usage() == Usage::Over { self.delay.growth() } else { 0.0 },
             sent: self.demand.rate(),
         };
         if self.config.feedback == Feedback::TransportCc {
@@ -570,8 +582,12 @@ const TICK: Duration = Duration::from_millis(100);
 /// The part of the estimate by which it has to change to be told.
 const NEWS_PART: u64 = 50;
 
+/// With less than this part of the estimate being sent, and no more wanted, it is not the path that limits.
+const SPARE: f64 = 0.93;
+
 /// The span of the acknowledged rate, and of what arrives just now.
 const ACKNOWLEDGED_SPAN: Duration = Duration::from_millis(500);
+const ACKNOWLEDGED_LONG_SPAN: Duration = Duration::from_millis(975);
 const ACKNOWLEDGED_NOW_SPAN: Duration = Duration::from_millis(250);
 
 /// Above this queue no probe goes out.

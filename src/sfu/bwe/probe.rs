@@ -194,6 +194,11 @@ impl Probes {
         Some(probe)
     }
 
+    /// Says whether nothing more than the estimate is wanted.
+    pub(super) fn is_satisfied(&self, estimate: Bitrate) -> bool {
+        self.active.is_none() && self.wanted.is_none_or(|wanted| wanted <= estimate)
+    }
+
     /// Returns when something is due.
     pub(super) fn next_timeout(&self, estimate: Bitrate) -> Option<MonoTime> {
         match &self.active {
@@ -204,7 +209,9 @@ impl Probes {
 
     /// Notes that a packet of a cluster was sent.
     pub(super) fn handle_sent(&mut self, now: MonoTime, cluster: Cluster, size: u16) {
-        let Some(active) = self.active.as_mut().filter(|active| active.probe.cluster == cluster) else { return };
+        let Some(active) = self.active.as_mut().filter(|active| active.probe.cluster == cluster) else {
+            return;
+        };
         let sent = &mut active.sent;
         if sent.first_at.is_none() || now != sent.last_at {
             sent.last_moment_bytes = 0;
@@ -218,7 +225,9 @@ impl Probes {
 
     /// Notes what feedback says of a packet of a cluster; `arrival_us` is `None` when it was lost.
     pub(super) fn handle_status(&mut self, cluster: Cluster, status: &Status, arrival_us: Option<i64>) {
-        let Some(active) = self.active.as_mut().filter(|active| active.probe.cluster == cluster) else { return };
+        let Some(active) = self.active.as_mut().filter(|active| active.probe.cluster == cluster) else {
+            return;
+        };
         if !status.was_lost {
             active.reported_packets = active.reported_packets.saturating_add(1);
         }
@@ -266,7 +275,10 @@ impl Active {
         let Some(came) = self.arrived.rate() else { return Verdict::Nothing };
         let came = {
             let took = came.time_for(self.arrived.bytes);
-            Bitrate::of(self.arrived.bytes, took.saturating_sub((noise * STRETCH_PER_NOISE).min(took / STRETCH_PART)))
+            Bitrate::of(
+                self.arrived.bytes,
+                took.saturating_sub((noise * STRETCH_PER_NOISE).min(took / STRETCH_PART)),
+            )
         };
         // No span: everything went out at once, and only the arrivals know a rate.
         let span = self.sent.first_at.map_or(Duration::ZERO, |first| self.sent.last_at.since(first));

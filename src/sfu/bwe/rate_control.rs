@@ -26,7 +26,6 @@ const GROWTH: f64 = 1.08;
 /// The estimate may lie this far above what is acknowledged.
 const BEYOND_PROOF: f64 = 1.2;
 
-
 /// Near the capacity, one packet of this size is added for each round trip and feedback.
 const PACKET_BITS: f64 = 1_200.0 * 8.0;
 
@@ -40,11 +39,14 @@ const FEEDBACK: Duration = Duration::from_millis(100);
 const YIELD: f64 = 1.0;
 const QUEUE_YIELD_MAX: Duration = Duration::from_millis(100);
 
-/// Above this queue what arrives is all that may be sent: a full queue does not grow.
+/// A decrease within this time of another one is a second answer to the same event.
+const EPISODE: Duration = Duration::from_millis(700);
+
+/// Above this queue a second answer goes by what arrives.
 const QUEUE_LONG: Duration = Duration::from_millis(110);
 
 /// Above this queue nothing is raised.
-const QUEUE_STANDS: Duration = Duration::from_millis(60);
+const QUEUE_STANDS: Duration = Duration::from_millis(45);
 
 /// See [`RateControl::queue_short`].
 const QUEUE_SHORT: Duration = Duration::from_millis(35);
@@ -70,6 +72,8 @@ pub(super) struct Measured {
     pub(super) usage: Usage,
     /// What arrived over the last half second.
     pub(super) acknowledged: Option<Bitrate>,
+    /// What arrived over the last second: a moment in which another sender took the path hardly shows.
+    pub(super) acknowledged_long: Option<Bitrate>,
     /// What arrived just now: what the bottleneck passes while its queue grows.
     pub(super) acknowledged_now: Option<Bitrate>,
     /// The round trip.
@@ -150,6 +154,7 @@ impl RateControl {
         if recently && acknowledged > self.estimate.scaled(FAR_OFF) {
             return false;
         }
+        let again = self.decreased_at.is_some_and(|at| now.since(at) < EPISODE);
         self.capacity.add(acknowledged);
         self.decreased_at = Some(now);
         let lowered = if measured.queue < self.queue_short() {
@@ -161,9 +166,11 @@ impl RateControl {
             // from below, because the growth still shows after the first answer to it.
             let sent = self.estimate.min(measured.sent.unwrap_or(self.estimate));
             let part = (DRAIN / (1.0 + measured.growth)).clamp(PART_MIN, DECREASE);
-            let arrived = measured.acknowledged.unwrap_or(acknowledged);
-            let kept = if measured.queue > QUEUE_LONG { Bitrate::ZERO } else { sent.scaled(part) };
-            kept.max(arrived.scaled(DECREASE))
+            let arrived = measured.acknowledged_long.unwrap_or(acknowledged).scaled(DECREASE);
+            let of_half_a_second = measured.acknowledged.unwrap_or(acknowledged).scaled(DECREASE);
+            // A full queue grows no more. What did not help once is answered by what arrives.
+            let full = again && measured.queue > QUEUE_LONG;
+            if full { of_half_a_second } else { sent.scaled(part).max(arrived) }
         };
         if lowered >= self.estimate {
             return false;
@@ -311,6 +318,7 @@ mod tests {
         Measured {
             usage,
             acknowledged,
+            acknowledged_long: acknowledged,
             acknowledged_now: acknowledged,
             rtt: Duration::from_millis(50),
             queue: Duration::from_millis(if usage == Usage::Over { 100 } else { 0 }),

@@ -6,4 +6,3 @@ mod link;
 mod path;
 mod steady;
 mod steps;
-mod explore;

@@ -143,7 +143,8 @@ fn silence_of_a_paused_viewer_means_nothing() {
 
 #[test]
 fn receivers_estimates_of_nought_and_beyond_measure_stay_within_bounds() {
-    for (remb, expected) in [(0, Config::default().min), (1 << 63, Config::default().max), (700_000, Bitrate::from_kbps(700))]
+    for (remb, expected) in
+        [(0, Config::default().min), (1 << 63, Config::default().max), (700_000, Bitrate::from_kbps(700))]
     {
         let config = Config { feedback: Feedback::Remb, ..Config::default() };
         let mut estimator = Estimator::new(config, MonoTime::ZERO);
@@ -179,6 +180,11 @@ fn timeouts_that_come_early_late_or_twice_do_no_harm() {
     assert!(viewer.estimator.next_timeout().is_some());
 }
 
+#[test]
+fn an_estimator_takes_less_than_its_share_of_a_viewers_memory() {
+    assert!(Estimator::footprint() <= 20 * 1_024, "{}", Estimator::footprint());
+}
+
 /// An estimator and the packets that it is told of, one in a millisecond.
 struct Viewer {
     estimator: Estimator,
@@ -189,7 +195,12 @@ struct Viewer {
 
 impl Viewer {
     fn new() -> Self {
-        Self { estimator: Estimator::new(Config::default(), MonoTime::ZERO), next: 0, now_us: 0, feedback_count: 0 }
+        Self {
+            estimator: Estimator::new(Config::default(), MonoTime::ZERO),
+            next: 0,
+            now_us: 0,
+            feedback_count: 0,
+        }
     }
 
     fn now(&self) -> MonoTime {

@@ -92,7 +92,8 @@ impl Link {
     pub(super) fn advance(&mut self, until_us: u64, mut arrived: impl FnMut(u64, Passing)) {
         while let Some(&(at_us, packet)) = self.queue.front() {
             let begins_us = self.free_us.max(at_us);
-            let takes = self.conditions.rate.time_for(u64::from(packet.size)).as_micros().min(u128::from(u64::MAX));
+            let takes =
+                self.conditions.rate.time_for(u64::from(packet.size)).as_micros().min(u128::from(u64::MAX));
             if begins_us >= until_us || takes > 60_000_000 {
                 break;
             }

@@ -8,9 +8,10 @@ use rtp::rtcp::{self, Packet, TransportCcFeedback, Writer};
 use rtp::{MediaKind, MonoTime, RtpTimestamp, SeqNo, Ssrc};
 
 use super::link::{Conditions, Link, Passing};
-use crate::Bitrate;
+use crate::allocator::{Allocator, Candidate, Wish};
 use crate::bwe::{Cluster, Config, Estimate, Estimator, Output, Sent};
 use crate::pacer::{Item, Pacer, Release};
+use crate::{Bitrate, LayerIndex};
 
 /// What a flow sends.
 #[derive(Clone, Copy, Debug)]
@@ -35,13 +36,14 @@ pub(super) struct Flow {
     pub(super) trace: Vec<Estimate>,
     /// Packets that arrived.
     pub(super) arrived_bytes: u64,
+    index: usize,
     media: Media,
     begins_us: u64,
     pacer: Pacer<u16>,
     next_seq: u16,
     run: u16,
     frame: u32,
-    fits_since: Option<u64>,
+    allocator: Allocator,
     highest: Option<u16>,
     reported: u16,
     received: Vec<Option<MonoTime>>,
@@ -62,7 +64,7 @@ const KEYFRAME_FACTOR: u64 = 5;
 impl Path {
     pub(super) fn new(conditions: Conditions, media: &[Media], seed: u64) -> Self {
         let flows = media.iter().enumerate();
-        let flows = flows.map(|(index, media)| Flow::new(*media, seed * 31 + index as u64, index == 0)).collect();
+        let flows = flows.map(|(index, media)| Flow::new(*media, seed * 31 + index as u64, index)).collect();
         Self { now_us: 0, link: Link::new(conditions, seed), flows }
     }
 
@@ -76,19 +78,19 @@ impl Path {
     /// The mean estimate of a flow between two times, in kbit/s.
     pub(super) fn mean(&self, flow: usize, from_ms: u64, to_ms: u64) -> f64 {
         let trace = &self.flows[flow].trace[(from_ms / 100) as usize..(to_ms / 100) as usize];
-        trace.iter().map(|estimate| estimate.bitrate.as_bps() as f64 / 1_000.0).sum::<f64>() / trace.len() as f64
+        trace.iter().map(|estimate| estimate.bitrate.as_bps() as f64 / 1_000.0).sum::<f64>()
+            / trace.len() as f64
     }
 
     fn step(&mut self) {
         let now_us = self.now_us;
-        for index in 0..self.flows.len() {
-            let flow = &mut self.flows[index];
+        for flow in &mut self.flows {
             if now_us < flow.begins_us {
                 flow.estimator.handle_timeout(time(now_us));
                 continue;
             }
             flow.produce(now_us);
-            flow.drive(now_us, index, &mut self.link);
+            flow.drive(now_us, &mut self.link);
         }
         self.now_us += TICK_US;
         let flows = &mut self.flows;
@@ -104,14 +106,27 @@ impl Path {
 }
 
 impl Flow {
-    fn new(media: Media, seed: u64, first: bool) -> Self {
+    fn new(media: Media, seed: u64, index: usize) -> Self {
         let mut dice = ChaCha8Rng::seed_from_u64(seed);
         // Later flows join somewhere in the first one's group of pictures.
-        let begins_us = u64::from(dice.next_u32() % if first { 100 } else { 4_000 }) * 1_000;
+        let begins_us = u64::from(dice.next_u32() % if index == 0 { 100 } else { 4_000 }) * 1_000;
         let now = time(0);
         let mut estimator = Estimator::new(Config::default(), now);
         if let Media::Following(top) = media {
             estimator.set_wanted(now, Some(top));
+        }
+        let mut allocator = Allocator::new(estimator.estimate(), now);
+        if let Media::Layers(layers) = media {
+            let candidates: Vec<_> = (0..)
+                .zip(layers)
+                .map(|(index, kbps)| Candidate {
+                    layer: LayerIndex(index),
+                    height: None,
+                    bitrate: Bitrate::from_kbps(*kbps),
+                    temporal_layers: 1,
+                })
+                .collect();
+            allocator.handle_layers(now, Wish::Auto, &candidates, Bitrate::from_kbps(48));
         }
         Self {
             estimator,
@@ -119,13 +134,14 @@ impl Flow {
             switches: Vec::new(),
             trace: Vec::new(),
             arrived_bytes: 0,
+            index,
             media,
             begins_us,
             pacer: Pacer::new(Config::default().start, now),
             next_seq: (dice.next_u32() & 0xffff) as u16,
             run: 0,
             frame: 0,
-            fits_since: None,
+            allocator,
             highest: None,
             reported: 0,
             received: Vec::new(),
@@ -153,7 +169,7 @@ impl Flow {
                 Bitrate::from_bps(payload.as_bps().saturating_sub(48_000).max(30_000))
             }
             Media::Layers(layers) => {
-                self.choose_layer(now_us, layers);
+                self.choose_layer(now_us);
                 Bitrate::from_kbps(layers[self.layer])
             }
         };
@@ -171,30 +187,15 @@ impl Flow {
         }
     }
 
-    /// Down at once, up when it has fitted for a second.
-    fn choose_layer(&mut self, now_us: u64, layers: &[u64]) {
-        let estimate = self.estimator.estimate().bitrate;
-        let need = |layer: usize, factor: f64| Bitrate::from_kbps(layers[layer] + 48).scaled(factor);
-        let before = self.layer;
-        while self.layer > 0 && estimate < need(self.layer, 0.95) {
-            self.layer -= 1;
-        }
-        let up = (self.layer + 1..layers.len()).rev().find(|layer| estimate >= need(*layer, 1.15));
-        match up {
-            Some(up) if self.layer == before => {
-                let since = *self.fits_since.get_or_insert(now_us);
-                if now_us - since >= 1_000_000 {
-                    self.layer = up;
-                    self.fits_since = None;
-                }
-            }
-            _ => self.fits_since = None,
-        }
-        if self.layer != before {
+    fn choose_layer(&mut self, now_us: u64) {
+        let now = time(now_us);
+        self.allocator.handle_estimate(now, self.estimator.estimate());
+        let chosen = self.allocator.allocation().layer.map_or(0, |layer| usize::from(layer.0));
+        if chosen != self.layer {
+            self.layer = chosen;
             self.switches.push(now_us / 1_000);
         }
-        let next = (self.layer + 1..layers.len()).find(|layer| estimate < need(*layer, 1.15));
-        self.estimator.set_wanted(time(now_us), next.map(|next| need(next, 1.2)));
+        self.estimator.set_wanted(now, self.allocator.wanted());
     }
 
     fn push(&mut self, now_us: u64, kind: MediaKind, size: u16, keyframe: bool) {
@@ -203,9 +204,11 @@ impl Flow {
         self.pacer.push(at, Item { what: size, kind, frame, keyframe, size, at });
     }
 
-    fn drive(&mut self, now_us: u64, index: usize, link: &mut Link) {
+    fn drive(&mut self, now_us: u64, link: &mut Link) {
         let now = time(now_us);
-        while let Some(bytes) = self.under_way.first().filter(|(at, _)| *at <= now_us).map(|(_, bytes)| bytes.clone()) {
+        while let Some(bytes) =
+            self.under_way.first().filter(|(at, _)| *at <= now_us).map(|(_, bytes)| bytes.clone())
+        {
             self.under_way.remove(0);
             for packet in rtcp::packets(&bytes) {
                 if let Ok(Packet::TransportCc(view)) = packet {
@@ -227,17 +230,17 @@ impl Flow {
         self.run = self.run.wrapping_add(1);
         while let Some(release) = self.pacer.poll(now) {
             match release {
-                Release::Media { what, probe } => self.send(now_us, index, what, probe, link),
-                Release::Padding { size, probe } => self.send(now_us, index, size, Some(probe), link),
+                Release::Media { what, probe } => self.send(now_us, what, probe, link),
+                Release::Padding { size, probe } => self.send(now_us, size, Some(probe), link),
             }
         }
     }
 
-    fn send(&mut self, now_us: u64, index: usize, size: u16, probe: Option<Cluster>, link: &mut Link) {
+    fn send(&mut self, now_us: u64, size: u16, probe: Option<Cluster>, link: &mut Link) {
         let seq = self.next_seq;
         self.next_seq = seq.wrapping_add(1);
         self.estimator.handle_sent(time(now_us), &Sent { seq: SeqNo(seq), size, run: self.run, probe });
-        link.send(now_us, Passing { flow: index, seq, size });
+        link.send(now_us, Passing { flow: self.index, seq, size });
     }
 
     fn receive(&mut self, at_us: u64, packet: Passing) {
@@ -259,7 +262,8 @@ impl Flow {
         }
         self.next_feedback_us = now_us + 50_000 + u64::from(self.dice.next_u32() % 50) * 1_000;
         while !self.received.is_empty() {
-            let feedback = TransportCcFeedback::new(SeqNo(self.reported), self.feedback_count, &self.received);
+            let feedback =
+                TransportCcFeedback::new(SeqNo(self.reported), self.feedback_count, &self.received);
             let covered = feedback.covered();
             let mut bytes = vec![0; 1_500];
             let mut writer = Writer::new(&mut bytes);

@@ -17,7 +17,10 @@ fn after_a_drop_from_4_to_1_the_estimate_and_the_layer_fall_within_2_seconds() {
             path.run_until(22_000);
 
             let (after, layer) = (path.flows[0].estimator.estimate(), path.flows[0].layer);
-            if after.bitrate > Bitrate::from_kbps(1_150) || layer > 1 || after.bitrate < Bitrate::from_kbps(400) {
+            if after.bitrate > Bitrate::from_kbps(1_150)
+                || layer > 1
+                || after.bitrate < Bitrate::from_kbps(400)
+            {
                 wrong.push((seed, media, before, after, layer));
             }
         }
@@ -97,7 +100,9 @@ fn a_queue_of_a_second_is_not_filled() {
 
             queues.sort_by(f64::total_cmp);
             let (median, high) = (queues[queues.len() / 2], queues[queues.len() * 95 / 100]);
-            if high > 150.0 {
+            // An encoder that fills the path puts a keyframe of 100 ms on top, which no layer that fits does.
+            let most = if matches!(media, Media::Layers(_)) { 150.0 } else { 170.0 };
+            if high > most {
                 wrong.push((seed, media, median, high));
             }
         }
