@@ -12,6 +12,10 @@
 //! a number that was not sent counts never, no rate is believed that is higher than what was sent, and what
 //! feedback may cost is bounded ([`STATUSES_PER_SECOND`]). One viewer's lies change that viewer's estimate alone.
 //!
+//! **Shallow queues.** Where no more than about 60 ms fit into the path's queue, mostly losses tell. The estimate then
+//! often stands a fifth above what the path carries, and below 450 kbit/s, where such a queue is a packet or two,
+//! up to two thirds.
+//!
 //! **Sharing.** Two senders behind one bottleneck see the same queue and yield the same part of their estimates,
 //! while each regains the same number of packets, which makes them equal in the long run; at 3 Mbit/s and more that
 //! takes longer than a minute.
