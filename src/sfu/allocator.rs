@@ -1,0 +1,445 @@
+//! Which layer a viewer gets: what it wishes, what the publisher sends, and what the path carries.
+//!
+//! Think of a ladder. Its rungs are, from the bottom: sound alone; the lowest layer's temporal layers, one by one;
+//! each further layer whole (fewer frames of a larger picture look worse than all of a smaller one). The viewer
+//! stands on one rung. It steps down at once to the highest rung that fits when the estimate falls below
+//! [`STEP_DOWN`] of its rung's rate. It steps up, over as many rungs as fit, when [`STEP_UP`] of the higher rung's
+//! rate has been there for [`CONFIRM`]; a step up that did not last makes the next one wait, twice as long each time.
+//!
+//! Audio comes first: its rate is part of every rung. A wish for a fixed layer is obeyed whatever the estimate says,
+//! and the reason tells when it is more than the path carries.
+//!
+//! [`Allocator::wanted`] is the rate to prove before the next step, for [`crate::bwe::Estimator::set_wanted`].
+
+use std::time::Duration;
+
+use rtp::MonoTime;
+
+use crate::bwe::{Estimate, Limiter};
+use crate::track::MAX_LAYERS;
+use crate::{Bitrate, LayerIndex};
+
+/// Below this part of a rung's rate the viewer leaves it.
+pub const STEP_DOWN: f64 = 0.95;
+
+/// A rung is stepped up to when the estimate is this many times its rate.
+pub const STEP_UP: f64 = 1.15;
+
+/// For how long it has to be.
+pub const CONFIRM: Duration = Duration::from_secs(1);
+
+/// How far above the need a probe should prove, so that noise does not undo it.
+const PROVE: f64 = 1.05;
+
+/// A step up that is undone within this time has failed.
+const FAILED_WITHIN: Duration = Duration::from_secs(10);
+
+/// The wait after a first failure, and the longest.
+const WAIT_FIRST: Duration = Duration::from_secs(4);
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// How many temporal layers are told apart.
+const TEMPORAL_MAX: usize = 3;
+
+/// Sound alone, the lowest layer's temporal layers, the other layers.
+const RUNGS_MAX: usize = TEMPORAL_MAX + MAX_LAYERS;
+
+/// The allocator of one viewer.
+#[derive(Debug)]
+pub struct Allocator {
+    wish: Wish,
+    audio: Bitrate,
+    /// The rungs, from the bottom; the first is sound alone.
+    ladder: [Rung; RUNGS_MAX],
+    rungs: usize,
+    /// How many of them need a reduced frame rate.
+    reduced: usize,
+    /// Whether the wish took rungs away at the top.
+    cut: bool,
+    estimate: Estimate,
+    standing: usize,
+    stepped_up: Option<MonoTime>,
+    fits_since: Option<MonoTime>,
+    failures: u32,
+    retry_at: MonoTime,
+    told: Option<Allocation>,
+    now: MonoTime,
+}
+
+/// What a viewer wishes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wish {
+    /// The best that fits.
+    #[default]
+    Auto,
+    /// The best that fits, of at most this height in pixels; without one, the lowest.
+    MaxHeight(u16),
+    /// This layer, whether it fits or not; while it is not sent, as `Auto`.
+    Fixed(LayerIndex),
+    /// No picture.
+    AudioOnly,
+    /// Nothing.
+    Paused,
+}
+
+/// A layer that can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The layer.
+    pub layer: LayerIndex,
+    /// The picture's height, once known.
+    pub height: Option<u16>,
+    /// The rate of all its temporal layers on the wire.
+    pub bitrate: Bitrate,
+    /// How many temporal layers it has; 1 without any.
+    pub temporal_layers: u8,
+}
+
+/// What the viewer shall get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allocation {
+    /// The layer; `None` for no picture.
+    pub layer: Option<LayerIndex>,
+    /// The highest temporal layer; `u8::MAX` for all.
+    pub temporal: u8,
+    /// Whether sound goes out.
+    pub audio: bool,
+    /// Why it is not more.
+    pub reason: Reason,
+}
+
+/// Why a viewer does not get more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It gets the best there is.
+    Best,
+    /// It asked for no more.
+    Wish,
+    /// It asked for this layer although the path hardly carries it.
+    WishAbovePath,
+    /// It asked for a pause.
+    Paused,
+    /// More is not proved to fit.
+    Path,
+    /// More fits, and has to for a while.
+    Confirming,
+    /// A step up failed lately.
+    BackingOff,
+    /// Not even the lowest layer fits at its full frame rate.
+    ReducedFrameRate,
+    /// No picture fits.
+    AudioOnly,
+    /// The publisher sends no picture that the viewer can have.
+    NoLayer,
+}
+
+impl Reason {
+    /// Returns the reason's label in logs, metrics and explanations.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Best => "best",
+            Self::Wish => "wish",
+            Self::WishAbovePath => "wish_above_path",
+            Self::Paused => "paused",
+            Self::Path => "path",
+            Self::Confirming => "confirming",
+            Self::BackingOff => "backing_off",
+            Self::ReducedFrameRate => "reduced_frame_rate",
+            Self::AudioOnly => "audio_only",
+            Self::NoLayer => "no_layer",
+        }
+    }
+
+    /// Returns the reason as a sentence for people.
+    #[must_use]
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Best => "This is the best picture that is being sent.",
+            Self::Wish => "You asked for no more than this.",
+            Self::WishAbovePath => "You asked for this picture, and your connection hardly carries it.",
+            Self::Paused => "You paused.",
+            Self::Path => "Your connection has not shown that it carries more.",
+            Self::Confirming => "Your connection carries more, and a better picture comes in a moment.",
+            Self::BackingOff => {
+                "A better picture was tried a moment ago, and your connection did not carry it."
+            }
+            Self::ReducedFrameRate => "Your connection carries only a part of the frames.",
+            Self::AudioOnly => "Your connection carries sound only.",
+            Self::NoLayer => "No picture is being sent that your player can show.",
+        }
+    }
+}
+
+impl Allocator {
+    /// Makes an allocator that knows no layer yet.
+    #[must_use]
+    pub fn new(estimate: Estimate, now: MonoTime) -> Self {
+        Self {
+            wish: Wish::Auto,
+            audio: Bitrate::ZERO,
+            ladder: [Rung::AUDIO_ONLY; RUNGS_MAX],
+            rungs: 1,
+            reduced: 0,
+            cut: false,
+            estimate,
+            standing: 0,
+            stepped_up: None,
+            fits_since: None,
+            failures: 0,
+            retry_at: now,
+            told: None,
+            now,
+        }
+    }
+
+    /// Takes what can be had now: the layers that are being sent and can be decoded, in any order, and the rate of
+    /// the sound. Those beyond [`MAX_LAYERS`] are ignored.
+    pub fn handle_layers(&mut self, now: MonoTime, wish: Wish, layers: &[Candidate], audio: Bitrate) {
+        self.now = now;
+        if wish != self.wish {
+            self.failures = 0;
+            self.retry_at = now;
+        }
+        self.wish = wish;
+        self.audio = audio;
+        let held = self.rung(self.standing);
+        self.build(layers);
+        let place = |rung: Rung| {
+            self.rungs().iter().position(|it| it.layer == rung.layer && it.temporal == rung.temporal)
+        };
+        self.standing =
+            held.filter(|rung| rung.layer.is_some()).and_then(place).unwrap_or_else(|| self.lowest_whole());
+        self.step();
+    }
+
+    /// Takes the newest estimate.
+    pub fn handle_estimate(&mut self, now: MonoTime, estimate: Estimate) {
+        self.now = now;
+        self.estimate = estimate;
+        self.step();
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: MonoTime) {
+        self.now = now;
+        self.step();
+    }
+
+    /// Returns the allocation when it has changed.
+    pub fn poll_output(&mut self) -> Option<Allocation> {
+        let allocation = self.allocation();
+        (self.told != Some(allocation)).then(|| {
+            self.told = Some(allocation);
+            allocation
+        })
+    }
+
+    /// Returns when [`Self::handle_timeout`] has something to do.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<MonoTime> {
+        self.fits_since.map(|since| (since + CONFIRM).max(self.retry_at))
+    }
+
+    /// Returns the rate to prove before the next step up; `None` when there is none.
+    #[must_use]
+    pub fn wanted(&self) -> Option<Bitrate> {
+        if !self.steps() {
+            return None;
+        }
+        let above = self.rungs().get(self.standing.saturating_add(1)..)?;
+        let needed = above.iter().map(|rung| self.need(rung).scaled(STEP_UP));
+        needed
+            .min_by_key(|need| (*need <= self.estimate.bitrate, *need))
+            .and_then(|need| (need > self.estimate.bitrate).then(|| need.scaled(PROVE)))
+    }
+
+    /// Returns the allocation as it is now.
+    #[must_use]
+    pub fn allocation(&self) -> Allocation {
+        let rung = self.rung(self.standing).unwrap_or(Rung::AUDIO_ONLY);
+        let reason = self.reason(&rung);
+        let layer = rung.layer.filter(|_| !matches!(self.wish, Wish::AudioOnly | Wish::Paused));
+        Allocation { layer, temporal: rung.temporal, audio: self.wish != Wish::Paused, reason }
+    }
+
+    fn reason(&self, rung: &Rung) -> Reason {
+        let more = self.standing.saturating_add(1) < self.rungs;
+        match self.wish {
+            Wish::Paused => Reason::Paused,
+            Wish::AudioOnly => Reason::Wish,
+            _ if self.rungs == 1 => Reason::NoLayer,
+            Wish::Fixed(layer) if rung.layer == Some(layer) => {
+                if self.fits(rung, STEP_DOWN) {
+                    Reason::Wish
+                } else {
+                    Reason::WishAbovePath
+                }
+            }
+            _ if !more && self.cut => Reason::Wish,
+            _ if !more => Reason::Best,
+            _ if self.fits_since.is_some() && self.now < self.retry_at => Reason::BackingOff,
+            _ if self.fits_since.is_some() => Reason::Confirming,
+            _ if rung.layer.is_none() => Reason::AudioOnly,
+            _ if self.standing <= self.reduced => Reason::ReducedFrameRate,
+            _ => Reason::Path,
+        }
+    }
+
+    /// Builds the ladder of what the wish leaves.
+    fn build(&mut self, layers: &[Candidate]) {
+        let mut sorted: [Option<Candidate>; MAX_LAYERS] = [None; MAX_LAYERS];
+        for (place, candidate) in sorted.iter_mut().zip(layers) {
+            *place = Some(*candidate);
+        }
+        sorted.sort_unstable_by_key(|candidate| {
+            candidate.map_or((true, Bitrate::ZERO), |it| (false, it.bitrate))
+        });
+        let fixed = |candidate: &Candidate| self.wish == Wish::Fixed(candidate.layer);
+        let all = || sorted.iter().flatten();
+        let only = all().find(|candidate| fixed(candidate)).copied();
+        let lowest = all().next().map(|candidate| candidate.layer);
+        let allowed = |candidate: &Candidate| match (self.wish, only) {
+            (Wish::AudioOnly | Wish::Paused, _) => false,
+            (Wish::Fixed(_), Some(only)) => candidate.layer == only.layer,
+            (Wish::MaxHeight(max), _) => {
+                candidate.height.is_none_or(|height| height <= max) || Some(candidate.layer) == lowest
+            }
+            _ => true,
+        };
+        let offered = all().count();
+        let mut kept = sorted;
+        kept.iter_mut().for_each(|place| *place = place.filter(allowed));
+        self.cut = kept.iter().flatten().count() < offered;
+        self.fill(kept.iter().flatten(), only.is_some());
+    }
+
+    fn fill<'a>(&mut self, layers: impl Iterator<Item = &'a Candidate>, fixed: bool) {
+        self.ladder = [Rung::AUDIO_ONLY; RUNGS_MAX];
+        self.rungs = 1;
+        self.reduced = 0;
+        for (index, candidate) in layers.enumerate() {
+            if index == 0 && !fixed {
+                let parts = temporal_parts(candidate.temporal_layers);
+                for (temporal, part) in (0_u8..).zip(parts) {
+                    self.push(Rung {
+                        layer: Some(candidate.layer),
+                        temporal,
+                        rate: candidate.bitrate.scaled(*part),
+                    });
+                    self.reduced = self.reduced.saturating_add(1);
+                }
+            }
+            self.push(Rung { layer: Some(candidate.layer), temporal: u8::MAX, rate: candidate.bitrate });
+        }
+    }
+
+    fn push(&mut self, rung: Rung) {
+        if let Some(place) = self.ladder.get_mut(self.rungs) {
+            *place = rung;
+            self.rungs = self.rungs.saturating_add(1);
+        }
+    }
+
+    /// Moves along the ladder.
+    fn step(&mut self) {
+        if !self.steps() {
+            self.standing = self.rungs.saturating_sub(1);
+            self.fits_since = None;
+            return;
+        }
+        let Some(rung) = self.rung(self.standing) else { return };
+        if !self.fits(&rung, STEP_DOWN) {
+            self.step_down();
+            return;
+        }
+        let Some(higher) = self.highest_that_fits() else {
+            self.fits_since = None;
+            return;
+        };
+        let since = *self.fits_since.get_or_insert(self.now);
+        if self.now.since(since) >= CONFIRM && self.now >= self.retry_at {
+            self.standing = higher;
+            self.stepped_up = Some(self.now);
+            self.fits_since = None;
+        }
+    }
+
+    fn step_down(&mut self) {
+        let below = self.rungs().get(..self.standing).unwrap_or_default();
+        self.standing = below.iter().rposition(|rung| self.fits(rung, 1.0)).unwrap_or(0);
+        self.fits_since = None;
+        if let Some(up) = self.stepped_up.take() {
+            let failed = self.now.since(up) < FAILED_WITHIN;
+            self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
+            if failed {
+                let doubled = WAIT_FIRST.saturating_mul(1 << self.failures.saturating_sub(1).min(8));
+                self.retry_at = self.now + doubled.min(WAIT_MAX);
+            }
+        }
+    }
+
+    fn highest_that_fits(&self) -> Option<usize> {
+        // What nobody has proved is no reason to climb.
+        if self.estimate.limiter == Limiter::Start {
+            return None;
+        }
+        let highest = self.rungs().iter().rposition(|rung| self.fits(rung, STEP_UP))?;
+        (highest > self.standing).then_some(highest)
+    }
+
+    /// Says whether the ladder is climbed at all.
+    fn steps(&self) -> bool {
+        let fixed = match self.wish {
+            Wish::Fixed(layer) => self.rungs().iter().any(|rung| rung.layer == Some(layer)),
+            _ => false,
+        };
+        self.rungs > 1 && !fixed
+    }
+
+    fn fits(&self, rung: &Rung, factor: f64) -> bool {
+        rung.layer.is_none() || self.estimate.bitrate >= self.need(rung).scaled(factor)
+    }
+
+    fn need(&self, rung: &Rung) -> Bitrate {
+        rung.rate.plus(self.audio)
+    }
+
+    /// The lowest layer at its full frame rate: where a viewer begins.
+    fn lowest_whole(&self) -> usize {
+        self.reduced.saturating_add(1).min(self.rungs.saturating_sub(1))
+    }
+
+    fn rungs(&self) -> &[Rung] {
+        self.ladder.get(..self.rungs).unwrap_or_default()
+    }
+
+    fn rung(&self, index: usize) -> Option<Rung> {
+        self.rungs().get(index).copied()
+    }
+}
+
+/// One rung of the ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rung {
+    layer: Option<LayerIndex>,
+    temporal: u8,
+    rate: Bitrate,
+}
+
+impl Rung {
+    const AUDIO_ONLY: Self = Self { layer: None, temporal: 0, rate: Bitrate::ZERO };
+}
+
+/// Returns what part of a layer's rate its lower temporal layers take, as encoders divide it: each without the
+/// highest.
+const fn temporal_parts(layers: u8) -> &'static [f64] {
+    match layers {
+        0 | 1 => &[],
+        2 => &[0.6],
+        _ => &[0.4, 0.6],
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,272 @@
+//! Tests of the allocator through its public API.
+
+use super::*;
+
+#[test]
+fn a_viewer_begins_on_the_lowest_layer_and_climbs_when_more_was_proved_for_a_second() {
+    let mut viewer = Viewer::new(&SIMULCAST);
+    assert_eq!(viewer.layer(), Some(0));
+    viewer.estimate_at(0, 5_000, Limiter::Start);
+    assert_eq!(viewer.layer(), Some(0));
+
+    viewer.estimate_at(100, 1_200, Limiter::Probe);
+    assert_eq!((viewer.layer(), viewer.reason()), (Some(0), Reason::Confirming));
+    viewer.pass_to(1_099);
+    assert_eq!(viewer.layer(), Some(0));
+    viewer.pass_to(1_100);
+
+    assert_eq!((viewer.layer(), viewer.reason()), (Some(1), Reason::Path));
+}
+
+#[test]
+fn several_layers_are_climbed_at_once() {
+    let mut viewer = Viewer::new(&SIMULCAST);
+
+    viewer.estimate_at(0, 3_000, Limiter::Probe);
+    viewer.pass_to(1_000);
+
+    assert_eq!((viewer.layer(), viewer.reason()), (Some(2), Reason::Best));
+}
+
+#[test]
+fn an_estimate_that_falls_back_within_the_second_changes_nothing() {
+    let mut viewer = Viewer::new(&SIMULCAST);
+    viewer.estimate_at(0, 1_200, Limiter::Probe);
+    viewer.estimate_at(900, 1_000, Limiter::Probe);
+    viewer.estimate_at(950, 1_200, Limiter::Probe);
+
+    viewer.pass_to(1_900);
+    assert_eq!(viewer.layer(), Some(0));
+    viewer.pass_to(1_950);
+    assert_eq!(viewer.layer(), Some(1));
+}
+
+#[test]
+fn the_step_down_is_immediate_and_has_its_hysteresis() {
+    let mut viewer = Viewer::on_top();
+    let need = 2_500 + AUDIO_KBPS;
+
+    viewer.estimate_at(20_000, need * 96 / 100, Limiter::Delay);
+    assert_eq!(viewer.layer(), Some(2));
+    viewer.estimate_at(20_001, need * 94 / 100, Limiter::Delay);
+
+    assert_eq!((viewer.layer(), viewer.reason()), (Some(1), Reason::Path));
+}
+
+#[test]
+fn a_step_down_goes_as_far_as_it_must() {
+    let mut viewer = Viewer::on_top();
+
+    viewer.estimate_at(20_000, 400, Limiter::Delay);
+
+    assert_eq!(viewer.layer(), Some(0));
+}
+
+#[test]
+fn a_failed_step_makes_the_next_one_wait_twice_as_long_each_time() {
+    let mut viewer = Viewer::new(&SIMULCAST);
+    let mut now = 0;
+    let mut waits = Vec::new();
+
+    for _ in 0..6 {
+        viewer.estimate_at(now, 1_300, Limiter::Probe);
+        let began = now;
+        while viewer.layer() == Some(0) {
+            now += 100;
+            viewer.pass_to(now);
+        }
+        waits.push((now - began) / 1_000);
+        now += 1_000;
+        viewer.estimate_at(now, 600, Limiter::Delay);
+        assert_eq!(viewer.layer(), Some(0));
+    }
+
+    assert_eq!(waits, [1, 4, 8, 16, 32, 60]);
+}
+
+#[test]
+fn a_step_that_lasted_ends_the_backing_off() {
+    let mut viewer = Viewer::new(&SIMULCAST);
+    viewer.estimate_at(0, 1_300, Limiter::Probe);
+    viewer.pass_to(1_000);
+    viewer.estimate_at(2_000, 600, Limiter::Delay);
+    viewer.estimate_at(2_100, 1_300, Limiter::Probe);
+    viewer.pass_to(5_900);
+    assert_eq!((viewer.layer(), viewer.reason()), (Some(0), Reason::BackingOff));
+    viewer.pass_to(6_000);
+    assert_eq!(viewer.layer(), Some(1));
+
+    viewer.estimate_at(30_000, 600, Limiter::Delay);
+    viewer.estimate_at(30_100, 1_300, Limiter::Probe);
+    viewer.pass_to(31_100);
+
+    assert_eq!(viewer.layer(), Some(1));
+}
+
+#[test]
+fn what_does_not_fit_loses_frames_then_the_picture_and_says_so() {
+    let mut viewer = Viewer::new(&SIMULCAST);
+
+    viewer.estimate_at(0, 210, Limiter::Delay);
+    assert_eq!((viewer.layer(), viewer.temporal(), viewer.reason()), (Some(0), 1, Reason::ReducedFrameRate));
+    viewer.estimate_at(1, 160, Limiter::Delay);
+    assert_eq!((viewer.layer(), viewer.temporal()), (Some(0), 0));
+    viewer.estimate_at(2, 60, Limiter::Delay);
+    assert_eq!((viewer.layer(), viewer.reason()), (None, Reason::AudioOnly));
+    assert!(viewer.allocator.allocation().audio);
+
+    viewer.estimate_at(3, 400, Limiter::Probe);
+    viewer.pass_to(1_003);
+    assert_eq!((viewer.layer(), viewer.temporal()), (Some(0), u8::MAX));
+}
+
+#[test]
+fn wishes_are_obeyed() {
+    let mut viewer = Viewer::on_top();
+    let mut outcomes = Vec::new();
+
+    let wishes = [
+        Wish::MaxHeight(400),
+        Wish::MaxHeight(90),
+        Wish::Fixed(LayerIndex(1)),
+        Wish::AudioOnly,
+        Wish::Paused,
+    ];
+    for wish in wishes {
+        viewer.allocator.handle_layers(viewer.now, wish, &SIMULCAST, AUDIO);
+        viewer.pass_to(30_000);
+        viewer.pass_to(31_000);
+        let allocation = viewer.allocator.allocation();
+        outcomes.push((allocation.layer.map(|layer| layer.0), allocation.audio, allocation.reason));
+    }
+
+    assert_eq!(
+        outcomes,
+        [
+            (Some(1), true, Reason::Wish),
+            (Some(0), true, Reason::Wish),
+            (Some(1), true, Reason::Wish),
+            (None, true, Reason::Wish),
+            (None, false, Reason::Paused),
+        ]
+    );
+}
+
+#[test]
+fn a_fixed_layer_stays_when_it_does_not_fit_and_the_reason_tells() {
+    let mut viewer = Viewer::on_top();
+    viewer.allocator.handle_layers(viewer.now, Wish::Fixed(LayerIndex(2)), &SIMULCAST, AUDIO);
+
+    viewer.estimate_at(30_000, 300, Limiter::Delay);
+
+    assert_eq!((viewer.layer(), viewer.reason()), (Some(2), Reason::WishAbovePath));
+    assert_eq!(viewer.allocator.wanted(), None);
+}
+
+#[test]
+fn what_to_prove_is_the_next_layers_need_and_nothing_on_top() {
+    let mut viewer = Viewer::new(&SIMULCAST);
+    viewer.estimate_at(0, 600, Limiter::Probe);
+    let next = Bitrate::from_kbps(900 + AUDIO_KBPS).scaled(STEP_UP);
+
+    assert!(viewer.allocator.wanted().is_some_and(|wanted| wanted > next && wanted < next.scaled(1.1)));
+    viewer.estimate_at(10, 1_200, Limiter::Probe);
+    assert!(viewer.allocator.wanted() > Some(Bitrate::from_kbps(2_500)));
+    viewer.estimate_at(20, 4_000, Limiter::Probe);
+    assert_eq!(viewer.allocator.wanted(), None);
+    viewer.pass_to(1_100);
+    assert_eq!((viewer.layer(), viewer.allocator.wanted()), (Some(2), None));
+}
+
+#[test]
+fn a_layer_that_goes_away_is_left_and_order_means_nothing() {
+    let mut viewer = Viewer::on_top();
+    let mut left = [SIMULCAST[1], SIMULCAST[0]];
+
+    viewer.allocator.handle_layers(viewer.now, Wish::Auto, &left, AUDIO);
+    viewer.pass_to(30_000);
+    viewer.pass_to(31_000);
+    assert_eq!((viewer.layer(), viewer.reason()), (Some(1), Reason::Best));
+    left.reverse();
+    viewer.allocator.handle_layers(viewer.now, Wish::Auto, &left, AUDIO);
+    assert_eq!(viewer.layer(), Some(1));
+    viewer.allocator.handle_layers(viewer.now, Wish::Auto, &[], AUDIO);
+    assert_eq!((viewer.layer(), viewer.reason()), (None, Reason::NoLayer));
+}
+
+#[test]
+fn a_change_is_told_once() {
+    let mut viewer = Viewer::new(&SIMULCAST);
+
+    assert!(viewer.allocator.poll_output().is_some());
+    assert_eq!(viewer.allocator.poll_output(), None);
+    viewer.estimate_at(0, 60, Limiter::Delay);
+    assert_eq!(viewer.allocator.poll_output().map(|it| it.layer), Some(None));
+    assert_eq!(viewer.allocator.poll_output(), None);
+}
+
+#[test]
+fn every_reason_has_a_label_and_a_sentence() {
+    for reason in [Reason::Best, Reason::WishAbovePath, Reason::BackingOff, Reason::NoLayer] {
+        assert!(reason.as_str().chars().all(|letter| letter.is_ascii_lowercase() || letter == '_'));
+        assert!(reason.sentence().ends_with('.'));
+    }
+}
+
+const AUDIO_KBPS: u64 = 48;
+const AUDIO: Bitrate = Bitrate::from_kbps(AUDIO_KBPS);
+const SIMULCAST: [Candidate; 3] = [candidate(0, 180, 250), candidate(1, 360, 900), candidate(2, 720, 2_500)];
+
+const fn candidate(layer: u8, height: u16, kbps: u64) -> Candidate {
+    Candidate {
+        layer: LayerIndex(layer),
+        height: Some(height),
+        bitrate: Bitrate::from_kbps(kbps),
+        temporal_layers: 3,
+    }
+}
+
+struct Viewer {
+    allocator: Allocator,
+    now: MonoTime,
+}
+
+impl Viewer {
+    fn new(layers: &[Candidate]) -> Self {
+        let estimate = Estimate { bitrate: Bitrate::from_kbps(600), limiter: Limiter::Start };
+        let mut allocator = Allocator::new(estimate, MonoTime::ZERO);
+        allocator.handle_layers(MonoTime::ZERO, Wish::Auto, layers, AUDIO);
+        Self { allocator, now: MonoTime::ZERO }
+    }
+
+    fn on_top() -> Self {
+        let mut viewer = Self::new(&SIMULCAST);
+        viewer.estimate_at(0, 5_000, Limiter::Probe);
+        viewer.pass_to(1_000);
+        assert_eq!(viewer.layer(), Some(2));
+        viewer.pass_to(15_000);
+        viewer
+    }
+
+    fn estimate_at(&mut self, ms: u64, kbps: u64, limiter: Limiter) {
+        self.now = MonoTime::from_millis(ms);
+        self.allocator.handle_estimate(self.now, Estimate { bitrate: Bitrate::from_kbps(kbps), limiter });
+    }
+
+    fn pass_to(&mut self, ms: u64) {
+        self.now = MonoTime::from_millis(ms);
+        self.allocator.handle_timeout(self.now);
+    }
+
+    fn layer(&self) -> Option<u8> {
+        self.allocator.allocation().layer.map(|layer| layer.0)
+    }
+
+    fn temporal(&self) -> u8 {
+        self.allocator.allocation().temporal
+    }
+
+    fn reason(&self) -> Reason {
+        self.allocator.allocation().reason
+    }
+}
