@@ -309,6 +309,9 @@ impl Layer {
             jitter: Duration::from_secs_f64(jitter),
             bitrate_bps: self.meter.bitrate_bps(),
             frames_per_second: self.meter.frames_per_second(),
+            fraction_lost: self.reception.fraction_lost(),
+            last_keyframe: self.gop.keyframe.map(|(_, arrival)| arrival),
+            last_keyframe_request: self.keyframes.last_sent(),
             unanswered_nacks: self.nack.is_unanswered(),
             ..self.stats
         }
@@ -357,6 +360,7 @@ impl Layer {
         if bytes == 0 {
             return false;
         }
+        self.stats.first_packet.get_or_insert(now);
         let mut changed = !std::mem::replace(&mut self.active, true);
         self.last_media = Some(now);
         let place = incoming.place;
@@ -384,6 +388,7 @@ impl Layer {
             return false;
         }
         self.gop.keyframe = Some((seq, now));
+        self.stats.first_keyframe.get_or_insert(now);
         !std::mem::replace(&mut self.gop.kept, true)
     }
 

@@ -249,6 +249,12 @@ impl Publisher {
         self.rtt.current()
     }
 
+    /// Returns the round trip if it has been measured; `None` while it is only assumed.
+    #[must_use]
+    pub fn measured_rtt(&self) -> Option<Duration> {
+        self.rtt.measured.or(self.rtt.told)
+    }
+
     fn receive(&mut self, now: MonoTime, packet: &[u8]) -> Result<Option<Arrival>, DropReason> {
         let view = RtpView::parse(packet).map_err(|_| DropReason::Malformed)?;
         self.last_ssrc = view.ssrc;

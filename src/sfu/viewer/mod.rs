@@ -478,6 +478,7 @@ impl Viewer {
             let mut step = Step { out, stats: &mut self.stats.video };
             track.subscription.handle_keyframe_wanted(now, rings, &mut step);
             self.stats.video.keyframes_wanted = self.stats.video.keyframes_wanted.saturating_add(1);
+            self.stats.video.last_keyframe_wanted = Some(now);
         }
     }
 
@@ -521,6 +522,7 @@ impl Viewer {
         if forward.rtx.is_none() {
             track.reporter.note_sent(now, written.payload);
             self.budget.earn(now, written.length);
+            self.stats.note_written(now, forward.kind, packet.descriptor.keyframe);
             let stats = self.stats.track_mut(forward.kind);
             stats.octets = stats.octets.saturating_add(octets(written.payload));
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rtp::MediaKind;
+use rtp::{MediaKind, MonoTime};
 
 use crate::DropCounts;
 
@@ -26,6 +26,16 @@ impl ViewerStats {
         match kind {
             MediaKind::Audio => &self.audio,
             MediaKind::Video => &self.video,
+        }
+    }
+
+    /// Notes that a packet was written, and whether it belongs to a keyframe.
+    pub(crate) fn note_written(&mut self, now: MonoTime, kind: MediaKind, is_keyframe: bool) {
+        let stats = self.track_mut(kind);
+        stats.first_packet.get_or_insert(now);
+        if is_keyframe {
+            stats.first_keyframe.get_or_insert(now);
+            stats.last_keyframe = Some(now);
         }
     }
 
@@ -70,4 +80,12 @@ pub struct TrackStats {
     pub cumulative_lost: i32,
     /// Interarrival jitter at the viewer, in ticks of the track's clock.
     pub jitter: u32,
+    /// When the first packet was written.
+    pub first_packet: Option<MonoTime>,
+    /// When the first packet of a keyframe was written.
+    pub first_keyframe: Option<MonoTime>,
+    /// When a packet of a keyframe was written last, retransmissions aside.
+    pub last_keyframe: Option<MonoTime>,
+    /// When the viewer asked for a keyframe last (PLI or FIR).
+    pub last_keyframe_wanted: Option<MonoTime>,
 }

@@ -96,6 +96,39 @@ fn without_rtx_a_nack_meets_silence() {
 }
 
 #[test]
+fn moments_of_the_first_packet_the_keyframes_and_the_last_wish_are_kept() {
+    let mut room = Room::new(1);
+    room.viewer.handle_track(room.now, &one_layer(1, Codec::Vp8));
+    assert_eq!(room.viewer.stats().video.first_packet, None);
+
+    room.deliver(&Media::key(0, 100, 0));
+    let began = room.now;
+    room.advance(33);
+    room.deliver(&Media::vp8(0, 101, 3_000));
+    room.advance(33);
+    room.deliver(&Media::key(0, 102, 6_000));
+    let again = room.now;
+    room.advance(20);
+    let sent = room.deliver(&Media::vp8(0, 103, 9_000));
+    room.rtcp(&nack(VIDEO, &[sent[0].seq.plus(65_535)]));
+    let stats = &room.viewer.stats().video;
+    assert_eq!(stats.rtx_packets, 1, "the second keyframe was repeated");
+    assert_eq!(stats.last_keyframe, Some(again), "a retransmission is no keyframe of its own");
+    assert_eq!(stats.last_keyframe_wanted, None);
+    let mut bytes = [0; 64];
+    let mut writer = Writer::new(&mut bytes);
+    assert!(writer.pli(Ssrc(1), VIDEO));
+    let length = writer.finish();
+    room.rtcp(&bytes[..length]);
+
+    let stats = &room.viewer.stats().video;
+    assert_eq!((stats.first_packet, stats.first_keyframe), (Some(began), Some(began)));
+    assert_eq!(stats.last_keyframe_wanted, Some(room.now));
+    assert_eq!(stats.last_keyframe, Some(room.now), "the wish was answered from the ring");
+    assert_eq!(room.viewer.stats().audio.first_packet, None);
+}
+
+#[test]
 fn flood_of_nacks_costs_a_share_of_the_media_and_no_more() {
     let mut room = Room::new(1);
     room.viewer.handle_track(room.now, &one_layer(1, Codec::Vp8));
