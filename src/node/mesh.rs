@@ -13,9 +13,11 @@ use rtp::MediaKind;
 use sfu::ring::Page;
 use sfu::track::{Arrival, Epoch, LayerIndex, TrackInfo};
 use sfu::viewer::LayerRequest;
+use tokio::sync::oneshot;
 use transport::ice::Credentials;
 use transport::path::Path;
 
+use crate::explain::Explanation;
 use crate::name::{RoomId, SessionId};
 use crate::registry::ShardId;
 
@@ -95,6 +97,8 @@ pub(crate) enum Message {
     Tcp { socket: TcpStream, remote: SocketAddr, first: Box<[u8]> },
     /// A viewer's wish.
     SetLayer { session: SessionId, request: Box<LayerRequest> },
+    /// Somebody wants to know why a session is as it is. Dropped: they ask again.
+    Explain { session: SessionId, reply: oneshot::Sender<Explanation> },
     /// A new ICE generation.
     RestartIce { session: SessionId, credentials: Credentials },
     /// The session has left the registry.

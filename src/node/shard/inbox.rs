@@ -57,6 +57,13 @@ impl Shard {
                 }
                 session.link.restart_ice(credentials);
             }),
+            Message::Explain { session, reply } => {
+                let key = self.table.key_of(session);
+                if let Some(explanation) = key.and_then(|key| self.explain(now, key)) {
+                    // Whoever asked may have stopped waiting.
+                    let _ = reply.send(explanation);
+                }
+            }
             Message::End { session, reason } => {
                 if let Some(key) = self.table.key_of(session) {
                     self.end_session(now, key, reason);

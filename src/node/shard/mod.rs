@@ -8,12 +8,14 @@
 //! Start reading at [`Shard::run`].
 
 mod counters;
+mod explaining;
 mod fanout;
 mod gathering;
 mod inbox;
 pub(crate) mod load;
 mod receive;
 mod room;
+mod room_channel;
 mod sender;
 mod service;
 mod session;

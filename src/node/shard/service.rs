@@ -39,6 +39,7 @@ impl Shard {
     }
 
     fn service(&mut self, now: MonoTime, key: SessionKey) {
+        self.tell_layers(now, key);
         self.drain_link(now, key);
         self.drain_publisher(now, key);
         self.drain_viewer(now, key);
@@ -68,16 +69,11 @@ impl Shard {
                     tracing::debug!(session = %session.public_id, ?path, "path selected");
                 }
                 LinkOutput::Connected { profile } => self.begin_media(now, key, profile),
-                LinkOutput::ChannelOpened { label, .. } => {
-                    tracing::debug!(session = %session.public_id, label, "data channel opened");
+                LinkOutput::ChannelOpened { channel, label, .. } => {
+                    self.open_data_channel(now, key, (channel, &label));
                 }
-                LinkOutput::ChannelClosed { .. } => {}
-                LinkOutput::Message { channel, message } => {
-                    // Nothing is spoken on data channels yet: what comes goes back.
-                    if let Err(error) = session.link.send_message(now, channel, &message) {
-                        tracing::debug!(session = %session.public_id, %error, "message was not echoed");
-                    }
-                }
+                LinkOutput::ChannelClosed { channel } => session.room_channel.handle_closed(channel),
+                LinkOutput::Message { channel, message } => self.take_data(now, key, channel, &message),
                 LinkOutput::Closed(reason) => {
                     if reason != CloseReason::Local {
                         tracing::info!(session = %session.public_id, reason = reason.name(), "link closed: {reason}");
@@ -92,6 +88,7 @@ impl Shard {
         self.world.metrics.links_connected.with_label_values(&[profile]).inc();
         let Self { table, rooms, .. } = self;
         let Some(session) = table.get_mut(key) else { return };
+        session.timeline.connected = Some(now);
         tracing::info!(session = %session.public_id, role = session.role(), profile, "media began");
         let Some(room) = rooms.get(&session.room) else { return };
         if let Media::Viewer(viewer) = &mut session.media {

@@ -11,8 +11,10 @@ use sfu::viewer::{Forward, LayerRequest, Viewer, ViewerConfig};
 use transport::link::Link;
 use transport::path::Path;
 
+use super::room_channel::RoomChannel;
 use super::sender::Sender;
 use crate::clock::Clock;
+use crate::explain::timeline::Timeline;
 use crate::mesh::EndReason;
 use crate::name::{PublicId, RoomId, SessionId};
 use crate::registry::{Seed, SeedMedia, Shared};
@@ -40,6 +42,10 @@ pub(super) struct Session {
     pub(super) held_back: bool,
     /// What the viewer's tracks had dropped when it was last counted, audio and video.
     pub(super) counted: [DropCounts; 2],
+    /// When it passed each step of its join.
+    pub(super) timeline: Timeline,
+    /// The room protocol on its data channels.
+    pub(super) room_channel: RoomChannel,
 }
 
 /// Whether a viewer takes media.
@@ -96,6 +102,8 @@ impl Session {
             ending: None,
             held_back: false,
             counted: <[DropCounts; 2]>::default(),
+            timeline: Timeline { reached: Some(now), ..seed.timeline },
+            room_channel: RoomChannel::new(now),
         }
     }
 
