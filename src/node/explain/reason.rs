@@ -4,6 +4,7 @@
 //! `docs/protocol.md`, and a test compares the two.
 
 use serde::{Serialize, Serializer};
+use sfu::bwe::Limiter;
 
 /// Why a session, or one layer of it, is as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -153,6 +154,19 @@ impl From<sfu::allocator::Reason> for Reason {
             Allocated::AudioOnly => Self::AudioOnly,
             Allocated::NoLayer => Self::NoLayer,
         }
+    }
+}
+
+/// Says as a sentence what keeps an estimate from being more.
+pub(crate) const fn limiter_text(limiter: Limiter) -> &'static str {
+    match limiter {
+        Limiter::Start => "Nothing is known of your connection yet.",
+        Limiter::Delay => "With more, a queue grows on the way to you.",
+        Limiter::Loss => "With more, packets are lost on the way to you.",
+        Limiter::Probe => "More was tried and did not pass, or less was enough.",
+        Limiter::Application => "Your connection may carry more than there is to send.",
+        Limiter::Remb => "Your player says so.",
+        Limiter::Silence => "Your player has stopped to report what arrives.",
     }
 }
 

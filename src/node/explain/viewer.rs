@@ -2,9 +2,11 @@
 
 use rtp::{MediaKind, MonoTime};
 use serde::Serialize;
+use sfu::bwe::Estimate;
 use sfu::track::{LayerIndex, LayerInfo};
 use sfu::viewer::{LayerRequest, Viewer};
 
+use super::reason::limiter_text;
 use super::{Explanation, Head, Part, Reason, millis, ratio};
 
 /// What an explanation of a viewer has beside what all have.
@@ -165,6 +167,7 @@ impl Facts<'_> {
 pub(crate) fn explain(now: MonoTime, head: Head<'_>, viewer: &Viewer, blocked: bool) -> Explanation {
     let layers = viewer.track_info(MediaKind::Video).map_or(&[][..], |info| &info.layers);
     let auto = LayerRequest::Auto;
+    let congestion = viewer.congestion();
     let facts = Facts {
         connected: head.connected,
         blocked,
@@ -176,10 +179,12 @@ pub(crate) fn explain(now: MonoTime, head: Head<'_>, viewer: &Viewer, blocked: b
         layers,
         target: viewer.target_layer(MediaKind::Video),
         current: viewer.current_layer(MediaKind::Video),
-        allocation: None,
+        allocation: congestion.as_ref().map(|known| known.allocation.reason),
     };
     let brief = |index: Option<LayerIndex>| layers.iter().find(|layer| Some(layer.index) == index).map(brief);
     let stats = viewer.stats();
+    let loss = congestion.as_ref().map(|known| (known.loss * 1_000.0).round() / 1_000.0);
+    let rtt = stats.rtt.or_else(|| congestion.as_ref().and_then(|known| known.rtt));
     let part = ViewerExplanation {
         video: VideoChoice {
             request: pick(facts.request),
@@ -187,12 +192,12 @@ pub(crate) fn explain(now: MonoTime, head: Head<'_>, viewer: &Viewer, blocked: b
             target: brief(facts.target),
             current: brief(facts.current),
         },
-        estimate: None,
-        loss_ratio: stats.rtt.map(|_| ratio(stats.video.fraction_lost)),
+        estimate: congestion.as_ref().map(|known| estimated(known.estimate)),
+        loss_ratio: loss.or_else(|| stats.rtt.map(|_| ratio(stats.video.fraction_lost))),
         last_pli_ms: stats.video.last_keyframe_wanted.map(|at| millis(now.since(at))),
         last_keyframe_ms: stats.video.last_keyframe.map(|at| millis(now.since(at))),
     };
-    head.with(facts.why(), stats.rtt, Part::Viewer(part))
+    head.with(facts.why(), rtt, Part::Viewer(part))
 }
 
 /// Explains a viewer whose first ICE check has not come.
@@ -213,6 +218,11 @@ fn pick(request: &LayerRequest) -> Pick {
         LayerRequest::Rid(rid) => Pick::Rid(rid.clone()),
         LayerRequest::MaxHeight(height) => Pick::MaxHeight(*height),
     }
+}
+
+fn estimated(estimate: Estimate) -> Estimated {
+    let Estimate { bitrate, limiter } = estimate;
+    Estimated { bitrate: bitrate.as_bps(), limiter: limiter.as_str(), text: limiter_text(limiter) }
 }
 
 fn brief(layer: &LayerInfo) -> LayerBrief {

@@ -105,6 +105,16 @@ fn a_wish_is_written_in_the_words_of_the_layer_call() {
     assert_eq!(json(LayerRequest::MaxHeight(480)), serde_json::json!({"maxHeight": 480}));
 }
 
+#[test]
+fn an_estimate_says_what_limits_it_in_the_estimators_own_word() {
+    let estimate = Estimate { bitrate: sfu::Bitrate::from_kbps(1_200), limiter: sfu::bwe::Limiter::Delay };
+
+    let json = serde_json::to_value(estimated(estimate)).unwrap();
+
+    assert_eq!((&json["bitrate"], &json["limiter"]), (&1_200_000.into(), &"delay".into()));
+    assert!(json["text"].as_str().is_some_and(|text| text.ends_with('.')));
+}
+
 /// A viewer that has the highest of the layers.
 fn facts<'a>(request: &'a LayerRequest, layers: &'a [LayerInfo]) -> Facts<'a> {
     Facts {
