@@ -41,7 +41,7 @@ fn pad(stretch: &mut [Forward], is_last: bool) {
 
 /// A filler is padding already, and a retransmission goes out alone.
 const fn is_paddable(forward: &Forward) -> bool {
-    !forward.filler && forward.rtx.is_none()
+    !forward.filler && forward.rtx.is_none() && !forward.is_padding
 }
 
 /// More than any packetiser's rounding, less than a percent of a full packet.
@@ -67,6 +67,8 @@ mod tests {
                 ssrc: Ssrc(1),
             },
             rtx: None,
+            probe: None,
+            is_padding: false,
             picture: None,
             frame_number: None,
             primary_only: false,

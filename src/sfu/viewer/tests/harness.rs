@@ -44,7 +44,7 @@ impl Room {
     pub(super) fn with_tracks(tracks: Vec<ViewedTrack>, seed: u64) -> Self {
         let now = MonoTime::from_millis(1_000);
         Self {
-            viewer: Viewer::new(config(tracks), now, seed),
+            viewer: Viewer::new(config(tracks), now, seed).unregulated(),
             rings: Rings::new(),
             now,
             video: std::array::from_fn(|_| RingWriter::new(Limits::default())),
@@ -59,7 +59,8 @@ impl Room {
         let start =
             Start { seq: ExtSeq(0x1_ff80), timestamp: RtpTimestamp(u32::MAX - 200_000), rtx: SeqNo(0xfff0) };
         self.viewer =
-            Viewer::starting_at(config(vec![video_track(), audio_track(false)]), self.now, || start);
+            Viewer::starting_at(config(vec![video_track(), audio_track(false)]), self.now, || start)
+                .unregulated();
         self
     }
 
