@@ -205,6 +205,15 @@ impl<T: Copy> Pacer<T> {
         }
     }
 
+    /// Corrects what a release of padding counted: `sent` bytes left instead.
+    pub fn correct(&mut self, released: u16, sent: usize) {
+        let sent = u32::try_from(sent).unwrap_or(u32::MAX);
+        self.credit += f64::from(released) - f64::from(sent);
+        if let Some(running) = &mut self.probe {
+            running.left = running.left.saturating_add(u64::from(released)).saturating_sub(u64::from(sent));
+        }
+    }
+
     /// Takes note that the first packets of a frame have left without waiting: what follows of it is not dropped.
     pub const fn note_begun(&mut self, frame: RtpTimestamp) {
         self.begun = Some(frame);

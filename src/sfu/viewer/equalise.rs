@@ -32,6 +32,9 @@ fn stretch_of(forwards: &[Forward]) -> usize {
 }
 
 fn pad(stretch: &mut [Forward], is_last: bool) {
+    if stretch.iter().any(|forward| !is_paddable(forward)) {
+        return;
+    }
     let most = stretch.iter().map(|forward| forward.payload_len).max().unwrap_or_default();
     let padded = stretch.len().saturating_sub(usize::from(is_last));
     for forward in stretch.iter_mut().take(padded) {

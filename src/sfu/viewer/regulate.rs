@@ -99,6 +99,10 @@ impl Viewer {
                 }
                 Release::Padding { size, probe } => {
                     out.extend(video.subscription.pad(now, rings, size));
+                    let padding = out.get(first..).unwrap_or_default();
+                    if !padding.is_empty() {
+                        regulator.correct(size, padding);
+                    }
                     Some(probe)
                 }
             };

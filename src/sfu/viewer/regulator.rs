@@ -230,6 +230,12 @@ impl Regulator {
         self.pacer.poll(now)
     }
 
+    /// Corrects what a release of padding counted by what left instead.
+    pub(crate) fn correct(&mut self, released: u16, forwards: &[Forward]) {
+        let bytes = forwards.iter().map(|forward| forward.size_hint()).sum();
+        self.pacer.correct(released, bytes);
+    }
+
     /// Forgets what waits: the rings are read in another way now.
     pub(crate) fn clear(&mut self) {
         self.pacer.clear_video();
