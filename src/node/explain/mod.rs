@@ -139,3 +139,6 @@ pub(crate) fn millis(duration: Duration) -> f64 {
 pub(crate) fn ratio(part_of_256: u8) -> f64 {
     (f64::from(part_of_256) * 1_000.0 / 256.0).round() / 1_000.0
 }
+
+#[cfg(test)]
+mod tests;

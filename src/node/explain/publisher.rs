@@ -1,5 +1,7 @@
 //! What of a publisher's media arrives, and why something is missing.
 
+use std::time::Duration;
+
 use rtp::{MediaKind, MonoTime};
 use serde::Serialize;
 use sfu::publisher::{LayerStats, Publisher};
@@ -108,11 +110,17 @@ impl LayerFacts<'_> {
         if ratio(self.stats.fraction_lost) >= LOSS_NOTICED {
             return Reason::Loss;
         }
-        let since_keyframe = self.stats.last_keyframe.or(self.stats.first_packet).map(|at| now.since(at));
-        if !self.info.join_cache && since_keyframe.is_some_and(|since| since >= sfu::ring::GOP_MAX) {
-            return Reason::KeyframesRare;
-        }
-        Reason::Arrives
+        if self.lacks_keyframes(now) { Reason::KeyframesRare } else { Reason::Arrives }
+    }
+
+    /// Says whether a viewer who joined now would have to wait. Browsers make no keyframes but on request, which is
+    /// enough: what counts is a request that brings none.
+    fn lacks_keyframes(&self, now: MonoTime) -> bool {
+        let LayerStats { last_keyframe, last_keyframe_request, first_packet, .. } = self.stats;
+        let is_old = last_keyframe.or(first_packet).is_some_and(|at| now.since(at) >= sfu::ring::GOP_MAX);
+        let is_unanswered = last_keyframe_request
+            .is_some_and(|asked| Some(asked) > last_keyframe && now.since(asked) >= ANSWER_MAX);
+        !self.info.join_cache && is_old && is_unanswered
     }
 }
 
@@ -207,13 +215,13 @@ fn sound(publisher: &Publisher) -> Option<Sound> {
     })
 }
 
+/// How long a publisher that answers requests may take for a keyframe.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// A loss that repair still hides, but that shows where the trouble begins.
 const LOSS_NOTICED: f64 = 0.02;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use rtp::Codec;
 
     use super::*;
@@ -244,9 +252,13 @@ mod tests {
         assert_eq!(LayerFacts { stats: lossy, ..good }.why(at(9_000)), Reason::Loss);
 
         let uncached = LayerInfo { join_cache: false, ..info.clone() };
-        let rare = LayerFacts { info: &uncached, ..good };
-        assert_eq!(rare.why(at(8_000) + Duration::from_millis(4_499)), Reason::Arrives);
-        assert_eq!(rare.why(at(8_000) + Duration::from_millis(4_500)), Reason::KeyframesRare);
+        let on_request = LayerFacts { info: &uncached, ..good };
+        assert_eq!(on_request.why(at(60_000)), Reason::Arrives, "nobody asked");
+        let asked = |millis| LayerStats { last_keyframe_request: Some(at(millis)), ..stats };
+        let ignored = LayerFacts { stats: asked(11_500), ..on_request };
+        assert_eq!(ignored.why(at(12_499)), Reason::Arrives, "the keyframe may be on its way");
+        assert_eq!(ignored.why(at(12_500)), Reason::KeyframesRare);
+        assert_eq!(LayerFacts { stats: asked(7_999), ..on_request }.why(at(60_000)), Reason::Arrives);
     }
 
     #[test]

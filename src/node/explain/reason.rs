@@ -4,6 +4,7 @@
 //! `docs/protocol.md`, and a test compares the two.
 
 use serde::{Serialize, Serializer};
+use sfu::allocator::Reason as Allocated;
 use sfu::bwe::Limiter;
 
 /// Why a session, or one layer of it, is as it is.
@@ -31,6 +32,8 @@ pub enum Reason {
     WishAbovePath,
     /// The viewer asked for a pause.
     Paused,
+    /// One picture is sent only, and the path hardly carries it.
+    OnlyLayer,
     /// More is not proved to fit.
     Path,
     /// More fits, and has to for a while.
@@ -53,13 +56,13 @@ pub enum Reason {
     NotWanted,
     /// Packets are lost between publisher and server.
     Loss,
-    /// Keyframes are too far apart for instant joins.
+    /// Keyframes are too far apart for instant joins, and do not come on request.
     KeyframesRare,
 }
 
 impl Reason {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Connecting,
         Self::NoPublisher,
         Self::NoLayer,
@@ -71,6 +74,7 @@ impl Reason {
         Self::Wish,
         Self::WishAbovePath,
         Self::Paused,
+        Self::OnlyLayer,
         Self::Path,
         Self::Confirming,
         Self::BackingOff,
@@ -91,7 +95,7 @@ impl Reason {
         self.row().0
     }
 
-    /// Returns the sentence.
+    /// Returns the sentence; the allocator's reasons have the allocator's.
     #[must_use]
     pub const fn text(self) -> &'static str {
         self.row().1
@@ -108,20 +112,21 @@ impl Reason {
         match self {
             Self::Connecting => ("connecting", "The media path to the server does not stand yet.", Some("If this lasts, a firewall may be in the way: the server needs its UDP port, or TCP on the port of this page.")),
             Self::NoPublisher => ("no-publisher", "Nobody is live in this room at the moment.", Some("The picture begins by itself when the host comes back.")),
-            Self::NoLayer => ("no-layer", "No picture is being sent that your player can show.", Some("If the host is live, their camera may be off, or they use a codec that this browser does not have.")),
+            Self::NoLayer => ("no-layer", Allocated::NoLayer.sentence(), Some("If the host is live, their camera may be off, or they use a codec that this browser does not have.")),
             Self::Blocked => ("blocked", "Your connection takes nothing at the moment; the picture waits for it.", Some("A network that lets UDP through plays more smoothly than TCP.")),
             Self::CatchingUp => ("catching-up", "You are being brought to the live edge.", None),
             Self::AwaitingKeyframe => ("awaiting-keyframe", "Another picture was chosen for you, and begins with its next keyframe.", Some("If this lasts for seconds, the host should set a keyframe interval of 1 or 2 seconds.")),
             Self::NotSent => ("not-sent", "You asked for a quality that the host does not send at the moment.", Some("You get the best of the others. Choose automatic, or another quality.")),
-            Self::Best => ("best", "This is the best picture that is being sent.", None),
-            Self::Wish => ("wish", "You asked for no more than this.", Some("Choose automatic to get the best that your connection carries.")),
-            Self::WishAbovePath => ("wish-above-path", "You asked for this picture, and your connection hardly carries it.", Some("Choose automatic if it stutters.")),
-            Self::Paused => ("paused", "You paused.", Some("Play to go on.")),
-            Self::Path => ("path", "Your connection has not shown that it carries a better picture.", Some("Nearer to the access point, by cable, or with fewer other downloads it may carry more.")),
-            Self::Confirming => ("confirming", "Your connection carries more, and a better picture comes in a moment.", None),
-            Self::BackingOff => ("backing-off", "A better picture was tried a moment ago, and your connection did not carry it.", Some("It is tried again by itself.")),
-            Self::ReducedFrameRate => ("reduced-frame-rate", "Your connection carries only a part of the frames.", Some("Nearer to the access point, by cable, or with fewer other downloads it may carry more.")),
-            Self::AudioOnly => ("audio-only", "Your connection carries sound only.", Some("The picture comes back by itself when the connection carries it.")),
+            Self::Best => ("best", Allocated::Best.sentence(), None),
+            Self::Wish => ("wish", Allocated::Wish.sentence(), Some("Choose automatic to get the best that your connection carries.")),
+            Self::WishAbovePath => ("wish-above-path", Allocated::WishAbovePath.sentence(), Some("Choose automatic if it stutters.")),
+            Self::Paused => ("paused", Allocated::Paused.sentence(), Some("Play to go on.")),
+            Self::OnlyLayer => ("only-layer", Allocated::OnlyLayer.sentence(), Some("If it stutters, the host can help by sending more than one quality.")),
+            Self::Path => ("path", Allocated::Path.sentence(), Some("Nearer to the access point, by cable, or with fewer other downloads it may carry more.")),
+            Self::Confirming => ("confirming", Allocated::Confirming.sentence(), None),
+            Self::BackingOff => ("backing-off", Allocated::BackingOff.sentence(), Some("It is tried again by itself.")),
+            Self::ReducedFrameRate => ("reduced-frame-rate", Allocated::ReducedFrameRate.sentence(), Some("Nearer to the access point, by cable, or with fewer other downloads it may carry more.")),
+            Self::AudioOnly => ("audio-only", Allocated::AudioOnly.sentence(), Some("The picture comes back by itself when the connection carries it.")),
             Self::Arrives => ("arrives", "What you send arrives at the server.", None),
             Self::NoMedia => ("no-media", "You are connected, but neither sound nor picture has arrived.", Some("Is the camera on, and does its preview move?")),
             Self::NeverSent => ("never-sent", "Your encoder has not begun to send this quality.", Some("Browsers begin with the small ones and add the large ones as upload and processor allow. If it stays away, send a smaller picture or fewer qualities.")),
@@ -139,14 +144,14 @@ impl Serialize for Reason {
     }
 }
 
-impl From<sfu::allocator::Reason> for Reason {
-    fn from(reason: sfu::allocator::Reason) -> Self {
-        use sfu::allocator::Reason as Allocated;
+impl From<Allocated> for Reason {
+    fn from(reason: Allocated) -> Self {
         match reason {
             Allocated::Best => Self::Best,
             Allocated::Wish => Self::Wish,
             Allocated::WishAbovePath => Self::WishAbovePath,
             Allocated::Paused => Self::Paused,
+            Allocated::OnlyLayer => Self::OnlyLayer,
             Allocated::Path => Self::Path,
             Allocated::Confirming => Self::Confirming,
             Allocated::BackingOff => Self::BackingOff,

@@ -51,6 +51,11 @@ pub struct VideoChoice {
 pub enum Pick {
     /// The best.
     Auto,
+    /// No picture.
+    #[serde(rename = "audio-only")]
+    AudioOnly,
+    /// Neither picture nor sound.
+    Paused,
     /// This layer.
     Rid(String),
     /// The highest that is not above this height in pixels.
@@ -109,9 +114,14 @@ impl Facts<'_> {
         if !self.has_publisher {
             return Reason::NoPublisher;
         }
+        match self.request {
+            LayerRequest::Paused => return Reason::Paused,
+            LayerRequest::AudioOnly => return Reason::Wish,
+            LayerRequest::Auto | LayerRequest::Rid(_) | LayerRequest::MaxHeight(_) => {}
+        }
         let allocated = self.allocation.map(Reason::from);
-        if let Some(nothing @ (Reason::Paused | Reason::AudioOnly)) = allocated {
-            return nothing;
+        if allocated == Some(Reason::AudioOnly) {
+            return Reason::AudioOnly;
         }
         if !self.layers.iter().any(|layer| layer.active) || self.target.is_none() {
             return Reason::NoLayer;
@@ -136,6 +146,7 @@ impl Facts<'_> {
         let active = || self.layers.iter().filter(|layer| layer.active);
         let best = || active().max_by_key(|layer| rank(layer));
         match self.request {
+            LayerRequest::AudioOnly | LayerRequest::Paused => None,
             LayerRequest::Auto => best(),
             LayerRequest::Rid(rid) => self.named(rid).or_else(best),
             LayerRequest::MaxHeight(most) => active()
@@ -154,7 +165,7 @@ impl Facts<'_> {
     fn asks_for_what_is_not_sent(&self) -> bool {
         match self.request {
             LayerRequest::Rid(rid) => self.named(rid).is_none_or(|layer| !layer.active),
-            LayerRequest::Auto | LayerRequest::MaxHeight(_) => false,
+            _ => false,
         }
     }
 
@@ -215,6 +226,8 @@ pub(crate) fn explain_unreached(head: Head<'_>, request: &LayerRequest) -> Expla
 fn pick(request: &LayerRequest) -> Pick {
     match request {
         LayerRequest::Auto => Pick::Auto,
+        LayerRequest::AudioOnly => Pick::AudioOnly,
+        LayerRequest::Paused => Pick::Paused,
         LayerRequest::Rid(rid) => Pick::Rid(rid.clone()),
         LayerRequest::MaxHeight(height) => Pick::MaxHeight(*height),
     }

@@ -507,17 +507,24 @@ mod tests {
     }
 
     #[test]
-    fn the_news_of_layers_name_all_of_them() {
-        let layers = [("q", true), ("f", false)]
+    fn messages_are_those_that_the_sdk_reads() {
+        let golden = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let layers = [("h", true), ("f", false)]
             .map(|(rid, wanted)| LayerNews { rid: Some(rid.to_owned()), wanted })
-            .into_iter()
-            .chain([LayerNews { rid: None, wanted: true }])
-            .collect();
+            .to_vec();
+        let refused = Answer::Nack {
+            cid: Some("1".to_owned()),
+            code: NackCode::RateLimited,
+            retry_after_ms: Some(100),
+        };
 
-        let json = serde_json::to_value(Answer::Layers { layers }).unwrap();
+        let layers = serde_json::to_value(Answer::Layers { layers }).unwrap();
+        let unnamed = serde_json::to_value(LayerNews { rid: None, wanted: true }).unwrap();
 
-        let expected = json!([{"rid":"q","wanted":true},{"rid":"f","wanted":false},{"wanted":true}]);
-        assert_eq!(json, json!({"t":"layers","layers":expected}));
+        assert_eq!(layers, golden(include_str!("../../../tests/golden/room/layers.json")));
+        assert_eq!(unnamed, json!({"wanted": true}), "without simulcast there is no name");
+        let refused = serde_json::to_value(refused).unwrap();
+        assert_eq!(refused, golden(include_str!("../../../tests/golden/room/nack.json")));
     }
 
     fn open() -> RoomChannel {

@@ -23,6 +23,18 @@ fn a_viewer_that_asked_for_less_is_told_that_it_did() {
 }
 
 #[test]
+fn a_viewer_that_asked_for_no_picture_has_none_by_its_own_wish() {
+    let layers = three();
+    let of = |request: &LayerRequest| {
+        let facts = Facts { target: None, current: None, ..facts(request, &layers) };
+        (facts.why(), facts.desired().cloned())
+    };
+
+    assert_eq!(of(&LayerRequest::AudioOnly), (Reason::Wish, None));
+    assert_eq!(of(&LayerRequest::Paused), (Reason::Paused, None));
+}
+
+#[test]
 fn a_switch_that_waits_says_for_what() {
     let layers = three();
     let auto = LayerRequest::Auto;
@@ -65,7 +77,6 @@ fn what_keeps_everything_away_is_said_before_what_keeps_a_layer_away() {
         Facts { allocation: Some(Allocated::AudioOnly), target: None, ..waiting }.why(),
         Reason::AudioOnly
     );
-    assert_eq!(Facts { allocation: Some(Allocated::Paused), target: None, ..waiting }.why(), Reason::Paused);
 }
 
 #[test]
@@ -103,6 +114,8 @@ fn a_wish_is_written_in_the_words_of_the_layer_call() {
     assert_eq!(json(LayerRequest::Auto), serde_json::json!("auto"));
     assert_eq!(json(LayerRequest::Rid("h".to_owned())), serde_json::json!({"rid": "h"}));
     assert_eq!(json(LayerRequest::MaxHeight(480)), serde_json::json!({"maxHeight": 480}));
+    assert_eq!(json(LayerRequest::AudioOnly), serde_json::json!("audio-only"));
+    assert_eq!(json(LayerRequest::Paused), serde_json::json!("paused"));
 }
 
 #[test]
