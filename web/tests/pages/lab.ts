@@ -1,6 +1,14 @@
 import { WHEPClient } from 'whip-whep/whep.js';
 import { WHIPClient } from 'whip-whep/whip.js';
-import { type Layer, type Publish, publish, type QualityPick, type Watch, watch } from '../../sdk/index.ts';
+import {
+  type Layer,
+  type Publish,
+  publish,
+  type QualityPick,
+  type Watch,
+  type WatchExplanation,
+  watch,
+} from '../../sdk/index.ts';
 import { Session } from '../../sdk/session.ts';
 import { onlyThrough, onlyTransport, startBitrate } from './answer.ts';
 import { type CanvasAsk, canvasStream } from './canvas-source.ts';
@@ -148,6 +156,20 @@ const lab = {
   watchState(): { state: string; location: string; error: string } {
     const { state = 'none', sessionUrl, error } = watching ?? {};
     return { state, location: sessionUrl?.href ?? '', error: error ? `${error.code}: ${error.message}` : '' };
+  },
+
+  /** Why the viewer has what it has, as the SDK asks for it. */
+  async explain(): Promise<WatchExplanation> {
+    if (!watching) throw new Error('nothing is being watched');
+    return watching.explain();
+  },
+
+  /** The same by a plain request. */
+  async explainByHttp(): Promise<unknown> {
+    const session = watching?.sessionUrl;
+    if (!session) throw new Error('nothing is being watched');
+    const url = new URL(`/api/v1/sessions/${session.pathname.split('/').at(-1)}/explain`, session);
+    return (await fetch(url)).json();
   },
 
   async setQuality(pick: QualityPick): Promise<void> {
