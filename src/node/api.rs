@@ -170,6 +170,9 @@ pub struct LayerStatus {
     pub bitrate: u64,
     /// Whether media arrived in the last two seconds.
     pub active: bool,
+    /// Whether it rests because nobody wants it, and starts again when somebody does.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub resting: bool,
     /// Whether a viewer who joins gets a picture at once. Not while keyframes are further apart than 4.5 s.
     pub join_cache: bool,
 }

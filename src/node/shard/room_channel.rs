@@ -199,7 +199,12 @@ impl RoomChannel {
 
     /// Says whether somebody wants a layer, as far as the publisher was told: one that cannot be told sends for all.
     pub(super) fn is_wanted(&self, layer: LayerIndex) -> bool {
-        self.open.is_empty() || self.wanted.get(usize::from(layer.0)).copied().unwrap_or(true)
+        self.wanted().get(usize::from(layer.0)).copied().unwrap_or(true)
+    }
+
+    /// Says the same of all layers.
+    pub(super) fn wanted(&self) -> [bool; MAX_LAYERS] {
+        if self.open.is_empty() { [true; MAX_LAYERS] } else { self.wanted }
     }
 
     /// Says whether a data channel speaks the room protocol.
@@ -496,7 +501,7 @@ mod tests {
         assert!(room.is_wanted(LayerIndex(2)), "so it goes on being sent");
         room.handle_opened(ChannelId(1), LABEL);
         assert!(room.is_news);
-        assert!(!room.is_wanted(LayerIndex(2)));
+        assert_eq!(room.wanted(), [true, true, false, true]);
 
         room.is_news = false;
         assert!(room.set_wanted(LayerIndex(2), false));

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use rtp::MediaKind;
 use rtp::MonoTime;
 use sfu::publisher::PublisherOutput;
-use sfu::track::{LayerIndex, TrackInfo};
+use sfu::track::{LayerIndex, MAX_LAYERS, TrackInfo};
 use sfu::viewer::ViewerOutput;
 use transport::link::{CloseReason, LinkOutput, SRTP_OVERHEAD};
 
@@ -120,11 +120,12 @@ impl Shard {
                     tracing::info!(%session, layer = layer.0, ?kept, "keyframes came too rarely for instant joins");
                 }
                 Some(PublisherOutput::Track(info)) => {
+                    let wanted = session.room_channel.wanted();
                     for shard in self.interested_shards(room) {
                         let info = Box::new(info.clone());
                         self.world.mailboxes.post(shard, Message::Track { room, from: self.id, info });
                     }
-                    self.note_layers(room, &info);
+                    self.note_layers(room, &info, wanted);
                     self.take_track(now, room, self.id, info);
                 }
             }
@@ -296,8 +297,8 @@ impl Shard {
         }
     }
 
-    /// Tells the registry what a video track's layers are.
-    fn note_layers(&self, room: RoomId, info: &TrackInfo) {
+    /// Tells the registry what a video track's layers are, and which of them are wanted.
+    fn note_layers(&self, room: RoomId, info: &TrackInfo, wanted: [bool; MAX_LAYERS]) {
         let Some(entry) = self.rooms.get(&room).filter(|_| info.kind == MediaKind::Video) else { return };
         let layers = info
             .layers
@@ -309,6 +310,7 @@ impl Shard {
                 height: layer.size.map(|(_, height)| height),
                 bitrate: layer.bitrate_bps,
                 active: layer.active,
+                resting: !layer.active && wanted.get(usize::from(layer.index.0)) == Some(&false),
                 join_cache: layer.join_cache,
             })
             .collect();
