@@ -24,14 +24,12 @@ fn a_viewer_learns_its_true_figures_by_http_and_by_data_channel() {
     let viewer = Viewer::join(Access { media: Some(relay.front), ..access }, "explain");
     viewer.wait_count(120, 15);
 
-    server.wait_until(
-        "the viewer's reports tell a round trip, and the layer's size is known",
-        10,
-        |server| {
-            let explained = explain(server, &viewer.peer);
-            explained["rttMs"].is_number() && explained["video"]["current"]["height"] == 360
-        },
-    );
+    server.wait_until("the viewer's reports tell a round trip, and the layer was measured", 10, |server| {
+        let explained = explain(server, &viewer.peer);
+        let current = &explained["video"]["current"];
+        let measured = current["height"] == 360 && current["bitrate"].as_u64().is_some_and(|rate| rate > 0);
+        explained["rttMs"].is_number() && measured && explained["reason"] == "best"
+    });
     let by_http = explain(&server, &viewer.peer);
     let answer = viewer.peer.room(r#"{"v":1,"t":"explain","cid":"b7c1"}"#);
     let by_data_channel = &answer["explain"];
