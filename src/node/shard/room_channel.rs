@@ -506,6 +506,9 @@ mod tests {
         room.is_news = false;
         assert!(room.set_wanted(LayerIndex(2), false));
         assert!(!room.is_news, "nothing changed");
+        room.handle_opened(ChannelId(3), LABEL);
+        assert!(room.is_news, "a new data channel has heard nothing");
+        room.is_news = false;
         assert!(room.set_wanted(LayerIndex(2), true));
         assert!(room.is_news);
         assert!(room.set_wanted(LayerIndex(9), false), "a layer that cannot be is ignored");
