@@ -303,9 +303,7 @@ impl Viewer {
         out: &mut Vec<Forward>,
     ) {
         let first = out.len();
-        for arrival in arrivals {
-            self.take(now, rings, *arrival, out);
-        }
+        self.take(now, rings, arrivals, out);
         self.release(now, rings, out);
         equalise::equalise(out.get_mut(first..).unwrap_or_default());
     }
@@ -338,6 +336,7 @@ impl Viewer {
         }
         if let Some(regulator) = &mut self.regulator {
             regulator.spend(now, out.get(first..).unwrap_or_default());
+            self.note_starved(now, rings);
         }
         equalise::equalise(out.get_mut(first..).unwrap_or_default());
     }

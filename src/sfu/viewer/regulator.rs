@@ -6,7 +6,7 @@
 //! number yet.
 //!
 //! **Cost.** Per packet, one note in the estimator's history; per turn, a look at the pacer, which nearly always is
-//! open. All else happens with feedback and ten times a second, and only while something is sent.
+//! open. All else happens with feedback and five times a second, and only while something is sent.
 //!
 //! Start reading at [`Regulator::settle`]; how it is wired to the subscription is in `regulate`.
 
@@ -145,7 +145,7 @@ impl Regulator {
         self.layers.candidates.into_iter().flatten().map(|candidate| candidate.layer)
     }
 
-    /// Does what is due ten times a second; false when that is not now.
+    /// Does what is due now and then; false when that is not now.
     pub(crate) fn tick(&mut self, now: MonoTime) -> bool {
         if now < self.tick_at {
             return false;
@@ -181,23 +181,24 @@ impl Regulator {
         self.pacer.cluster()
     }
 
-    /// Says whether video may leave at once.
-    pub(crate) fn is_open(&mut self, now: MonoTime) -> bool {
-        self.pacer.is_open(now)
+    /// Returns how many bytes of video may leave without waiting.
+    pub(crate) fn room(&mut self, now: MonoTime) -> u32 {
+        self.pacer.room(now)
     }
 
-    /// Counts what left without waiting.
-    pub(crate) fn note_passed(&mut self, now: MonoTime, arrival: Arrival, forwards: &[Forward]) {
-        if arrival.kind == rtp::MediaKind::Video {
-            self.passed = Some(arrival);
+    /// Counts what left without waiting in one turn, and keeps the last video packet of it.
+    pub(crate) fn note_passed(&mut self, now: MonoTime, bytes: usize, newest: Option<Arrival>) {
+        self.passed = newest.or(self.passed);
+        if bytes > 0 {
+            self.pacer.spend(now, bytes);
         }
-        self.spend(now, forwards);
     }
 
     /// Counts bytes that ask nobody.
     pub(crate) fn spend(&mut self, now: MonoTime, forwards: &[Forward]) {
-        let bytes = forwards.iter().map(|forward| forward.size_hint()).sum();
-        self.pacer.spend(now, bytes);
+        if !forwards.is_empty() {
+            self.pacer.spend(now, bytes_of(forwards));
+        }
     }
 
     /// Returns the packet that passed by last, once, when the first one has to wait behind it.
@@ -236,8 +237,7 @@ impl Regulator {
 
     /// Corrects what a release of padding counted by what left instead.
     pub(crate) fn correct(&mut self, released: u16, forwards: &[Forward]) {
-        let bytes = forwards.iter().map(|forward| forward.size_hint()).sum();
-        self.pacer.correct(released, bytes);
+        self.pacer.correct(released, bytes_of(forwards));
     }
 
     /// Forgets what waits: the rings are read in another way now.
@@ -311,6 +311,11 @@ impl Regulator {
         let relaxed = unknown || estimate.limiter == Limiter::Application;
         self.pacer.set_pace(now, Pace { estimate: estimate.bitrate, floor, relaxed });
     }
+}
+
+/// Returns about how many bytes packets take.
+pub(crate) fn bytes_of(forwards: &[Forward]) -> usize {
+    forwards.iter().map(Forward::size_hint).sum()
 }
 
 /// What can be had, by layer.
@@ -387,7 +392,7 @@ fn smoothed(known: Bitrate, measured: Bitrate) -> Bitrate {
 const NO_CANDIDATE: Candidate =
     Candidate { layer: LayerIndex(0), height: None, bitrate: Bitrate::ZERO, temporal_layers: 1 };
 /// How often what needs no feedback is looked at.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(200);
 /// A viewer who was sent nothing for so long needs no timer.
 const IDLE_AFTER: Duration = Duration::from_secs(2);
 /// How soon a path that took nothing is tried again.
