@@ -269,8 +269,11 @@ impl Viewer {
         if let Some(track) = self.track_mut(info.kind) {
             let is_new = track.subscription.info().is_none_or(|known| known.epoch != info.epoch);
             track.subscription.describe(info);
-            if let Some(regulator) = self.regulator.as_mut().filter(|_| is_new) {
+            if let Some(regulator) =
+                self.regulator.as_mut().filter(|_| is_new && info.kind == MediaKind::Video)
+            {
                 regulator.clear();
+                regulator.forget_layers();
             }
         }
         self.tell_layers(now);
@@ -495,6 +498,20 @@ impl Viewer {
     #[must_use]
     pub fn target_layer(&self, kind: MediaKind) -> Option<LayerIndex> {
         self.track(kind)?.subscription.target()
+    }
+
+    /// Says whether the viewer gets a video layer, or might soon, were it sent: what nobody wants need not be sent.
+    #[must_use]
+    pub fn wants_layer(&self, layer: LayerIndex) -> bool {
+        let Some(track) = &self.video else { return false };
+        let subscription = &track.subscription;
+        if subscription.current() == Some(layer) || subscription.target() == Some(layer) {
+            return true;
+        }
+        match &self.regulator {
+            Some(regulator) => regulator.reaches(layer),
+            None => !matches!(subscription.request(), LayerRequest::AudioOnly | LayerRequest::Paused),
+        }
     }
 
     /// Returns the video layer that the viewer desires; `None` without a video track.

@@ -162,7 +162,7 @@ impl Viewer {
 
     /// Does what is due now and then.
     pub(super) fn regulate(&mut self, now: MonoTime, rings: &Rings) {
-        let Self { regulator: Some(regulator), video: Some(video), stats, .. } = self else { return };
+        let Self { regulator: Some(regulator), stats, .. } = self else { return };
         if !regulator.tick(now) {
             return;
         }

@@ -125,6 +125,16 @@ impl Regulator {
         self.tell_layers(now);
     }
 
+    /// Forgets the layers: they were another publisher's.
+    pub(crate) fn forget_layers(&mut self) {
+        self.layers.candidates = [None; MAX_LAYERS];
+    }
+
+    /// Says whether the viewer gets a layer, or might soon.
+    pub(crate) fn reaches(&self, layer: LayerIndex) -> bool {
+        self.allocator.reaches(layer)
+    }
+
     /// Takes what sound takes on the wire.
     pub(crate) fn handle_audio(&mut self, now: MonoTime, infos: &[LayerInfo]) {
         let payload = infos.iter().map(|info| info.bitrate_bps).max().unwrap_or_default();
@@ -332,12 +342,16 @@ impl Layers {
     /// Takes the layers as they are now; one that cannot be had is none.
     fn update(&mut self, infos: &[LayerInfo], decodes: impl Fn(LayerIndex) -> bool) {
         let before = std::mem::take(&mut self.candidates);
-        for info in infos.iter().filter(|info| info.active && decodes(info.index)) {
+        for info in infos.iter().filter(|info| decodes(info.index)) {
             let at = usize::from(info.index.0);
             let (Some(place), Some(told)) = (self.candidates.get_mut(at), self.told.get_mut(at)) else {
                 continue;
             };
             let known = before.get(at).copied().flatten();
+            if !info.active {
+                *place = known.map(|known| Candidate { asleep: true, ..known });
+                continue;
+            }
             let is_news = std::mem::replace(told, info.bitrate_bps) != info.bitrate_bps;
             let bitrate = match known {
                 Some(known) if !is_news => known.bitrate,
@@ -346,7 +360,7 @@ impl Layers {
             };
             let temporal_layers = known.map_or(1, |known| known.temporal_layers);
             let height = info.size.map(|(_, height)| height);
-            *place = Some(Candidate { layer: info.index, height, bitrate, temporal_layers });
+            *place = Some(Candidate { layer: info.index, height, bitrate, temporal_layers, asleep: false });
         }
     }
 
@@ -356,7 +370,9 @@ impl Layers {
             LayerRequest::MaxHeight(max) => Wish::MaxHeight(*max),
             LayerRequest::Rid(name) => infos
                 .iter()
-                .find(|info| info.rid.as_deref() == Some(name) && self.rate(info.index).is_some())
+                .find(|info| {
+                    info.rid.as_deref() == Some(name) && info.active && self.rate(info.index).is_some()
+                })
                 .map_or(Wish::Auto, |info| Wish::Fixed(info.index)),
             LayerRequest::AudioOnly => Wish::AudioOnly,
             LayerRequest::Paused => Wish::Paused,
@@ -389,8 +405,13 @@ fn smoothed(known: Bitrate, measured: Bitrate) -> Bitrate {
     known.scaled(1.0 - NEWS_WEIGHT).plus(measured.scaled(NEWS_WEIGHT))
 }
 
-const NO_CANDIDATE: Candidate =
-    Candidate { layer: LayerIndex(0), height: None, bitrate: Bitrate::ZERO, temporal_layers: 1 };
+const NO_CANDIDATE: Candidate = Candidate {
+    layer: LayerIndex(0),
+    height: None,
+    bitrate: Bitrate::ZERO,
+    temporal_layers: 1,
+    asleep: true,
+};
 /// How often what needs no feedback is looked at.
 const TICK: Duration = Duration::from_millis(200);
 /// A viewer who was sent nothing for so long needs no timer.
