@@ -34,6 +34,9 @@ pub const CONFIRM: Duration = Duration::from_secs(1);
 /// How far above the need a probe should prove, so that noise does not undo it.
 const PROVE: f64 = 1.05;
 
+/// How near a layer must be to be wanted before the step up to it.
+const NEAR: f64 = 0.85;
+
 /// A step up that is undone within this time has failed.
 const FAILED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -98,6 +101,9 @@ pub struct Candidate {
     pub bitrate: Bitrate,
     /// How many temporal layers it has; 1 without any.
     pub temporal_layers: u8,
+    /// Whether the publisher has stopped sending it and may begin again: nobody is given it, but what it takes may be
+    /// proved already.
+    pub asleep: bool,
 }
 
 /// What the viewer shall get.
@@ -216,10 +222,14 @@ impl Allocator {
         let held = self.rung(self.standing);
         self.build(layers);
         let place = |rung: Rung| {
-            self.rungs().iter().position(|it| it.layer == rung.layer && it.temporal == rung.temporal)
+            let same = |it: &Rung| it.layer == rung.layer && it.temporal == rung.temporal && !it.asleep;
+            self.rungs().iter().position(same)
         };
-        self.standing =
-            held.filter(|rung| rung.layer.is_some()).and_then(place).unwrap_or_else(|| self.lowest_whole());
+        let held = held.filter(|rung| rung.layer.is_some());
+        self.standing = match held {
+            None => self.lowest_whole(),
+            Some(held) => place(held).unwrap_or_else(|| self.highest_proved()),
+        };
         self.step();
     }
 
@@ -263,6 +273,18 @@ impl Allocator {
             .and_then(|need| (need > self.estimate.bitrate).then(|| need.scaled(PROVE)))
     }
 
+    /// Says whether the viewer gets a layer, or might soon: it falls no higher than where it stands, or more of the path
+    /// is proved than the layer takes, nearly. Who wishes for nothing at present wants nothing.
+    #[must_use]
+    pub fn reaches(&self, layer: LayerIndex) -> bool {
+        let lowest = self.rung(1).and_then(|rung| rung.layer);
+        self.rungs().iter().enumerate().any(|(at, rung)| {
+            let near = self.need(rung).scaled(STEP_UP * NEAR);
+            let reached = at <= self.standing || near <= self.estimate.bitrate;
+            rung.layer == Some(layer) && (reached || rung.layer == lowest)
+        })
+    }
+
     /// Returns the allocation as it is now.
     #[must_use]
     pub fn allocation(&self) -> Allocation {
@@ -277,7 +299,7 @@ impl Allocator {
         match self.wish {
             Wish::Paused => Reason::Paused,
             Wish::AudioOnly => Reason::Wish,
-            _ if self.rungs == 1 => Reason::NoLayer,
+            _ if self.rungs().iter().all(|rung| rung.layer.is_none() || rung.asleep) => Reason::NoLayer,
             Wish::Fixed(layer) if rung.layer == Some(layer) => {
                 if self.fits(rung, STEP_DOWN) {
                     Reason::Wish
@@ -287,7 +309,7 @@ impl Allocator {
             }
             _ if self.only && !self.fits(rung, STEP_DOWN) => Reason::OnlyLayer,
             _ if !more && self.cut => Reason::Wish,
-            _ if !more => Reason::Best,
+            _ if !more || self.is_asleep_above() => Reason::Best,
             _ if self.fits_since.is_some() && self.now < self.retry_at => Reason::BackingOff,
             _ if self.fits_since.is_some() => Reason::Confirming,
             _ if rung.layer.is_none() => Reason::AudioOnly,
@@ -307,8 +329,9 @@ impl Allocator {
         });
         let fixed = |candidate: &Candidate| self.wish == Wish::Fixed(candidate.layer);
         let all = || sorted.iter().flatten();
-        let only = all().find(|candidate| fixed(candidate)).copied();
-        let lowest = all().next().map(|candidate| candidate.layer);
+        let awake = || all().filter(|candidate| !candidate.asleep);
+        let only = awake().find(|candidate| fixed(candidate)).copied();
+        let lowest = awake().next().map(|candidate| candidate.layer);
         let allowed = |candidate: &Candidate| match (self.wish, only) {
             (Wish::AudioOnly | Wish::Paused, _) => false,
             (Wish::Fixed(_), Some(only)) => candidate.layer == only.layer,
@@ -318,7 +341,7 @@ impl Allocator {
             _ => true,
         };
         let offered = all().count();
-        self.only = offered == 1;
+        self.only = all().filter(|candidate| !candidate.asleep).count() == 1 && offered == 1;
         let mut kept = sorted;
         kept.iter_mut().for_each(|place| *place = place.filter(allowed));
         self.cut = kept.iter().flatten().count() < offered;
@@ -329,19 +352,23 @@ impl Allocator {
         self.ladder = [Rung::AUDIO_ONLY; RUNGS_MAX];
         self.rungs = 1;
         self.reduced = 0;
-        for (index, candidate) in layers.enumerate() {
-            if index == 0 && !fixed && !self.only {
+        let mut is_first = true;
+        for candidate in layers {
+            let asleep = candidate.asleep;
+            if !asleep && std::mem::take(&mut is_first) && !fixed && !self.only {
                 let parts = temporal_parts(candidate.temporal_layers);
                 for (temporal, part) in (0_u8..).zip(parts) {
                     self.push(Rung {
                         layer: Some(candidate.layer),
                         temporal,
                         rate: candidate.bitrate.scaled(*part),
+                        asleep,
                     });
                     self.reduced = self.reduced.saturating_add(1);
                 }
             }
-            self.push(Rung { layer: Some(candidate.layer), temporal: u8::MAX, rate: candidate.bitrate });
+            let (layer, rate) = (Some(candidate.layer), candidate.bitrate);
+            self.push(Rung { layer, temporal: u8::MAX, rate, asleep });
         }
     }
 
@@ -378,7 +405,7 @@ impl Allocator {
 
     fn step_down(&mut self) {
         let below = self.rungs().get(..self.standing).unwrap_or_default();
-        self.standing = below.iter().rposition(|rung| self.fits(rung, 1.0)).unwrap_or(0);
+        self.standing = below.iter().rposition(|rung| !rung.asleep && self.fits(rung, 1.0)).unwrap_or(0);
         self.fits_since = None;
         if let Some(up) = self.stepped_up.take() {
             let failed = self.now.since(up) < FAILED_WITHIN;
@@ -395,14 +422,14 @@ impl Allocator {
         if self.estimate.limiter == Limiter::Start {
             return None;
         }
-        let highest = self.rungs().iter().rposition(|rung| self.fits(rung, STEP_UP))?;
+        let highest = self.rungs().iter().rposition(|rung| !rung.asleep && self.fits(rung, STEP_UP))?;
         (highest > self.standing).then_some(highest)
     }
 
     /// Says whether the ladder is climbed at all.
     fn steps(&self) -> bool {
         let fixed = match self.wish {
-            Wish::Fixed(layer) => self.rungs().iter().any(|rung| rung.layer == Some(layer)),
+            Wish::Fixed(layer) => self.rungs().iter().any(|rung| rung.layer == Some(layer) && !rung.asleep),
             _ => false,
         };
         self.rungs > 1 && !fixed && !self.only
@@ -418,7 +445,21 @@ impl Allocator {
 
     /// The lowest layer at its full frame rate: where a viewer begins.
     fn lowest_whole(&self) -> usize {
-        self.reduced.saturating_add(1).min(self.rungs.saturating_sub(1))
+        let is_whole = |rung: &Rung| rung.layer.is_some() && rung.temporal == u8::MAX && !rung.asleep;
+        self.rungs().iter().position(is_whole).unwrap_or(0)
+    }
+
+    /// The highest rung that the path was proved to carry: where a viewer goes whose rung is gone.
+    fn highest_proved(&self) -> usize {
+        let is_proved = |rung: &Rung| !rung.asleep && self.fits(rung, 1.0);
+        let proved = self.rungs().iter().rposition(is_proved).unwrap_or(0);
+        if self.estimate.limiter == Limiter::Start { self.lowest_whole() } else { proved }
+    }
+
+    /// Says whether nothing above is being sent.
+    fn is_asleep_above(&self) -> bool {
+        let above = self.rungs().get(self.standing.saturating_add(1)..).unwrap_or_default();
+        above.iter().all(|rung| rung.asleep)
     }
 
     fn rungs(&self) -> &[Rung] {
@@ -436,10 +477,11 @@ struct Rung {
     layer: Option<LayerIndex>,
     temporal: u8,
     rate: Bitrate,
+    asleep: bool,
 }
 
 impl Rung {
-    const AUDIO_ONLY: Self = Self { layer: None, temporal: 0, rate: Bitrate::ZERO };
+    const AUDIO_ONLY: Self = Self { layer: None, temporal: 0, rate: Bitrate::ZERO, asleep: false };
 }
 
 /// Returns what part of a layer's rate its lower temporal layers take, as encoders divide it: each without the
