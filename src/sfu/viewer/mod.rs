@@ -508,6 +508,13 @@ impl Viewer {
         if subscription.current() == Some(layer) || subscription.target() == Some(layer) {
             return true;
         }
+        // A layer that is asked for by name counts while it sleeps: nothing else would wake it.
+        let named = subscription.info().and_then(|info| info.layers.iter().find(|info| info.index == layer));
+        if let (LayerRequest::Rid(name), Some(named)) = (subscription.request(), named)
+            && named.rid.as_ref() == Some(name)
+        {
+            return true;
+        }
         match &self.regulator {
             Some(regulator) => regulator.reaches(layer),
             None => !matches!(subscription.request(), LayerRequest::AudioOnly | LayerRequest::Paused),

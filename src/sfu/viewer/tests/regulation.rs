@@ -3,10 +3,10 @@
 use rtp::MediaKind;
 
 use super::path::{Path, Published, Reports, SECOND, SIMULCAST};
-use crate::DropReason;
 use crate::allocator::Reason;
 use crate::bwe::Limiter;
 use crate::viewer::{LayerRequest, SwitchReason};
+use crate::{DropReason, LayerIndex};
 
 #[test]
 fn viewer_begins_low_and_has_the_best_picture_within_five_seconds_on_a_fast_path() {
@@ -169,4 +169,21 @@ fn a_silent_viewer_needs_no_timer() {
         "{due:?} at {:?}",
         path.room.now
     );
+}
+
+#[test]
+fn a_layer_that_is_asked_for_by_name_is_wanted_while_it_sleeps_whatever_the_path_carries() {
+    let mut path = Path::new(SIMULCAST, 700);
+    path.run(15 * SECOND);
+    let room = &mut path.room;
+    let mut info = room.viewer.track_info(MediaKind::Video).unwrap().clone();
+    info.layers[2].active = false;
+    room.viewer.handle_track(room.now, &info);
+    assert!(!room.viewer.wants_layer(LayerIndex(2)), "the path is far from it");
+
+    room.viewer.set_layer(room.now, LayerRequest::Rid(info.layers[2].rid.clone().unwrap()));
+
+    assert!(room.viewer.wants_layer(LayerIndex(2)));
+    room.viewer.set_layer(room.now, LayerRequest::AudioOnly);
+    assert!(!room.viewer.wants_layer(LayerIndex(2)));
 }
