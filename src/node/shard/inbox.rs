@@ -46,11 +46,19 @@ impl Shard {
                     Err(error) => tracing::debug!(%error, "ICE-TCP socket refused"),
                 }
             }
-            Message::SetLayer { session, request } => self.with_session(session, |session| {
-                if let Media::Viewer(viewer) = &mut session.media {
-                    viewer.set_layer(now, *request);
+            Message::SetLayer { session, request } => {
+                self.with_session(session, |session| {
+                    if let Media::Viewer(viewer) = &mut session.media {
+                        viewer.set_layer(now, *request);
+                    }
+                });
+                // A layer that rests is to be woken at once.
+                let key = self.table.key_of(session);
+                let room = key.and_then(|key| self.table.get_mut(key)).map(|session| session.room);
+                if let Some(room) = room {
+                    self.announce_wanted(now, room);
                 }
-            }),
+            }
             Message::RestartIce { session, credentials } => self.with_session(session, |session| {
                 session.ufrags.push(credentials.ufrag.clone());
                 if session.ufrags.len() > GENERATIONS_MAX {

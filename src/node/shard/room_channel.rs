@@ -284,7 +284,6 @@ impl Shard {
     /// Tells a room's publisher that a layer is wanted, or that nobody wants it any more. To be called on the
     /// publisher's shard; calls that change nothing cost nothing. Says whether the publisher listens: one that does not
     /// goes on sending.
-    #[expect(dead_code, reason = "for whoever knows what all viewers of a room want")]
     pub(super) fn tell_wanted(
         &mut self,
         now: MonoTime,

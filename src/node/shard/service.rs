@@ -364,7 +364,7 @@ impl Shard {
     }
 
     /// Tells the publisher's shard which layers the viewers here want.
-    fn announce_wanted(&mut self, now: MonoTime, room: RoomId) {
+    pub(super) fn announce_wanted(&mut self, now: MonoTime, room: RoomId) {
         let Self { table, rooms, .. } = self;
         let Some(entry) = rooms.get(&room) else { return };
         let mut layers = LayerSet::default();
@@ -391,8 +391,15 @@ impl Shard {
     pub(super) fn take_wanted(&mut self, now: MonoTime, room: RoomId, (shard, layers): (ShardId, LayerSet)) {
         let Some(entry) = self.rooms.get_mut(&room).filter(|entry| entry.publisher.is_some()) else { return };
         entry.wanted.note(now, shard, layers);
-        while let Some((layer, wanted)) = entry.wanted.poll(now) {
-            tracing::debug!(room = %entry.name, layer = layer.0, wanted, "layer wanted by viewers changed");
+        while let Some((layer, wanted)) = self.rooms.get_mut(&room).and_then(|entry| entry.wanted.poll(now)) {
+            let listens = self.tell_wanted(now, room, (layer, wanted));
+            tracing::debug!(
+                room = room.0,
+                layer = layer.0,
+                wanted,
+                listens,
+                "layer wanted by viewers changed"
+            );
         }
     }
 

@@ -147,45 +147,47 @@ test('by data channel and by HTTP a session is told the same', async ({ open, ro
   expect(byHttp).toMatchObject({ role: 'viewer', session, room: name, join, pair });
 });
 
-test('a layer that nobody wants is rested by the studio when the server says so, and woken again', async ({
+test('layers that nobody watches are rested by the studio, and woken for the viewer who asks for one', async ({
   open,
   room,
 }) => {
-  const studio = await open({ url: 'about:blank' });
-  await studio.addInitScript(() => {
-    const make = RTCPeerConnection.prototype.createDataChannel;
-    RTCPeerConnection.prototype.createDataChannel = function (...asked) {
-      const channel = make.apply(this, asked);
-      Object.assign(window, { roomChannel: channel });
-      return channel;
-    };
-  });
-  /** Puts words into the server's mouth: who wants what is its own affair. */
-  const say = (wanted: boolean): Promise<void> =>
-    studio.evaluate((state) => {
-      const { roomChannel } = window as unknown as { roomChannel: RTCDataChannel };
-      if (roomChannel.readyState !== 'open') throw new Error('the data channel is not open');
-      const layers = [
-        { rid: 'q', wanted: true },
-        { rid: 'h', wanted: true },
-        { rid: 'f', wanted: state },
-      ];
-      const data = JSON.stringify({ t: 'layers', layers });
-      roomChannel.dispatchEvent(new MessageEvent('message', { data }));
-    }, wanted);
-  await studio.goto(room.studio);
+  const studio = await openRecorded(open, room.studio);
   await studio.getByRole('button', { name: 'Camera' }).click();
   await studio.getByRole('button', { name: 'Go live' }).click();
-  await untilActive(room.page, ['q', 'h', 'f']);
+  const layers = await untilActive(room.page, ['q', 'h', 'f']);
+  const viewer = await open({ url: room.page });
+  await expect(viewer.locator('#state')).toHaveText('Live', { timeout: 15_000 });
+  await expect(viewer.locator('#quality option')).toHaveCount(4, { timeout: 10_000 });
 
-  await say(false);
-  await untilActive(room.page, ['q', 'h']);
-  await expect(studio.locator('#arriving tr[data-rid="f"]')).toHaveAttribute('data-reason', 'stopped', {
-    timeout: 10_000,
-  });
-  await say(true);
-  await untilActive(room.page, ['q', 'h', 'f']);
+  await viewer.locator('#quality').selectOption({ label: `${layers.at(-1)?.height}p` });
+  await expect.poll(() => sending(studio), { timeout: 40_000 }).toEqual(['q']);
+  for (const rid of ['h', 'f']) {
+    const row = studio.locator(`#arriving tr[data-rid="${rid}"]`);
+    await expect(row).toHaveAttribute('data-reason', 'not-wanted', { timeout: 10_000 });
+  }
+  await expect(studio.locator('#why'), 'which is no trouble').toHaveAttribute('data-reason', 'arrives');
+  await expect(studio.locator('#arriving')).toContainText('Nobody watches this quality');
+  await expect(viewer.locator('#quality option'), 'they can still be chosen').toHaveCount(4);
+  await picture(studio, 'studio-resting');
+
+  const began = Date.now();
+  await viewer.locator('#quality').selectOption({ label: `${layers[0]?.height}p` });
+  await expect.poll(() => sending(studio), { timeout: 10_000 }).toContain('f');
+  await expect.poll(() => shownHeight(viewer), { timeout: 20_000 }).toBe(layers[0]?.height);
+  figure('a rested layer', `shown ${Date.now() - began} ms after it was asked for`);
 });
+
+/** The rids that a studio's browser encodes, by the parameters of its sender. */
+async function sending(studio: Page): Promise<string[]> {
+  return studio.evaluate(() => {
+    const { connections } = window as unknown as { connections: RTCPeerConnection[] };
+    const encodings = connections
+      .at(-1)
+      ?.getSenders()
+      .flatMap((sender) => sender.getParameters().encodings);
+    return (encodings ?? []).filter(({ rid, active }) => rid && active).map(({ rid }) => rid ?? '');
+  });
+}
 
 /** Opens a page of ours that keeps its connections at hand. */
 async function openRecorded(open: OpenPage, url: string): Promise<Page> {
