@@ -340,6 +340,7 @@ impl Viewer {
         if let Some(regulator) = &mut self.regulator {
             regulator.spend(now, out.get(first..).unwrap_or_default());
             self.note_starved(now, rings);
+            self.pace_burst(now);
         }
         equalise::equalise(out.get_mut(first..).unwrap_or_default());
     }

@@ -25,6 +25,7 @@ impl Viewer {
         });
         if self.is_regulated && self.regulator.is_none() && info.kind == MediaKind::Video && reports {
             self.regulator = Some(Box::new(Regulator::new(Feedback::TransportCc, now)));
+            self.pace_burst(now);
         }
     }
 
@@ -175,6 +176,16 @@ impl Viewer {
         self.note_starved(now, rings);
     }
 
+    /// Lets a burst go on by what has arrived of it: who joins over a slow path has the picture already, and must not wait
+    /// for its sound.
+    pub(super) fn pace_burst(&mut self, now: MonoTime) {
+        let Self { regulator: Some(regulator), video: Some(video), .. } = self else { return };
+        let received = regulator.take_received();
+        let more =
+            if regulator.is_queue_long() { received / 2 } else { received.saturating_mul(BURST_GROWTH) };
+        video.subscription.widen_burst(now, more);
+    }
+
     /// Tells the subscription when what it sends cannot be decoded any more.
     pub(super) fn note_starved(&mut self, now: MonoTime, rings: &Rings) {
         let Self { regulator: Some(regulator), video: Some(video), .. } = self else { return };
@@ -240,6 +251,10 @@ fn grant(allocation: &Allocation) -> Grant {
         (None, _) => Grant::Nothing,
     }
 }
+
+/// Packets that a burst may send for each one that arrived, while the path's queue is short; else half of one, so that
+/// it drains.
+const BURST_GROWTH: u64 = 2;
 
 fn mark(forwards: &mut [Forward], probe: Option<Cluster>) {
     if probe.is_some() {

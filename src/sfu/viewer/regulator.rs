@@ -43,6 +43,8 @@ pub(crate) struct Regulator {
     switching: Option<LayerIndex>,
     /// Packets that the pacer had dropped when that was counted last.
     drops_counted: u64,
+    /// Packets that had been received when that was counted last.
+    received_counted: u64,
 }
 
 /// What waits for the pacer, as the subscription knows it.
@@ -74,6 +76,7 @@ impl Regulator {
             passed: None,
             switching: None,
             drops_counted: 0,
+            received_counted: 0,
         }
     }
 
@@ -184,6 +187,18 @@ impl Regulator {
     pub(crate) fn is_below(&self, granted: Option<LayerIndex>, current: Option<LayerIndex>) -> bool {
         let rate = |layer: Option<LayerIndex>| layer.and_then(|layer| self.layers.rate(layer));
         rate(granted) < rate(current)
+    }
+
+    /// Says whether the path's queue grows by what is sent.
+    pub(crate) fn is_queue_long(&self) -> bool {
+        self.estimator.queue() > QUEUE_LONG
+    }
+
+    /// Returns how many packets were reported since that was asked last.
+    pub(crate) fn take_received(&mut self) -> u64 {
+        let received = self.estimator.stats().received;
+        let before = std::mem::replace(&mut self.received_counted, received);
+        received.saturating_sub(before)
     }
 
     /// Returns the mark of the probe that is under way.
@@ -416,6 +431,8 @@ const NO_CANDIDATE: Candidate = Candidate {
 const TICK: Duration = Duration::from_millis(200);
 /// A viewer who was sent nothing for so long needs no timer.
 const IDLE_AFTER: Duration = Duration::from_secs(2);
+/// A queue on the path that more than jitter has made.
+const QUEUE_LONG: Duration = Duration::from_millis(30);
 /// How soon a path that took nothing is tried again.
 const BLOCKED_INTERVAL: Duration = Duration::from_millis(10);
 /// The tag that sealing appends (RFC 7714).

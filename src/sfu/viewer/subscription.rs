@@ -15,6 +15,7 @@
 
 mod granted;
 mod padding;
+mod replays;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -34,6 +35,7 @@ use crate::track::{Arrival, MAX_LAYERS, TrackInfo};
 use crate::{DropReason, Epoch, LayerIndex, Packet, Rings};
 
 pub(crate) use self::granted::{Grant, Place};
+use self::replays::Replays;
 
 /// The state machine of one subscription.
 #[derive(Debug)]
@@ -69,6 +71,10 @@ pub(crate) struct Subscription {
     /// The burst that brings the current layer to the live edge, and when it goes on.
     catch_up: Option<CatchUp>,
     next_step: Option<MonoTime>,
+    /// How many packets the burst may still send before the path has shown that it keeps up; `None` where nobody says.
+    burst_room: Option<u64>,
+    /// When the path showed that last.
+    burst_widened: MonoTime,
     /// Whether the current layer is a lower one that the viewer was started with.
     starts_low: bool,
     /// How often each layer was begun anew from packets that had been sent before.
@@ -126,6 +132,8 @@ impl Subscription {
             next_attempt: None,
             catch_up: None,
             next_step: None,
+            burst_room: None,
+            burst_widened: MonoTime::ZERO,
             starts_low: false,
             passes: [0; MAX_LAYERS],
             replays: Replays::default(),
@@ -556,6 +564,14 @@ impl Subscription {
             if left == 0 {
                 break Some(now + STEP_INTERVAL);
             }
+            if self.burst_room == Some(0) && now.since(self.burst_widened) < REPORT_MAX {
+                // A path that cannot keep up is spared what lies before a newer keyframe.
+                let newer = Cache::find(now, ring).is_some_and(|cache| cache.first.seq > burst.next);
+                if newer && self.begin_catch_up(now, rings, source.layer, step) {
+                    return;
+                }
+                break Some(now + BLOCKED_INTERVAL);
+            }
             if let Some(pending) = self.pending.filter(|pending| packet.arrival >= pending.since)
                 && self.outgoing.is_other_frame(packet)
                 && self.begin_catch_up(now, rings, pending.layer, step)
@@ -565,6 +581,7 @@ impl Subscription {
             self.forward(source, packet, step);
             burst.next = burst.next.plus(1);
             left = left.saturating_sub(1);
+            self.burst_room = self.burst_room.map(|room| room.saturating_sub(1));
         };
         self.catch_up = next_step.is_some().then_some(burst);
         self.next_step = next_step;
@@ -726,39 +743,6 @@ fn wait_dark(now: MonoTime, rings: &Rings, target: LayerIndex) -> Option<MonoTim
     (due.since(now) <= DARK_PATIENCE && due + KEYFRAME_LATE > now).then(|| due + KEYFRAME_LATE)
 }
 
-/// How often a viewer's wish for a keyframe is answered from the ring: a path that breaks every burst shall not get
-/// one after the other.
-#[derive(Debug)]
-struct Replays {
-    /// When the last burst began, and when the last one for a wish.
-    last: Option<MonoTime>,
-    last_answer: Option<MonoTime>,
-    pause: Duration,
-}
-
-impl Default for Replays {
-    fn default() -> Self {
-        Self { last: None, last_answer: None, pause: REPLAY_INTERVAL }
-    }
-}
-
-impl Replays {
-    /// Says whether a wish may be answered now, and if so counts it.
-    fn take(&mut self, now: MonoTime) -> bool {
-        if self.last.is_some_and(|last| now.since(last) < self.pause) {
-            return false;
-        }
-        let in_a_row = self.last_answer.replace(now).is_some_and(|last| now.since(last) < REPLAY_MEMORY);
-        self.pause = if in_a_row { (self.pause * 2).min(REPLAY_MEMORY / 2) } else { REPLAY_INTERVAL };
-        true
-    }
-
-    /// Notes that a burst begins.
-    fn note(&mut self, now: MonoTime) {
-        self.last = Some(now);
-    }
-}
-
 /// How often a keyframe is asked for while a switch waits; the publisher's side merges all viewers.
 const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a viewer's wish for a keyframe is passed on.
@@ -784,14 +768,12 @@ const SWITCH_BACKLOG_MAX: Duration = Duration::from_millis(100);
 /// Packets that one step of a burst sends: a large keyframe takes a few steps, and delays others by a few at a time.
 const STEP_PACKETS: usize = 32;
 const STEP_INTERVAL: Duration = Duration::from_millis(1);
+/// How long a burst waits for a report: a viewer that sends none gets it at last.
+const REPORT_MAX: Duration = Duration::from_secs(1);
 /// How soon a path that took nothing is tried again.
 const BLOCKED_INTERVAL: Duration = Duration::from_millis(10);
 /// After a burst that was broken off: as long as a group of pictures, so that the next try is a keyframe.
 const BAR: Duration = Duration::from_secs(4);
-/// How soon after a burst a viewer's wish for a keyframe is answered from the ring again; it doubles each time.
-const REPLAY_INTERVAL: Duration = Duration::from_secs(1);
-/// When wishes stop to count as following each other.
-const REPLAY_MEMORY: Duration = Duration::from_secs(8);
 /// How long a publisher takes to answer a request, encoder and path included.
 const FRESH_ASSUMED: Duration = Duration::from_millis(200);
 /// Outputs that wait for the driver, which polls after each input.

@@ -77,6 +77,14 @@ impl Subscription {
         }
     }
 
+    /// Says that a burst may send so many packets more; each report that some came allows for others.
+    pub(crate) fn widen_burst(&mut self, now: MonoTime, packets: u64) {
+        self.burst_widened = now;
+        let room =
+            if self.catch_up.is_some() { self.burst_room.unwrap_or(BURST_WINDOW) } else { BURST_WINDOW };
+        self.burst_room = Some(room.saturating_add(packets));
+    }
+
     /// Says where a packet that cannot leave at once belongs. `switching` is the layer whose keyframe waits already.
     pub(crate) fn place(&self, rings: &Rings, arrival: Arrival, switching: Option<LayerIndex>) -> Place {
         let Some(epoch) = self.epoch().filter(|_| self.catch_up.is_none()) else { return Place::Now };
@@ -127,6 +135,8 @@ impl Subscription {
     }
 }
 
+/// What a burst sends before the first report: a large keyframe, and half a second of a path that carries 2 Mbit/s.
+const BURST_WINDOW: u64 = 100;
 /// How long a viewer whose path does not carry what it gets waits for a keyframe of the lower layer before one is asked
 /// for.
 const FALL_PATIENCE: Duration = Duration::from_millis(200);
