@@ -214,7 +214,7 @@ impl PacketPath {
             let sealed = self.sealer.seal_rtp(slot, len.unwrap()).unwrap();
             self.batch.commit(self.remote, sealed);
             self.arrived.push(Some(self.now + TRAVEL));
-            self.count.forwarded += 1;
+            self.count.forwarded += u64::from(!forward.is_padding);
         }
         self.batch.flush(&self.socket);
         self.arrivals.clear();
