@@ -68,7 +68,8 @@ fn forwarding_a_packet_allocates_nothing_after_warm_up() {
     assert_eq!(
         forwarded,
         (MEASURED_FRAMES * PACKETS_PER_FRAME) as u64,
-        "every packet must have been forwarded"
+        "every packet must have been forwarded: {:?}",
+        path.viewer.congestion()
     );
     assert_eq!(
         path.count.viewer_allocations - before.viewer_allocations,
