@@ -13,6 +13,7 @@
 //! numbers).
 
 mod catch_up;
+mod congestion;
 mod equalise;
 mod format;
 mod outgoing;
@@ -45,6 +46,7 @@ use self::subscription::{Repair, Start, Step, Subscription};
 use self::write::Additions;
 use crate::{Arrival, DropReason, LayerIndex, Rings, TrackInfo};
 
+pub use self::congestion::Congestion;
 pub use self::selector::LayerRequest;
 pub use self::stats::{TrackStats, ViewerStats};
 
@@ -420,6 +422,12 @@ impl Viewer {
     #[must_use]
     pub fn track_info(&self, kind: MediaKind) -> Option<&TrackInfo> {
         self.track(kind)?.subscription.info()
+    }
+
+    /// Returns what is known of the viewer's path; `None` while there is no video, or no feedback to learn from.
+    #[must_use]
+    pub const fn congestion(&self) -> Option<Congestion> {
+        None
     }
 
     /// Returns the counters.
