@@ -17,6 +17,7 @@
 mod decoder;
 pub mod encoder;
 mod feedback;
+pub mod kept;
 mod ledger;
 pub mod properties;
 pub mod publisher;
@@ -24,6 +25,7 @@ pub mod receiver;
 pub mod scenario;
 mod server;
 pub mod sweep;
+pub mod table;
 pub mod trace;
 mod wire;
 pub mod world;

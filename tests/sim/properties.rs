@@ -44,6 +44,11 @@ impl Property {
         Self::Alike,
         Self::Apart,
     ];
+
+    /// The part of runs that may break it, in percent: two senders share by chance, all else is promised to each.
+    pub(crate) const fn broken_percent_max(self) -> usize {
+        if matches!(self, Self::Alike) { 5 } else { 0 }
+    }
 }
 
 /// A promise that was not kept.

@@ -6,9 +6,13 @@ use std::process::ExitCode;
 
 use sim::scenario::Scenario;
 use sim::sweep::Sweep;
-use sim::{trace, world};
+use sim::{kept, table, trace, world};
 
-const USAGE: &str = "usage: nearcast-sim trace SEED | nearcast-sim sweep FIRST COUNT";
+const USAGE: &str = "\
+usage: nearcast-sim sweep FIRST COUNT     runs seeds; keeps those that break a property
+       nearcast-sim trace SEED            runs one and writes down what happened
+       nearcast-sim table                 runs the paths of the table in docs/performance.md
+       nearcast-sim trace table ROW RUN   runs one of them and writes down what happened";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -20,16 +24,27 @@ fn main() -> ExitCode {
             println!("{}", trace::of(&outcome));
             ExitCode::SUCCESS
         }
+        ["table"] => {
+            table::play().iter().for_each(|figure| println!("{figure}"));
+            ExitCode::SUCCESS
+        }
+        ["trace", "table", row, seed] => {
+            let (Some(row), Some(seed)) = (number(row), number(seed)) else { return usage() };
+            let Some(outcome) = usize::try_from(row).ok().and_then(|row| table::outcome(row, seed)) else {
+                return usage();
+            };
+            println!("{}", trace::of(&outcome));
+            ExitCode::SUCCESS
+        }
         ["sweep", first, count] => {
             let (Some(first), Some(count)) = (number(first), number(count)) else { return usage() };
-            let mut sweep = Sweep::default();
-            for seed in first..first.saturating_add(count) {
-                sweep.add(seed);
-                for breach in sweep.breaches.get(&seed).into_iter().flatten() {
-                    println!("seed {seed}: {breach}");
+            let sweep = Sweep::of(first..first.saturating_add(count));
+            println!("{sweep}");
+            for (seed, breaches) in &sweep.breaches {
+                if let Err(error) = kept::keep(*seed, breaches) {
+                    eprintln!("seed {seed} could not be kept: {error}");
                 }
             }
-            println!("{sweep}");
             if sweep.breaches.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         _ => usage(),

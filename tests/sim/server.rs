@@ -1,5 +1,7 @@
 //! The real machines, driven as a shard drives them: publisher, rings, viewers. Nothing of them is imitated.
 
+use std::time::Duration;
+
 use rtp::negotiation::{Format, PublishedTrack, SsrcPair, ViewedTrack};
 use rtp::{Codec, Extension, ExtensionMap, MediaClock, MediaKind, MonoTime, NtpTime, PayloadType, Ssrc};
 use sfu::publisher::{Publisher, PublisherConfig, PublisherOutput};
@@ -36,7 +38,14 @@ pub(crate) struct Served {
     /// What leaves now.
     pub(crate) out: Vec<Vec<u8>>,
     pub(crate) switches: Vec<Switch>,
+    /// The longest that a packet was in the server since that was last asked.
+    waited: Duration,
+    /// Until when packets may be older than they waited.
+    old_until: MonoTime,
 }
+
+/// How long after a burst or a switch packets may still come from the ring.
+const BURST_TAIL: Duration = Duration::from_millis(500);
 
 /// Another layer began to be forwarded.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +90,14 @@ impl Server {
             viewer.handle_track(now, info);
         }
         let ledger = Ledger::new(whole_frames);
-        let served = Served { viewer, ledger, out: Vec::new(), switches: Vec::new() };
+        let served = Served {
+            viewer,
+            ledger,
+            out: Vec::new(),
+            switches: Vec::new(),
+            waited: Duration::ZERO,
+            old_until: now,
+        };
         self.viewers.push(served);
     }
 
@@ -145,6 +161,7 @@ impl Server {
                 ViewerOutput::LayerChanged { kind: MediaKind::Video, from, to, reason } => {
                     let at_ms = now.as_nanos() / 1_000_000;
                     let from = from.map(|layer| layer.0);
+                    served.old_until = now + BURST_TAIL;
                     served.switches.push(Switch { at_ms, from, to: to.0, reason: reason.as_str() });
                 }
                 ViewerOutput::LayerChanged { .. } => {}
@@ -188,14 +205,35 @@ impl Served {
                 self.ledger.faults.push(format!("{forward:?} could not be written"));
                 continue;
             };
+            self.note_wait(now, rings, &forward);
             self.ledger.enter(&bytes[..length]);
             self.out.push(bytes[..length].to_vec());
         }
     }
 
     /// Writes down how the viewer stands.
-    pub(crate) fn describe(&self, _now: MonoTime, sample: &mut Sample) {
+    pub(crate) fn describe(&mut self, sample: &mut Sample) {
         sample.layer = self.current();
+        sample.waited_ms = std::mem::take(&mut self.waited).as_secs_f64() * 1_000.0;
+        if let Some(congestion) = self.viewer.congestion() {
+            sample.estimate_kbps = Some(congestion.estimate.bitrate.as_bps() as f64 / 1_000.0);
+            sample.limiter = congestion.estimate.limiter.as_str();
+            sample.allocation = congestion.allocation.reason.as_str();
+        }
+    }
+
+    /// Notes how long a packet was in the server. What a burst brings is old on purpose, and what follows one or a
+    /// switch comes from the ring as well.
+    fn note_wait(&mut self, now: MonoTime, rings: &Rings, forward: &Forward) {
+        if self.viewer.is_catching_up(now) {
+            self.old_until = now + BURST_TAIL;
+        }
+        if forward.rtx.is_some() || now < self.old_until {
+            return;
+        }
+        let packet = rings.get(forward.kind, forward.layer).packet(forward.source);
+        let waited = packet.map(|packet| now.since(packet.arrival)).unwrap_or_default();
+        self.waited = self.waited.max(waited);
     }
 
     /// The layer that is being forwarded.

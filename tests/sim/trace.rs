@@ -15,7 +15,7 @@ pub fn of(outcome: &Outcome) -> String {
         for switch in &record.switches {
             let _ = writeln!(out, "  {:>6} ms: layer {:?} -> {} ({})", switch.at_ms, switch.from, switch.to, switch.reason);
         }
-        out.push_str("       s   left  estimate (lowest, limiter)  arrived layer  queue  waited  pictures  longest gap\n");
+        out.push_str("       s   left  estimate (lowest, limiter)  arrived layer  queue  waited  pictures  longest gap  allocation\n");
         for second in record.joined_ms / 1_000..outcome.scenario.length_ms / 1_000 {
             line(outcome, (index, record), second, &mut out);
         }
@@ -48,11 +48,12 @@ fn line(outcome: &Outcome, (index, record): (usize, &Record), second: u64, out: 
     let layer = last.layer.map_or_else(|| "-".to_owned(), |layer| layer.to_string());
     let _ = writeln!(
         out,
-        "  {second:>6} {left:>6.0} {:>9.0} {lowest:>8.0} {:<12} {:>8.0} {layer:>5} {:>6.0} {:>7.0} {inside:>9} {gap:>12}",
+        "  {second:>6} {left:>6.0} {:>9.0} {lowest:>8.0} {:<12} {:>8.0} {layer:>5} {:>6.0} {:>7.0} {inside:>9} {gap:>12}  {}",
         mean(&estimate),
         last.limiter,
         mean(&|sample| sample.arrived_kbps),
         most(&|sample| sample.queue_ms),
         most(&|sample| sample.waited_ms),
+        last.allocation,
     );
 }

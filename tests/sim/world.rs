@@ -45,13 +45,15 @@ pub struct Sample {
     pub estimate_kbps: Option<f64>,
     /// What limits it.
     pub limiter: &'static str,
+    /// Why the viewer gets no more.
+    pub allocation: &'static str,
     /// The layer that is being forwarded.
     pub layer: Option<u8>,
     /// What arrived in the last tenth of a second, in kbit/s.
     pub arrived_kbps: f64,
     /// How long the path's queue takes to empty, in milliseconds.
     pub queue_ms: f64,
-    /// How long the first packet has waited in the server, in milliseconds.
+    /// The longest that a packet was in the server since the last sample, in milliseconds.
     pub waited_ms: f64,
 }
 
@@ -138,7 +140,7 @@ impl World {
         self.carry_down(now_ms, now);
         self.hear_receivers(now_ms, now);
         if now_ms.is_multiple_of(SAMPLE_MS) {
-            self.sample(now);
+            self.sample();
         }
     }
 
@@ -234,7 +236,7 @@ impl World {
         }
     }
 
-    fn sample(&mut self, now: MonoTime) {
+    fn sample(&mut self) {
         for (viewer, samples) in self.samples.iter_mut().enumerate() {
             let bytes = self.receivers[viewer].bytes;
             let before = std::mem::replace(&mut self.bytes_before[viewer], bytes);
@@ -245,8 +247,8 @@ impl World {
                 queue_ms: down.queue_delay().as_secs_f64() * 1_000.0,
                 ..Sample::default()
             };
-            if let Some(served) = served.map(|index| &self.server.viewers[index]) {
-                served.describe(now, &mut sample);
+            if let Some(served) = served.map(|index| &mut self.server.viewers[index]) {
+                served.describe(&mut sample);
             }
             samples.push(sample);
         }
