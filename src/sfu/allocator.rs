@@ -6,6 +6,9 @@
 //! [`STEP_DOWN`] of its rung's rate. It steps up, over as many rungs as fit, when [`STEP_UP`] of the higher rung's
 //! rate has been there for [`CONFIRM`]; a step up that did not last makes the next one wait, twice as long each time.
 //!
+//! Where only one layer is being sent there is no ladder: the viewer gets it, and the reason tells when it is more than
+//! the path carries.
+//!
 //! Audio comes first: its rate is part of every rung. A wish for a fixed layer is obeyed whatever the estimate says,
 //! and the reason tells when it is more than the path carries.
 //!
@@ -56,6 +59,8 @@ pub struct Allocator {
     reduced: usize,
     /// Whether the wish took rungs away at the top.
     cut: bool,
+    /// Whether one layer is all that there is.
+    only: bool,
     estimate: Estimate,
     standing: usize,
     stepped_up: Option<MonoTime>,
@@ -119,6 +124,8 @@ pub enum Reason {
     WishAbovePath,
     /// It asked for a pause.
     Paused,
+    /// There is one picture only, and the path hardly carries it.
+    OnlyLayer,
     /// More is not proved to fit.
     Path,
     /// More fits, and has to for a while.
@@ -142,6 +149,7 @@ impl Reason {
             Self::Wish => "wish",
             Self::WishAbovePath => "wish_above_path",
             Self::Paused => "paused",
+            Self::OnlyLayer => "only_layer",
             Self::Path => "path",
             Self::Confirming => "confirming",
             Self::BackingOff => "backing_off",
@@ -159,6 +167,7 @@ impl Reason {
             Self::Wish => "You asked for no more than this.",
             Self::WishAbovePath => "You asked for this picture, and your connection hardly carries it.",
             Self::Paused => "You paused.",
+            Self::OnlyLayer => "One picture is being sent only, and your connection hardly carries it.",
             Self::Path => "Your connection has not shown that it carries more.",
             Self::Confirming => "Your connection carries more, and a better picture comes in a moment.",
             Self::BackingOff => {
@@ -182,6 +191,7 @@ impl Allocator {
             rungs: 1,
             reduced: 0,
             cut: false,
+            only: false,
             estimate,
             standing: 0,
             stepped_up: None,
@@ -244,10 +254,9 @@ impl Allocator {
     /// Returns the rate to prove before the next step up; `None` when there is none.
     #[must_use]
     pub fn wanted(&self) -> Option<Bitrate> {
-        if !self.steps() {
-            return None;
-        }
-        let above = self.rungs().get(self.standing.saturating_add(1)..)?;
+        // Who stands still wants to know whether the path carries it, so that the pacer does not hold it back.
+        let from = if self.steps() { self.standing.saturating_add(1) } else { self.standing.max(1) };
+        let above = self.rungs().get(from..)?;
         let needed = above.iter().map(|rung| self.need(rung).scaled(STEP_UP));
         needed
             .min_by_key(|need| (*need <= self.estimate.bitrate, *need))
@@ -276,6 +285,7 @@ impl Allocator {
                     Reason::WishAbovePath
                 }
             }
+            _ if self.only && !self.fits(rung, STEP_DOWN) => Reason::OnlyLayer,
             _ if !more && self.cut => Reason::Wish,
             _ if !more => Reason::Best,
             _ if self.fits_since.is_some() && self.now < self.retry_at => Reason::BackingOff,
@@ -308,6 +318,7 @@ impl Allocator {
             _ => true,
         };
         let offered = all().count();
+        self.only = offered == 1;
         let mut kept = sorted;
         kept.iter_mut().for_each(|place| *place = place.filter(allowed));
         self.cut = kept.iter().flatten().count() < offered;
@@ -319,7 +330,7 @@ impl Allocator {
         self.rungs = 1;
         self.reduced = 0;
         for (index, candidate) in layers.enumerate() {
-            if index == 0 && !fixed {
+            if index == 0 && !fixed && !self.only {
                 let parts = temporal_parts(candidate.temporal_layers);
                 for (temporal, part) in (0_u8..).zip(parts) {
                     self.push(Rung {
@@ -394,7 +405,7 @@ impl Allocator {
             Wish::Fixed(layer) => self.rungs().iter().any(|rung| rung.layer == Some(layer)),
             _ => false,
         };
-        self.rungs > 1 && !fixed
+        self.rungs > 1 && !fixed && !self.only
     }
 
     fn fits(&self, rung: &Rung, factor: f64) -> bool {

@@ -1,7 +1,8 @@
 //! When packets leave for one viewer: spread over the path, audio in front, never an old queue. Packet path.
 //!
-//! Think of a short waiting room in front of the rewriter. Packets are pushed as they arrive and released at
-//! [`SPEED`] times the estimate, so that a keyframe does not fill the viewer's path at once; audio waits for nobody.
+//! Think of a short waiting room in front of the rewriter. While it is open ([`Pacer::is_open`]) packets pass by it and
+//! are only counted ([`Pacer::spend`]): that is how nearly all leave. Else they are pushed as they arrive and released
+//! at [`SPEED`] times the estimate, so that a keyframe does not fill the viewer's path at once; audio waits for nobody.
 //! While a probe is under way the release follows the probe's rate, marks what leaves, and asks for padding where
 //! media is missing.
 //!
@@ -11,8 +12,8 @@
 //! large: it speeds up instead, so that it is out in time.
 //!
 //! **Invariants.** The order within audio and within video is kept. Queues are bounded ([`VIDEO_MAX`],
-//! [`AUDIO_MAX`]) and nothing is allocated after construction. It is put in front of the numbering, so that a drop
-//! is no gap.
+//! [`AUDIO_MAX`]); they take memory while something waits, and most viewers' never do. It is put in front of the
+//! numbering, so that a drop is no gap: what is released says behind which drop it comes.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -37,14 +38,30 @@ pub const AUDIO_MAX: usize = 64;
 /// What an idle moment may save up: a burst is at most so long, but always one packet.
 const BURST: Duration = Duration::from_millis(5);
 
+/// The same where the path has room: at [`SPEED`] more than a usual frame, so that frames leave in one piece and cost
+/// one call to the kernel.
+const BURST_RELAXED: Duration = Duration::from_millis(25);
+
+/// What one step may release at most, of a queue.
+const BUSY_BURST: Duration = Duration::from_millis(20);
+
+/// What audio, retransmissions and bursts that ask nobody may put off video for.
+const DEBT_MAX: Duration = Duration::from_millis(100);
+
 /// Packets are released in steps of this, so that a step makes a run.
 const STEP: Duration = Duration::from_millis(5);
 
 /// The slowest release: a packet in 100 ms, whatever the estimate.
 const RATE_MIN: Bitrate = Bitrate::from_kbps(120);
 
+/// Below this a queue that ran empty keeps its memory, so that a path that is now and then slow does not allocate.
+const KEPT_CAPACITY: usize = 64;
+
 /// A padding packet's bytes.
 const PADDING_BYTES: u16 = 1_000;
+
+/// What a probe pays off before it begins: one packet, so that it is not late.
+const PROBE_DEBT_MAX: f64 = 1_500.0;
 
 /// How long a probe may take, whatever happens to the release.
 const PROBE_MAX: Duration = Duration::from_millis(500);
@@ -53,9 +70,11 @@ const PROBE_MAX: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Pacer<T> {
     audio: VecDeque<Item<T>>,
-    video: VecDeque<Item<T>>,
+    video: VecDeque<Waiting<T>>,
     video_bytes: u64,
-    estimate: Bitrate,
+    /// The usual rate of release, and what it is at least.
+    usual: Bitrate,
+    burst: Duration,
     /// Bytes that may leave now; below zero after audio or a last large packet.
     credit: f64,
     refilled: MonoTime,
@@ -64,7 +83,27 @@ pub struct Pacer<T> {
     begun: Option<RtpTimestamp>,
     /// Whether video is dropped until a keyframe begins.
     waiting: bool,
+    /// The last packet that was dropped behind all that wait.
+    dropped: Option<T>,
     drops: Drops,
+}
+
+/// A packet in the waiting room, and the last one that was dropped before it.
+#[derive(Clone, Copy, Debug)]
+struct Waiting<T> {
+    item: Item<T>,
+    after: Option<T>,
+}
+
+/// What the release follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// What the path carries.
+    pub estimate: Bitrate,
+    /// What the rate of release is at least.
+    pub floor: Bitrate,
+    /// Whether the path has room for a whole frame at once.
+    pub relaxed: bool,
 }
 
 /// A packet that waits.
@@ -91,6 +130,8 @@ pub enum Release<T> {
     Media {
         /// The packet.
         what: T,
+        /// The last packet of its kind that was dropped since the one that left before.
+        after: Option<T>,
         /// The probe that it belongs to.
         probe: Option<Cluster>,
     },
@@ -126,29 +167,68 @@ impl<T: Copy> Pacer<T> {
     #[must_use]
     pub fn new(estimate: Bitrate, now: MonoTime) -> Self {
         Self {
-            audio: VecDeque::with_capacity(AUDIO_MAX),
-            video: VecDeque::with_capacity(VIDEO_MAX),
+            audio: VecDeque::new(),
+            video: VecDeque::new(),
             video_bytes: 0,
-            estimate,
+            usual: estimate.scaled(SPEED).max(RATE_MIN),
+            burst: BURST,
             credit: 0.0,
             refilled: now,
             probe: None,
             begun: None,
             waiting: false,
+            dropped: None,
             drops: Drops::default(),
         }
     }
 
-    /// Sets the estimate that the release follows.
-    pub fn set_estimate(&mut self, now: MonoTime, estimate: Bitrate) {
+    /// Sets what the release follows.
+    pub fn set_pace(&mut self, now: MonoTime, pace: Pace) {
         self.refill(now);
-        self.estimate = estimate;
+        self.usual = pace.estimate.scaled(SPEED).max(pace.floor).max(RATE_MIN);
+        self.burst = if pace.relaxed { BURST_RELAXED } else { BURST };
+    }
+
+    /// Says whether the next video packet need not wait: nothing else does, and the path has room.
+    pub fn is_open(&mut self, now: MonoTime) -> bool {
+        self.refill(now);
+        self.credit > 0.0 && self.video.is_empty() && self.probe.is_none() && !self.waiting
+    }
+
+    /// Counts bytes that left without waiting.
+    pub fn spend(&mut self, now: MonoTime, bytes: usize) {
+        self.refill(now);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.credit = (self.credit - f64::from(bytes)).max(-(self.usual.bytes_in(DEBT_MAX) as f64));
+        if let Some(running) = &mut self.probe {
+            running.left = running.left.saturating_sub(u64::from(bytes));
+        }
+    }
+
+    /// Corrects what a release of padding counted: `sent` bytes left instead.
+    pub fn correct(&mut self, released: u16, sent: usize) {
+        let sent = u32::try_from(sent).unwrap_or(u32::MAX);
+        self.credit += f64::from(released) - f64::from(sent);
+        if let Some(running) = &mut self.probe {
+            running.left = running.left.saturating_add(u64::from(released)).saturating_sub(u64::from(sent));
+        }
+    }
+
+    /// Takes note that the first packets of a frame have left without waiting: what follows of it is not dropped.
+    pub const fn note_begun(&mut self, frame: RtpTimestamp) {
+        self.begun = Some(frame);
+    }
+
+    /// Returns the mark of the probe that is under way.
+    #[must_use]
+    pub fn cluster(&self) -> Option<Cluster> {
+        self.probe.map(|running| running.probe.cluster)
     }
 
     /// Begins a probe; one that is under way ends.
     pub fn begin_probe(&mut self, now: MonoTime, probe: Probe) {
         self.refill(now);
-        self.credit = self.credit.min(0.0);
+        self.credit = self.credit.clamp(-PROBE_DEBT_MAX, 0.0);
         self.probe = Some(Running { probe, began: now, left: probe.bytes });
     }
 
@@ -167,6 +247,7 @@ impl<T: Copy> Pacer<T> {
         self.video_bytes = 0;
         self.begun = None;
         self.waiting = false;
+        self.dropped = None;
     }
 
     /// Returns what leaves now; the driver polls until `None`.
@@ -179,19 +260,19 @@ impl<T: Copy> Pacer<T> {
                 self.drops.stale_audio = self.drops.stale_audio.saturating_add(1);
                 continue;
             }
-            self.spend(item.size);
-            return Some(Release::Media { what: item.what, probe: cluster });
+            self.spend(now, usize::from(item.size));
+            return Some(Release::Media { what: item.what, after: None, probe: cluster });
         }
         self.drop_stale(now);
         if self.credit <= 0.0 {
             return None;
         }
-        if let Some(item) = self.pop_video() {
-            self.spend(item.size);
-            return Some(Release::Media { what: item.what, probe: cluster });
+        if let Some(Waiting { item, after }) = self.pop_video() {
+            self.spend(now, usize::from(item.size));
+            return Some(Release::Media { what: item.what, after, probe: cluster });
         }
         let probe = cluster?;
-        self.spend(PADDING_BYTES);
+        self.spend(now, usize::from(PADDING_BYTES));
         Some(Release::Padding { size: PADDING_BYTES, probe })
     }
 
@@ -218,9 +299,9 @@ impl<T: Copy> Pacer<T> {
     /// Returns how long the first packet has waited.
     #[must_use]
     pub fn waited(&self, now: MonoTime) -> Duration {
-        let oldest =
-            |queue: &VecDeque<Item<T>>| queue.front().map_or(Duration::ZERO, |item| now.since(item.at));
-        oldest(&self.audio).max(oldest(&self.video))
+        let audio = self.audio.front().map_or(Duration::ZERO, |item| now.since(item.at));
+        let video = self.video.front().map_or(Duration::ZERO, |waiting| now.since(waiting.item.at));
+        audio.max(video)
     }
 
     /// Returns how many packets wait.
@@ -252,6 +333,7 @@ impl<T: Copy> Pacer<T> {
     fn push_video(&mut self, now: MonoTime, item: Item<T>) {
         if self.waiting && !item.keyframe {
             self.drops.undecodable_video = self.drops.undecodable_video.saturating_add(1);
+            self.dropped = Some(item.what);
             return;
         }
         self.waiting = false;
@@ -265,36 +347,42 @@ impl<T: Copy> Pacer<T> {
             if !follows || self.video.len() >= VIDEO_MAX {
                 self.waiting = true;
                 self.drops.undecodable_video = self.drops.undecodable_video.saturating_add(1);
+                self.dropped = Some(item.what);
                 return;
             }
         }
         self.video_bytes = self.video_bytes.saturating_add(u64::from(item.size));
-        self.video.push_back(item);
+        let after = self.dropped.take();
+        self.video.push_back(Waiting { item, after });
     }
 
-    fn pop_video(&mut self) -> Option<Item<T>> {
-        let item = self.video.pop_front()?;
-        self.video_bytes = self.video_bytes.saturating_sub(u64::from(item.size));
-        self.begun = Some(item.frame);
-        Some(item)
+    fn pop_video(&mut self) -> Option<Waiting<T>> {
+        let waiting = self.video.pop_front()?;
+        self.video_bytes = self.video_bytes.saturating_sub(u64::from(waiting.item.size));
+        self.begun = Some(waiting.item.frame);
+        if self.video.is_empty() && self.video.capacity() > KEPT_CAPACITY {
+            self.video.shrink_to(0);
+        }
+        Some(waiting)
     }
 
     /// Says whether what waits takes longer than it may at the usual speed.
     fn is_late(&self, now: MonoTime) -> bool {
-        let oldest = self.video.front().map_or(Duration::ZERO, |item| now.since(item.at));
-        oldest.saturating_add(self.usual_rate().time_for(self.video_bytes)) > WAIT_MAX
+        let oldest = self.video.front().map_or(Duration::ZERO, |waiting| now.since(waiting.item.at));
+        oldest.saturating_add(self.usual.time_for(self.video_bytes)) > WAIT_MAX
     }
 
     /// Drops whole frames when the first packet has waited too long.
     fn drop_stale(&mut self, now: MonoTime) {
-        let Some(first) = self.video.front() else { return };
+        let Some(Waiting { item: first, .. }) = self.video.front() else { return };
         if now.since(first.at) <= WAIT_MAX || first.keyframe || self.begun == Some(first.frame) {
             return;
         }
-        let newest_keyframe = self.video.iter().rev().find(|item| item.keyframe).map(|item| item.frame);
+        let items = || self.video.iter().map(|waiting| &waiting.item);
+        let newest_keyframe = items().rev().find(|item| item.keyframe).map(|item| item.frame);
         match newest_keyframe {
             Some(keyframe) => {
-                let behind = self.video.iter().position(|item| item.frame == keyframe).unwrap_or(0);
+                let behind = items().position(|item| item.frame == keyframe).unwrap_or(0);
                 self.drop_first(behind);
             }
             None => {
@@ -305,11 +393,16 @@ impl<T: Copy> Pacer<T> {
     }
 
     fn drop_first(&mut self, count: usize) {
+        let mut last = None;
         for _ in 0..count {
-            if let Some(item) = self.video.pop_front() {
+            if let Some(Waiting { item, .. }) = self.video.pop_front() {
                 self.video_bytes = self.video_bytes.saturating_sub(u64::from(item.size));
                 self.drops.stale_video = self.drops.stale_video.saturating_add(1);
+                last = Some(item.what);
             }
+        }
+        if let Some(first) = self.video.front_mut() {
+            first.after = last.or(first.after);
         }
     }
 
@@ -317,30 +410,33 @@ impl<T: Copy> Pacer<T> {
     fn drop_frames(&mut self, stale: impl Fn(&Item<T>) -> bool) {
         let begun = self.begun;
         let (mut kept_bytes, before) = (0_u64, self.video.len());
-        self.video.retain(|item| {
+        let mut dropped = None;
+        self.video.retain_mut(|Waiting { item, after }| {
             let keep = begun == Some(item.frame) || !stale(item);
-            kept_bytes = kept_bytes.saturating_add(if keep { u64::from(item.size) } else { 0 });
+            if keep {
+                kept_bytes = kept_bytes.saturating_add(u64::from(item.size));
+                *after = dropped.take().or(*after);
+            } else {
+                dropped = Some(item.what);
+            }
             keep
         });
+        self.dropped = dropped.or(self.dropped);
         self.video_bytes = kept_bytes;
         let dropped = before.saturating_sub(self.video.len()) as u64;
         self.drops.stale_video = self.drops.stale_video.saturating_add(dropped);
     }
 
-    fn usual_rate(&self) -> Bitrate {
-        self.estimate.scaled(SPEED).max(RATE_MIN)
-    }
-
     /// Returns the rate of release in bits per second: the probe's, or the usual one, or what it takes to be in
     /// time with what may not be dropped.
     fn rate(&self, now: MonoTime) -> u64 {
-        let usual = self.probe.map_or_else(|| self.usual_rate(), |running| running.probe.target);
-        let Some(first) = self.video.front() else { return usual.as_bps() };
+        let usual = self.probe.map_or(self.usual, |running| running.probe.target);
+        let Some(Waiting { item: first, .. }) = self.video.front() else { return usual.as_bps() };
         if !first.keyframe && self.begun != Some(first.frame) {
             return usual.as_bps();
         }
-        let of_frame = self.video.iter().take_while(|item| item.frame == first.frame);
-        let bytes = of_frame.map(|item| u64::from(item.size)).sum();
+        let of_frame = self.video.iter().take_while(|waiting| waiting.item.frame == first.frame);
+        let bytes = of_frame.map(|waiting| u64::from(waiting.item.size)).sum();
         let time_left = WAIT_MAX.saturating_sub(now.since(first.at)).max(STEP);
         usual.max(Bitrate::of(bytes, time_left)).as_bps()
     }
@@ -352,18 +448,13 @@ impl<T: Copy> Pacer<T> {
         }
         let rate = Bitrate::from_bps(self.rate(now));
         let earned = rate.as_bps() as f64 / 8.0 * elapsed.as_secs_f64();
-        let most = (rate.bytes_in(BURST).max(1)) as f64;
+        let most = rate.bytes_in(self.burst).max(1) as f64;
         let idle = self.is_empty() && self.probe.is_none();
+        // A late call makes up for at most so much.
+        let busy_most = rate.bytes_in(BUSY_BURST) as f64;
         self.credit =
-            if idle { (self.credit + earned).min(most) } else { self.credit + earned.min(most * 4.0) };
+            if idle { (self.credit + earned).min(most) } else { self.credit + earned.min(busy_most) };
         self.refilled = now;
-    }
-
-    fn spend(&mut self, size: u16) {
-        self.credit -= f64::from(size);
-        if let Some(running) = &mut self.probe {
-            running.left = running.left.saturating_sub(u64::from(size));
-        }
     }
 
     fn end_probe(&mut self, now: MonoTime) {

@@ -271,6 +271,12 @@ impl Ring {
         self.tracker.next_keyframe()
     }
 
+    /// Returns how many temporal layers the newest groups of pictures had; 1 without any.
+    #[must_use]
+    pub fn temporal_layers(&self) -> u8 {
+        self.tracker.temporal_layers()
+    }
+
     /// Returns a packet, if it has arrived and is still kept.
     #[must_use]
     pub fn packet(&self, seq: ExtSeq) -> Option<&Packet> {

@@ -160,7 +160,24 @@ fn a_fixed_layer_stays_when_it_does_not_fit_and_the_reason_tells() {
     viewer.estimate_at(30_000, 300, Limiter::Delay);
 
     assert_eq!((viewer.layer(), viewer.reason()), (Some(2), Reason::WishAbovePath));
-    assert_eq!(viewer.allocator.wanted(), None);
+    let need = SIMULCAST[2].bitrate.plus(AUDIO).scaled(STEP_UP);
+    assert!(viewer.allocator.wanted().is_some_and(|wanted| wanted > need), "whether it would fit");
+}
+
+#[test]
+fn the_only_layer_is_never_taken_away_and_the_reason_tells() {
+    let only = Candidate { temporal_layers: 3, ..SIMULCAST[2] };
+    let mut viewer = Viewer::new(&[only]);
+    assert_eq!((viewer.layer(), viewer.reason()), (Some(2), Reason::OnlyLayer));
+    assert!(viewer.allocator.wanted() > Some(only.bitrate));
+
+    viewer.estimate_at(5_000, 60, Limiter::Delay);
+
+    let allocation = viewer.allocator.allocation();
+    assert_eq!((allocation.layer, allocation.temporal), (Some(LayerIndex(2)), u8::MAX));
+    assert_eq!(allocation.reason, Reason::OnlyLayer);
+    viewer.estimate_at(9_000, 9_000, Limiter::Delay);
+    assert_eq!((viewer.reason(), viewer.allocator.wanted()), (Reason::Best, None));
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub(super) struct Tracker {
     gop: Option<Gop>,
     /// The distances of the last keyframes, newest first.
     intervals: [Option<Duration>; 2],
+    /// The highest temporal layer of the newest group of pictures, and of the one before.
+    temporal: [u8; 2],
 }
 
 impl Tracker {
@@ -37,6 +39,8 @@ impl Tracker {
         if stored.descriptor.keyframe && stored.descriptor.frame_start {
             self.note_keyframe(stored);
         }
+        let [newest, _] = &mut self.temporal;
+        *newest = stored.descriptor.temporal.max(*newest);
         let Some(gop) = &mut self.gop else { return };
         // Amortised: each packet is passed once.
         while packet(gop.whole.plus(1)).is_some() {
@@ -59,6 +63,8 @@ impl Tracker {
             Some(known) => {
                 let [last, _] = self.intervals;
                 self.intervals = [Some(stored.arrival.since(known.arrival)), last];
+                let [newest, _] = self.temporal;
+                self.temporal = [0, newest];
                 *known = fresh;
             }
             None => self.gop = Some(fresh),
@@ -67,6 +73,11 @@ impl Tracker {
 
     pub(super) const fn newest(&self) -> Option<ExtSeq> {
         self.newest
+    }
+
+    pub(super) fn temporal_layers(&self) -> u8 {
+        let [newest, before] = self.temporal;
+        newest.max(before).saturating_add(1)
     }
 
     pub(super) const fn gop(&self) -> Option<&Gop> {

@@ -18,6 +18,8 @@ mod equalise;
 mod format;
 mod outgoing;
 mod pictures;
+mod regulate;
+mod regulator;
 mod report;
 mod retransmit;
 mod rewriter;
@@ -40,10 +42,12 @@ use rtp::{
     Codec, ExtSeq, Extension, MediaClock, MediaKind, MonoTime, OutgoingHeader, RtpTimestamp, SeqNo, Ssrc,
 };
 
+use self::regulator::Regulator;
 use self::report::{Reference, Report, Reporter};
 use self::retransmit::Budget;
 use self::subscription::{Repair, Start, Step, Subscription};
 use self::write::Additions;
+use crate::bwe::Cluster;
 use crate::{Arrival, DropReason, LayerIndex, Rings, TrackInfo};
 
 pub use self::congestion::Congestion;
@@ -62,6 +66,9 @@ pub struct Viewer {
     /// The viewer's wall time that the next report answers.
     reference: Option<Reference>,
     budget: Budget,
+    /// What keeps the viewer within its path; `None` without video, or without feedback to learn from.
+    regulator: Option<Box<Regulator>>,
+    is_regulated: bool,
     stats: ViewerStats,
 }
 
@@ -111,6 +118,8 @@ pub enum SwitchReason {
     NewPublisher,
     /// Forwarding had paused, and goes on with the same publisher.
     Resume,
+    /// The viewer's path carries more than before, or less.
+    Path,
 }
 
 impl SwitchReason {
@@ -124,6 +133,7 @@ impl SwitchReason {
             Self::BetterLayer => "better_layer",
             Self::NewPublisher => "new_publisher",
             Self::Resume => "resume",
+            Self::Path => "path",
         }
     }
 }
@@ -141,6 +151,11 @@ pub struct Forward {
     pub header: OutgoingHeader,
     /// For a retransmission, the original sequence number (OSN, RFC 4588 §4).
     pub rtx: Option<SeqNo>,
+    /// The probe that the packet belongs to.
+    pub probe: Option<Cluster>,
+    /// Whether it is there only to fill a probe up: a retransmission that nobody asked for, or, without
+    /// [`Self::rtx`], padding alone.
+    pub is_padding: bool,
     /// The picture id and TL0PICIDX of VP8 or VP9 as they go out.
     pub picture: Option<(u16, u8)>,
     /// The frame number of the dependency descriptor as it goes out.
@@ -158,6 +173,26 @@ pub struct Forward {
 }
 
 impl Forward {
+    /// Makes a packet of padding alone.
+    pub(crate) const fn padding(kind: MediaKind, header: OutgoingHeader) -> Self {
+        Self {
+            kind,
+            layer: LayerIndex(0),
+            source: ExtSeq(0),
+            header,
+            rtx: None,
+            probe: None,
+            is_padding: true,
+            picture: None,
+            frame_number: None,
+            primary_only: false,
+            filler: false,
+            payload_len: 0,
+            carried_len: 0,
+            padding: u8::MAX,
+        }
+    }
+
     /// Returns how many bytes suffice for the packet before it is sealed.
     #[must_use]
     pub const fn size_hint(&self) -> usize {
@@ -208,16 +243,34 @@ impl Viewer {
             transport_cc: 0,
             reference: None,
             budget: Budget::new(now),
+            regulator: None,
+            is_regulated: true,
             stats: ViewerStats::default(),
         }
+    }
+
+    /// Lets the viewer wish for itself, so that a test sees what a subscription does alone.
+    #[cfg(test)]
+    fn unregulated(mut self) -> Self {
+        self.is_regulated = false;
+        self
     }
 
     /// Takes the description of a track: of this publisher session, or of a new one.
     ///
     /// A new epoch must be described before its arrivals are announced, and after the rings were reset.
     pub fn handle_track(&mut self, now: MonoTime, info: &TrackInfo) {
+        self.begin_regulation(now, info);
         if let Some(track) = self.track_mut(info.kind) {
-            track.subscription.handle_track(now, info);
+            let is_new = track.subscription.info().is_none_or(|known| known.epoch != info.epoch);
+            track.subscription.describe(info);
+            if let Some(regulator) = self.regulator.as_mut().filter(|_| is_new) {
+                regulator.clear();
+            }
+        }
+        self.tell_layers(now);
+        if let Some(track) = self.track_mut(info.kind) {
+            track.subscription.retarget(now, None);
         }
     }
 
@@ -227,6 +280,10 @@ impl Viewer {
         if let Some(track) = self.track_mut(kind) {
             track.subscription.handle_track_gone(now);
         }
+        if let Some(regulator) = self.regulator.as_mut().filter(|_| kind == MediaKind::Video) {
+            regulator.clear();
+        }
+        self.tell_layers(now);
     }
 
     /// Decides about the packets of one tick, in their order of arrival, and appends what goes out to `out`.
@@ -242,15 +299,9 @@ impl Viewer {
     ) {
         let first = out.len();
         for arrival in arrivals {
-            let track = match arrival.kind {
-                MediaKind::Audio => &mut self.audio,
-                MediaKind::Video => &mut self.video,
-            };
-            if let Some(track) = track {
-                let mut step = Step { out, stats: self.stats.track_mut(arrival.kind) };
-                track.subscription.handle_arrival(now, rings, *arrival, &mut step);
-            }
+            self.take(now, rings, *arrival, out);
         }
+        self.release(now, rings, out);
         equalise::equalise(out.get_mut(first..).unwrap_or_default());
     }
 
@@ -270,12 +321,17 @@ impl Viewer {
                 ) => {
                     reports.for_each(|block| self.handle_report(now, &block));
                 }
+                Ok(rtcp::Packet::TransportCc(view)) => self.handle_twcc(now, &view),
+                Ok(rtcp::Packet::Remb { bitrate_bps, .. }) => self.handle_remb(now, bitrate_bps),
                 Ok(rtcp::Packet::Extended { ssrc, reference: Some(ntp) }) => {
                     self.reference = Some(Reference { ssrc, ntp, arrival: now });
                 }
                 Ok(_) => {}
                 Err(_) => self.stats.malformed_rtcp = self.stats.malformed_rtcp.saturating_add(1),
             }
+        }
+        if let Some(regulator) = &mut self.regulator {
+            regulator.spend(now, out.get(first..).unwrap_or_default());
         }
         equalise::equalise(out.get_mut(first..).unwrap_or_default());
     }
@@ -294,6 +350,10 @@ impl Viewer {
         let written = self.write(now, forward, rings, out);
         let stats = self.stats.track_mut(forward.kind);
         match written {
+            Some(length) if forward.is_padding => {
+                stats.padding_packets = stats.padding_packets.saturating_add(1);
+                stats.padding_octets = stats.padding_octets.saturating_add(octets(length));
+            }
             Some(length) if forward.rtx.is_some() => {
                 stats.rtx_packets = stats.rtx_packets.saturating_add(1);
                 stats.rtx_octets = stats.rtx_octets.saturating_add(octets(length));
@@ -306,8 +366,17 @@ impl Viewer {
 
     /// Changes the layer that the viewer desires.
     pub fn set_layer(&mut self, now: MonoTime, request: LayerRequest) {
+        let of_audio =
+            if request == LayerRequest::Paused { LayerRequest::Paused } else { LayerRequest::Auto };
+        if let Some(track) = &mut self.audio {
+            track.subscription.set_layer(now, of_audio);
+        }
         if let Some(track) = &mut self.video {
-            track.subscription.set_layer(now, request);
+            track.subscription.wish(request);
+        }
+        self.tell_layers(now);
+        if let Some(track) = &mut self.video {
+            track.subscription.retarget(now, Some(SwitchReason::Request));
         }
     }
 
@@ -327,7 +396,14 @@ impl Viewer {
         if let Some(track) = &mut self.video {
             let mut step = Step { out, stats: &mut self.stats.video };
             track.subscription.handle_timeout(now, rings, &mut step);
+            if track.subscription.is_bursting()
+                && let Some(regulator) = &mut self.regulator
+            {
+                regulator.clear();
+            }
         }
+        self.regulate(now, rings);
+        self.release(now, rings, out);
         equalise::equalise(out.get_mut(first..).unwrap_or_default());
     }
 
@@ -335,6 +411,9 @@ impl Viewer {
     pub fn handle_blocked(&mut self, now: MonoTime) {
         if let Some(track) = &mut self.video {
             track.subscription.handle_blocked(now);
+        }
+        if let Some(regulator) = &mut self.regulator {
+            regulator.handle_blocked(now);
         }
     }
 
@@ -390,7 +469,8 @@ impl Viewer {
     #[must_use]
     pub fn next_timeout(&self) -> Option<MonoTime> {
         let tracks = [&self.video, &self.audio].into_iter().flatten();
-        tracks.flat_map(|track| [track.subscription.next_timeout(), track.reporter.next()]).flatten().min()
+        let due = tracks.flat_map(|track| [track.subscription.next_timeout(), track.reporter.next()]);
+        due.chain([self.regulator.as_ref().and_then(|regulator| regulator.next_timeout())]).flatten().min()
     }
 
     /// Says whether the viewer is being brought to the live edge: packets that could not be sent meanwhile are not lost
@@ -426,8 +506,8 @@ impl Viewer {
 
     /// Returns what is known of the viewer's path; `None` while there is no video, or no feedback to learn from.
     #[must_use]
-    pub const fn congestion(&self) -> Option<Congestion> {
-        None
+    pub fn congestion(&self) -> Option<Congestion> {
+        self.regulator.as_ref().map(|regulator| regulator.congestion())
     }
 
     /// Returns the counters.
@@ -501,14 +581,13 @@ impl Viewer {
         stats.jitter = block.jitter;
         if let Some(trip) = report::round_trip(ntp, block) {
             self.stats.rtt = Some(trip);
+            if let Some(regulator) = &mut self.regulator {
+                regulator.handle_rtt(now, trip);
+            }
         }
     }
 
     fn write(&mut self, now: MonoTime, forward: &Forward, rings: &Rings, out: &mut [u8]) -> Option<usize> {
-        let Some(packet) = rings.get(forward.kind, forward.layer).packet(forward.source) else {
-            self.stats.track_mut(forward.kind).drops.add(DropReason::NotInRing);
-            return None;
-        };
         let track = match forward.kind {
             MediaKind::Audio => self.audio.as_mut(),
             MediaKind::Video => self.video.as_mut(),
@@ -516,17 +595,29 @@ impl Viewer {
         let outgoing = track.subscription.outgoing();
         let viewed = outgoing.track();
         let numbered = viewed.transport_cc && viewed.extensions.id(Extension::TransportCc).is_some();
+        let number = numbered.then_some(self.transport_cc);
         let additions = Additions {
             extensions: &viewed.extensions,
-            transport_cc: numbered.then_some(self.transport_cc),
+            transport_cc: number,
             ntp: self.clock.ntp(now),
             opus: outgoing.formats().opus(),
         };
-        let written = write::write(forward, packet, &additions, out)?;
+        let written = if forward.is_padding && forward.rtx.is_none() {
+            write::write_padding(forward, &additions, out)?
+        } else {
+            let Some(packet) = rings.get(forward.kind, forward.layer).packet(forward.source) else {
+                self.stats.track_mut(forward.kind).drops.add(DropReason::NotInRing);
+                return None;
+            };
+            write::write(forward, packet, &additions, out)?
+        };
         if numbered {
             self.transport_cc = self.transport_cc.wrapping_add(1);
         }
-        if forward.rtx.is_none() {
+        if let Some(regulator) = &mut self.regulator {
+            regulator.note_sent(now, (number, written.length), forward.probe);
+        }
+        if forward.rtx.is_none() && !forward.is_padding {
             track.reporter.note_sent(now, written.payload);
             self.budget.earn(now, written.length);
             let stats = self.stats.track_mut(forward.kind);

@@ -100,6 +100,12 @@ impl Outgoing {
         self.frame = None;
     }
 
+    /// Goes on behind `upto`: what the layer sent up to there was dropped on purpose, and gets no numbers.
+    pub(crate) fn leap(&mut self, source: Source, upto: ExtSeq) {
+        self.rewriter.leap(source, upto);
+        self.frame = None;
+    }
+
     /// Takes a newer place of the current layer on the server media time line.
     pub(crate) fn set_timing(&mut self, timing: Option<Timing>) {
         self.timeline.set_timing(timing);
@@ -161,6 +167,16 @@ impl Outgoing {
         self.rewriter.locate(wire)
     }
 
+    /// Finds the packet of the outgoing number that lies `back` before the newest one.
+    pub(crate) fn locate_back(&self, back: u64) -> Option<Located> {
+        self.rewriter.locate_back(back)
+    }
+
+    /// Says whether a packet will be withheld for its temporal layer.
+    pub(crate) fn withholds(&self, packet: &Packet) -> bool {
+        self.temporal.withholds(&packet.descriptor)
+    }
+
     /// Returns the outgoing timestamp of the instant `now`, `ntp` in server media time.
     pub(crate) fn timestamp_at(&self, now: MonoTime, ntp: NtpTime) -> Option<RtpTimestamp> {
         self.timeline.at(now, ntp, self.rewriter.offsets().timestamp)
@@ -186,6 +202,8 @@ impl Outgoing {
                 ssrc: self.track.ssrc,
             },
             rtx: None,
+            probe: None,
+            is_padding: false,
             picture: picture.or(tl0.map(|_| 0)).map(|picture| (picture, tl0.unwrap_or_default())),
             frame_number: frame,
             primary_only: choice.primary_only,

@@ -34,6 +34,11 @@ impl Retransmitter {
         if let Some(entry) = self.recent.get_mut(place(out)) {
             *entry = Some((out, now));
         }
+        self.next_number()
+    }
+
+    /// Returns the next number of the source, for a packet that repeats nothing.
+    pub(crate) const fn next_number(&mut self) -> SeqNo {
         let number = self.next;
         self.next = self.next.plus(1);
         number

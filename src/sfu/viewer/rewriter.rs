@@ -90,6 +90,14 @@ impl Rewriter {
         }
     }
 
+    /// Goes on behind `upto`, without keeping numbers for what is missing before: it was dropped on purpose.
+    pub(crate) fn leap(&mut self, source: Source, upto: ExtSeq) {
+        if self.is_new(source, upto) {
+            let offsets = self.offsets();
+            self.begin(source, upto.plus(1), offsets);
+        }
+    }
+
     /// Numbers a packet of the open interval or of an earlier one; `None` when it has gone out already.
     ///
     /// # Errors
@@ -132,6 +140,12 @@ impl Rewriter {
             offsets: interval.offsets,
             filler: self.fillers.contains(out),
         })
+    }
+
+    /// Finds the source packet of the number that lies `back` before the newest one.
+    pub(crate) fn locate_back(&self, back: u64) -> Option<Located> {
+        let out = ExtSeq(self.next.0.checked_sub(back.saturating_add(1))?);
+        self.locate(out.wire())
     }
 
     /// Says whether a packet comes after every packet of the open interval.

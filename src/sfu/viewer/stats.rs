@@ -48,6 +48,10 @@ pub struct TrackStats {
     pub rtx_packets: u64,
     /// Their bytes with headers.
     pub rtx_octets: u64,
+    /// Packets written to probe the path: retransmissions that nobody asked for, and padding.
+    pub padding_packets: u64,
+    /// Their bytes with headers.
+    pub padding_octets: u64,
     /// Packets that did not fit the buffer they were to be written to.
     pub unwritten: u64,
     /// Packets that went no further, by reason.

@@ -13,6 +13,9 @@
 //! **Invariant:** what is forwarded belongs to one source at a time; late packets of earlier ones go out only
 //! under numbers that were kept for them.
 
+mod granted;
+mod padding;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -30,6 +33,8 @@ use crate::ring::{GOP_MAX, Ring};
 use crate::track::{Arrival, MAX_LAYERS, TrackInfo};
 use crate::{DropReason, Epoch, LayerIndex, Packet, Rings};
 
+pub(crate) use self::granted::{Grant, Place};
+
 /// The state machine of one subscription.
 #[derive(Debug)]
 pub(crate) struct Subscription {
@@ -39,7 +44,19 @@ pub(crate) struct Subscription {
     request: LayerRequest,
     /// The track as it was described last; `None` without a publisher.
     info: Option<TrackInfo>,
+    /// What the path carries of it; without regulation, all.
+    grant: Grant,
+    /// The highest temporal layer that was asked for, and that the path carries.
+    temporal: [u8; 2],
     target: Option<LayerIndex>,
+    /// Whether there is no target because none is wished or carried.
+    is_silenced: bool,
+    /// Since when the target is a lower layer because the path does not carry the current one.
+    falls_since: Option<MonoTime>,
+    /// Whether what is being forwarded cannot be decoded any more.
+    is_starved: bool,
+    /// Which packet a probe repeats next.
+    pad_turn: u64,
     /// Why the target is not the current layer.
     reason: SwitchReason,
     /// The publisher session that was forwarded last.
@@ -95,7 +112,13 @@ impl Subscription {
             retransmitter: Retransmitter::new(start.rtx),
             request: LayerRequest::Auto,
             info: None,
+            grant: Grant::Any,
+            temporal: [u8::MAX; 2],
             target: None,
+            is_silenced: false,
+            falls_since: None,
+            is_starved: false,
+            pad_turn: 0,
             reason: SwitchReason::Join,
             joined: None,
             pending: None,
@@ -113,8 +136,8 @@ impl Subscription {
         }
     }
 
-    /// Takes the description of the track, of this publisher session or of a newer one.
-    pub(crate) fn handle_track(&mut self, now: MonoTime, info: &TrackInfo) {
+    /// Takes the description of the track, of this publisher session or of a newer one; [`Self::retarget`] follows.
+    pub(crate) fn describe(&mut self, info: &TrackInfo) {
         let known = self.info.as_ref().map(|known| known.epoch);
         if known.is_some_and(|known| info.epoch < known) {
             return;
@@ -133,7 +156,6 @@ impl Subscription {
             self.outgoing.set_timing(timing_of(info, current));
         }
         self.info = Some(info.clone());
-        self.retarget(now, None);
     }
 
     /// Forgets the publisher; the numbering stays for the next one.
@@ -251,15 +273,27 @@ impl Subscription {
         }
     }
 
+    /// Takes what the viewer desires; [`Self::retarget`] follows.
+    pub(crate) fn wish(&mut self, request: LayerRequest) {
+        self.request = request;
+    }
+
     /// Changes what the viewer desires.
     pub(crate) fn set_layer(&mut self, now: MonoTime, request: LayerRequest) {
         self.request = request;
         self.retarget(now, Some(SwitchReason::Request));
     }
 
-    /// Sets the highest temporal layer to send.
+    /// Sets the highest temporal layer that the viewer wants.
     pub(crate) fn set_temporal_limit(&mut self, limit: u8) {
-        self.outgoing.set_temporal_limit(limit);
+        let [wished, granted] = &mut self.temporal;
+        *wished = limit;
+        self.outgoing.set_temporal_limit(limit.min(*granted));
+    }
+
+    /// Says whether a burst is under way.
+    pub(crate) const fn is_bursting(&self) -> bool {
+        self.catch_up.is_some()
     }
 
     /// Returns the next thing for the driver to do.
@@ -319,19 +353,31 @@ impl Subscription {
         self.catch_up = None;
         self.next_step = None;
         self.starts_low = false;
+        self.is_silenced = false;
+        self.falls_since = None;
         self.highest = [None; MAX_LAYERS];
     }
 
     /// Chooses the target anew; how to join it shows when the rings are next at hand.
-    fn retarget(&mut self, now: MonoTime, reason: Option<SwitchReason>) {
+    pub(crate) fn retarget(&mut self, now: MonoTime, reason: Option<SwitchReason>) {
         let Some(info) = &self.info else { return };
         let formats = self.outgoing.formats();
-        let target =
-            selector::choose(&self.request, &info.layers, |layer| formats.decodes(layer), self.target);
+        let choose =
+            || selector::choose(&self.request, &info.layers, |layer| formats.decodes(layer), self.target);
+        let usable =
+            |layer| info.layers.iter().any(|it| it.index == layer && it.active && formats.decodes(layer));
+        let target = match self.grant {
+            Grant::Nothing => None,
+            Grant::Layer(layer) if usable(layer) => Some(layer),
+            Grant::Layer(_) | Grant::Any => choose(),
+        };
         if target == self.target {
             return;
         }
-        if self.current().is_some() {
+        self.falls_since = None;
+        if std::mem::replace(&mut self.is_silenced, target.is_none()) {
+            self.reason = reason.unwrap_or(SwitchReason::Resume);
+        } else if self.current().is_some() {
             self.reason = reason.unwrap_or_else(|| {
                 let active = |layer: LayerIndex| info.layers.iter().any(|it| it.index == layer && it.active);
                 if self.target.is_some_and(active) {
@@ -343,8 +389,19 @@ impl Subscription {
         }
         self.target = target;
         self.pending = None;
+        if target.is_none() {
+            self.fall_silent();
+        }
         self.starts_low &= reason.is_none();
         self.next_attempt = self.is_waiting().then_some(now);
+    }
+
+    /// Ends what is being forwarded; the numbering waits.
+    fn fall_silent(&mut self) {
+        self.outgoing.leave();
+        self.catch_up = None;
+        self.next_step = None;
+        self.starts_low = false;
     }
 
     /// Says whether a keyframe of the target is needed.
@@ -360,7 +417,8 @@ impl Subscription {
             self.next_attempt = Some(burst.end().max(now + BLOCKED_INTERVAL));
             return;
         }
-        self.next_attempt = Some(now + REQUEST_INTERVAL);
+        self.next_attempt =
+            Some(now + if self.falls_since.is_some() { FALL_INTERVAL } else { REQUEST_INTERVAL });
         if self.pending.is_some() {
             return;
         }
@@ -391,7 +449,7 @@ impl Subscription {
     fn is_shown(&self) -> bool {
         let active =
             |layer| self.info.iter().flat_map(|info| &info.layers).any(|it| it.index == layer && it.active);
-        self.current().is_some_and(active)
+        !self.is_starved && self.current().is_some_and(active)
     }
 
     /// Until when a keyframe of the target may be waited for while another layer is shown.
@@ -414,6 +472,10 @@ impl Subscription {
         let cache = |layer| Cache::find(now, rings.get(self.kind, layer));
         let of_target = cache(target).map(|cache| cache.backlog());
         if self.is_shown() {
+            if self.falls_since.is_some_and(|since| now.since(since) >= FALL_MAX) {
+                // No keyframe came. What is shown breaks soon: rather go back a little.
+                return of_target.map(|_| target);
+            }
             let source = self.source(info.epoch, target);
             let fresh = cache(target).filter(|cache| self.outgoing.may_join(source, cache.first.seq));
             return fresh.is_some_and(|cache| cache.backlog() <= SWITCH_BACKLOG_MAX).then_some(target);
@@ -574,6 +636,7 @@ impl Subscription {
         if Some(to) == self.target {
             self.next_attempt = None;
             self.starts_low = false;
+            self.falls_since = None;
         }
         if from == Some(to) {
             return;
@@ -700,6 +763,10 @@ impl Replays {
 const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a viewer's wish for a keyframe is passed on.
 const WANTED_INTERVAL: Duration = Duration::from_millis(500);
+/// How often it is looked whether a lower layer that the path asks for can be joined, and when it is taken from the
+/// ring, however old.
+const FALL_INTERVAL: Duration = Duration::from_millis(500);
+const FALL_MAX: Duration = Duration::from_millis(600);
 /// How long a switch waits for the end of the current frame: three frames at 30 frames/s.
 const SWITCH_DELAY_MAX: Duration = Duration::from_millis(100);
 /// The most packets that one switch takes from the ring: under half of the numbers that are remembered.

@@ -55,6 +55,11 @@ impl TemporalFilter {
         admitted
     }
 
+    /// Says whether a packet lies above the limit.
+    pub(crate) const fn withholds(&self, descriptor: &Descriptor) -> bool {
+        descriptor.temporal > self.limit
+    }
+
     /// Decides about a packet that later ones have overtaken.
     pub(crate) fn admit_late(
         &self,

@@ -10,7 +10,7 @@ use rtp::{MediaKind, MonoTime, RtpTimestamp, SeqNo, Ssrc};
 use super::link::{Conditions, Link, Passing};
 use crate::allocator::{Allocator, Candidate, Wish};
 use crate::bwe::{Cluster, Config, Estimate, Estimator, Output, Sent};
-use crate::pacer::{Item, Pacer, Release};
+use crate::pacer::{Item, Pace, Pacer, Release};
 use crate::{Bitrate, LayerIndex};
 
 /// What a flow sends.
@@ -219,7 +219,10 @@ impl Flow {
         self.estimator.handle_timeout(now);
         while let Some(output) = self.estimator.poll_output() {
             match output {
-                Output::Estimate(estimate) => self.pacer.set_estimate(now, estimate.bitrate),
+                Output::Estimate(estimate) => {
+                    let pace = Pace { estimate: estimate.bitrate, floor: Bitrate::ZERO, relaxed: false };
+                    self.pacer.set_pace(now, pace);
+                }
                 Output::Probe(probe) => self.pacer.begin_probe(now, probe),
             }
         }
@@ -230,7 +233,7 @@ impl Flow {
         self.run = self.run.wrapping_add(1);
         while let Some(release) = self.pacer.poll(now) {
             match release {
-                Release::Media { what, probe } => self.send(now_us, what, probe, link),
+                Release::Media { what, probe, .. } => self.send(now_us, what, probe, link),
                 Release::Padding { size, probe } => self.send(now_us, size, Some(probe), link),
             }
         }

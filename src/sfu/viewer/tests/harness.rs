@@ -44,7 +44,7 @@ impl Room {
     pub(super) fn with_tracks(tracks: Vec<ViewedTrack>, seed: u64) -> Self {
         let now = MonoTime::from_millis(1_000);
         Self {
-            viewer: Viewer::new(config(tracks), now, seed),
+            viewer: Viewer::new(config(tracks), now, seed).unregulated(),
             rings: Rings::new(),
             now,
             video: std::array::from_fn(|_| RingWriter::new(Limits::default())),
@@ -54,12 +54,20 @@ impl Room {
         }
     }
 
+    /// Lets the viewer's path decide what it gets, as it does outside of tests.
+    pub(super) fn regulated(tracks: Vec<ViewedTrack>, seed: u64) -> Self {
+        let mut room = Self::with_tracks(tracks.clone(), seed);
+        room.viewer = Viewer::new(config(tracks), room.now, seed);
+        room
+    }
+
     /// Lets every outgoing number begin shortly before its wrap.
     pub(super) fn near_the_wraps(mut self) -> Self {
         let start =
             Start { seq: ExtSeq(0x1_ff80), timestamp: RtpTimestamp(u32::MAX - 200_000), rtx: SeqNo(0xfff0) };
         self.viewer =
-            Viewer::starting_at(config(vec![video_track(), audio_track(false)]), self.now, || start);
+            Viewer::starting_at(config(vec![video_track(), audio_track(false)]), self.now, || start)
+                .unregulated();
         self
     }
 
@@ -227,6 +235,8 @@ pub(super) struct Media {
     pub(super) extensions: Vec<(Extension, Vec<u8>)>,
     /// For codecs other than VP8.
     pub(super) raw: Vec<u8>,
+    /// How many bytes the payload has at least.
+    pub(super) size: usize,
 }
 
 impl Media {
@@ -246,6 +256,7 @@ impl Media {
             padding: false,
             extensions: Vec::new(),
             raw: Vec::new(),
+            size: 0,
         }
     }
 
@@ -286,6 +297,7 @@ impl Media {
         payload.extend([0, 0, 0x9d, 0x01, 0x2a, 64, 0, 64, 0, self.layer]);
         payload.extend(self.seq.to_be_bytes());
         payload.extend(self.timestamp.to_be_bytes());
+        payload.resize(payload.len().max(self.size), 0x5a);
         payload
     }
 

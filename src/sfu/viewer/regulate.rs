@@ -1,0 +1,182 @@
+//! The wires between a viewer's regulator and its subscriptions. Packet path.
+//!
+//! Sound passes by the pacer, which counts it. Video does so too while the pacer is open; else those packets wait
+//! that the subscription would forward, or go over at, and come to the subscription when they are released: it lives
+//! a moment in the past then, and nothing else changes for it.
+
+use rtp::rtcp::TransportCcView;
+use rtp::{Extension, MediaKind, MonoTime};
+
+use super::regulator::Regulator;
+use super::subscription::{Grant, Place, Step};
+use super::{Forward, SwitchReason, Viewer};
+use crate::allocator::{Allocation, Reason};
+use crate::bwe::{Cluster, Feedback};
+use crate::pacer::Release;
+use crate::{Arrival, DropReason, Rings, TrackInfo};
+
+impl Viewer {
+    /// Makes the regulator of a viewer that reports arrivals, once there is video.
+    pub(super) fn begin_regulation(&mut self, now: MonoTime, info: &TrackInfo) {
+        let reports = self.video.as_ref().is_some_and(|track| {
+            let viewed = track.subscription.outgoing().track();
+            viewed.transport_cc && viewed.extensions.id(Extension::TransportCc).is_some()
+        });
+        if self.is_regulated && self.regulator.is_none() && info.kind == MediaKind::Video && reports {
+            self.regulator = Some(Box::new(Regulator::new(Feedback::TransportCc, now)));
+        }
+    }
+
+    /// Tells the regulator what can be had now.
+    pub(super) fn tell_layers(&mut self, now: MonoTime) {
+        let Self { regulator: Some(regulator), audio, video: Some(video), .. } = self else { return };
+        if let Some(info) = audio.as_ref().and_then(|track| track.subscription.info()) {
+            regulator.handle_audio(now, &info.layers);
+        }
+        let formats = video.subscription.outgoing().formats();
+        let layers = video.subscription.info().map_or(&[][..], |info| &info.layers);
+        regulator.handle_layers(now, video.subscription.request(), layers, |layer| formats.decodes(layer));
+        self.settle(now);
+    }
+
+    /// Does what the newest estimate and the newest wish ask for.
+    pub(super) fn settle(&mut self, now: MonoTime) {
+        let Self { regulator: Some(regulator), video: Some(video), .. } = self else { return };
+        let can_pad = video.subscription.can_pad();
+        if let Some(allocation) = regulator.settle(now, can_pad) {
+            let falls = regulator.is_below(allocation.layer, video.subscription.current());
+            video.subscription.set_temporal_grant(allocation.temporal);
+            video.subscription.set_grant(now, grant(&allocation), (SwitchReason::Path, falls));
+        }
+    }
+
+    /// Takes transport-wide feedback.
+    pub(super) fn handle_twcc(&mut self, now: MonoTime, view: &TransportCcView<'_>) {
+        if let Some(regulator) = &mut self.regulator {
+            regulator.handle_twcc(now, view);
+            self.settle(now);
+        }
+    }
+
+    /// Takes the receiver's own estimate; for who reports no arrivals, regulation begins with the first.
+    pub(super) fn handle_remb(&mut self, now: MonoTime, bitrate_bps: u64) {
+        if self.is_regulated && self.regulator.is_none() && self.video.is_some() {
+            self.regulator = Some(Box::new(Regulator::new(Feedback::Remb, now)));
+            self.tell_layers(now);
+        }
+        if let Some(regulator) = &mut self.regulator {
+            regulator.handle_remb(now, bitrate_bps);
+            self.settle(now);
+        }
+    }
+
+    /// Takes one announced packet: past the pacer, or into it.
+    pub(super) fn take(&mut self, now: MonoTime, rings: &Rings, arrival: Arrival, out: &mut Vec<Forward>) {
+        let holds = arrival.kind == MediaKind::Video
+            && self.regulator.as_mut().is_some_and(|regulator| !regulator.is_open(now));
+        if !holds || !self.hold(now, rings, arrival) {
+            self.pass(now, rings, arrival, out);
+        }
+    }
+
+    /// Lets what has waited go, as far as the path has room, and fills a probe up.
+    pub(super) fn release(&mut self, now: MonoTime, rings: &Rings, out: &mut Vec<Forward>) {
+        loop {
+            let Self { regulator: Some(regulator), video: Some(video), stats, .. } = self else { return };
+            let Some(release) = regulator.release(now) else { return };
+            let first = out.len();
+            let probe = match release {
+                Release::Media { what, after, probe } => {
+                    let mut step = Step { out, stats: &mut stats.video };
+                    if let Some(after) = after {
+                        video.subscription.handle_gap(rings, after, (what, &mut step));
+                    }
+                    video.subscription.handle_arrival(now, rings, what, &mut step);
+                    if video.subscription.is_bursting() {
+                        regulator.clear();
+                    }
+                    probe
+                }
+                Release::Padding { size, probe } => {
+                    out.extend(video.subscription.pad(now, rings, size));
+                    let padding = out.get(first..).unwrap_or_default();
+                    if !padding.is_empty() {
+                        regulator.correct(size, padding);
+                    }
+                    Some(probe)
+                }
+            };
+            mark(out.get_mut(first..).unwrap_or_default(), probe);
+        }
+    }
+
+    /// Does what is due ten times a second.
+    pub(super) fn regulate(&mut self, now: MonoTime, rings: &Rings) {
+        let Self { regulator: Some(regulator), video: Some(video), stats, .. } = self else { return };
+        if !regulator.tick(now) {
+            return;
+        }
+        for layer in regulator.candidates() {
+            let count = rings.get(MediaKind::Video, layer).temporal_layers();
+            regulator.handle_temporal(now, layer, count);
+        }
+        stats.video.drops.add_many(DropReason::Stale, regulator.take_drops());
+        video.subscription.set_starved(now, rings, regulator.wants_keyframe());
+        self.settle(now);
+    }
+
+    /// Hands a packet to its subscription at once.
+    fn pass(&mut self, now: MonoTime, rings: &Rings, arrival: Arrival, out: &mut Vec<Forward>) {
+        let track = match arrival.kind {
+            MediaKind::Audio => &mut self.audio,
+            MediaKind::Video => &mut self.video,
+        };
+        let Some(track) = track else { return };
+        let first = out.len();
+        let mut step = Step { out, stats: self.stats.track_mut(arrival.kind) };
+        track.subscription.handle_arrival(now, rings, arrival, &mut step);
+        let Some(regulator) = self.regulator.as_mut().filter(|_| out.len() > first) else { return };
+        let sent = out.get_mut(first..).unwrap_or_default();
+        if arrival.kind == MediaKind::Video && track.subscription.is_bursting() {
+            // A burst has its own pace, and has taken from the ring what waited.
+            regulator.clear();
+        } else {
+            regulator.note_passed(now, arrival, sent);
+        }
+        mark(sent, regulator.cluster());
+    }
+
+    /// Lets a packet wait, if it is one that has to; false when nobody waits for it.
+    fn hold(&mut self, now: MonoTime, rings: &Rings, arrival: Arrival) -> bool {
+        let Self { regulator: Some(regulator), video: Some(video), .. } = self else { return false };
+        let place = video.subscription.place(rings, arrival, regulator.switching());
+        let (held, switches) = match place {
+            Place::Now => return false,
+            Place::InTurn { held, switches } => (held, switches),
+        };
+        if let Some(passed) = regulator.take_passed()
+            && let Some(packet) = rings.get(MediaKind::Video, passed.layer).packet(passed.seq)
+        {
+            regulator.note_begun(packet.timestamp);
+        }
+        if switches {
+            regulator.set_switching(arrival.layer);
+        }
+        regulator.hold(now, arrival, held);
+        true
+    }
+}
+
+fn grant(allocation: &Allocation) -> Grant {
+    match (allocation.layer, allocation.reason) {
+        (Some(layer), _) => Grant::Layer(layer),
+        (None, Reason::NoLayer) => Grant::Any,
+        (None, _) => Grant::Nothing,
+    }
+}
+
+fn mark(forwards: &mut [Forward], probe: Option<Cluster>) {
+    if probe.is_some() {
+        forwards.iter_mut().for_each(|forward| forward.probe = probe);
+    }
+}

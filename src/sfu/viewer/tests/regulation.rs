@@ -1,0 +1,137 @@
+//! What a viewer gets of what its path carries.
+
+use rtp::MediaKind;
+
+use super::path::{Path, Published, SECOND, SIMULCAST};
+use crate::DropReason;
+use crate::allocator::Reason;
+use crate::bwe::Limiter;
+use crate::viewer::{LayerRequest, SwitchReason};
+
+#[test]
+fn viewer_begins_low_and_has_the_best_picture_within_five_seconds_on_a_fast_path() {
+    let mut path = Path::new(SIMULCAST, 50_000);
+
+    path.run(200);
+    assert_eq!(path.layer(), Some(0));
+    path.run(4_800);
+
+    assert_eq!(path.layer(), Some(2), "{:?}", path.room.viewer.congestion());
+    path.run(10 * SECOND);
+    let congestion = path.room.viewer.congestion().unwrap();
+    assert_eq!(congestion.allocation.reason, Reason::Best);
+    assert_eq!(congestion.estimate.limiter, Limiter::Application);
+    assert_eq!(path.room.viewer.stats().video.drops.get(DropReason::Stale), 0);
+    assert!(path.longest_stall(500, 15_000) < 200, "{}", path.longest_stall(500, 15_000));
+    assert!(path.changes[1..].iter().all(|change| change.3 == SwitchReason::Path), "{:?}", path.changes);
+    assert!(path.padding > 0 && path.padding < path.sent / 10, "{} of {}", path.padding, path.sent);
+}
+
+#[test]
+fn numbering_is_unbroken_and_the_layer_falls_within_two_seconds_of_a_drop_and_is_back_within_eight() {
+    let mut path = Path::new(SIMULCAST, 4_000);
+    path.run(10 * SECOND);
+    assert_eq!(path.layer(), Some(2));
+
+    path.rate = 1_000;
+    path.run(2 * SECOND);
+    assert!(path.layer() < Some(2), "{:?}", path.changes);
+    path.run(10 * SECOND);
+    assert_eq!(path.layer(), Some(1), "{:?}", path.changes);
+    assert!(path.longest_stall(9_000, 22_000) <= SECOND, "{}", path.longest_stall(9_000, 22_000));
+
+    path.rate = 4_000;
+    path.run(8 * SECOND);
+    assert_eq!(path.layer(), Some(2), "{:?} {:?}", path.changes, path.room.viewer.congestion());
+}
+
+#[test]
+fn a_path_below_the_lowest_layer_carries_fewer_frames_then_sound_only_and_says_so() {
+    let published = Published { layers: &[300, 1_200], temporal: true, ..SIMULCAST };
+    let mut path = Path::new(published, 365);
+    path.run(20 * SECOND);
+    let congestion = path.room.viewer.congestion().unwrap();
+    assert_eq!(congestion.allocation.reason, Reason::ReducedFrameRate, "{congestion:?}");
+    assert!(path.room.viewer.stats().video.drops.get(DropReason::TemporalLayer) > 100);
+
+    path.rate = 120;
+    path.run(10 * SECOND);
+    let congestion = path.room.viewer.congestion().unwrap();
+    assert_eq!(congestion.allocation.reason, Reason::AudioOnly, "{congestion:?}");
+    assert_eq!(path.layer(), None);
+    let sound = path.audio_delays.len();
+    path.run(SECOND);
+    assert!(path.audio_delays.len() >= sound + 45, "sound goes on");
+
+    path.rate = 3_000;
+    path.run(10 * SECOND);
+    assert!(path.layer().is_some(), "{:?}", path.room.viewer.congestion());
+}
+
+#[test]
+fn a_room_of_one_layer_keeps_its_picture_and_nothing_waits_longer_than_200_ms() {
+    let published = Published { layers: &[1_500], gop: 60, answers: false, ..SIMULCAST };
+    let mut path = Path::new(published, 3_000);
+
+    path.run(15 * SECOND);
+
+    assert_eq!(path.layer(), Some(0));
+    assert_eq!(path.room.viewer.stats().video.drops.get(DropReason::Stale), 0);
+    assert!(path.longest_stall(500, 15_000) < 250, "{}", path.longest_stall(500, 15_000));
+    assert!(path.longest_delay(500, 15_000) < 250, "{}", path.longest_delay(500, 15_000));
+}
+
+#[test]
+fn audio_is_never_behind_a_keyframe() {
+    let published = Published { layers: &[1_500], gop: 30, answers: false, ..SIMULCAST };
+    let mut path = Path::new(published, 2_500);
+
+    path.run(10 * SECOND);
+
+    let late = path.audio_delays.iter().filter(|delay| **delay > 120).count();
+    assert!(late * 100 < path.audio_delays.len(), "{late} of {}", path.audio_delays.len());
+}
+
+#[test]
+fn a_viewer_who_wants_sound_only_or_nothing_gets_that_and_the_picture_back() {
+    let mut path = Path::new(SIMULCAST, 10_000);
+    path.run(5 * SECOND);
+
+    path.room.viewer.set_layer(path.room.now, LayerRequest::AudioOnly);
+    path.run(100);
+    let (pictures, sounds) = (path.shown.len(), path.audio_delays.len());
+    path.run(2 * SECOND);
+    assert_eq!(path.shown.len(), pictures);
+    assert!(path.audio_delays.len() > sounds + 90);
+    assert_eq!(path.room.viewer.congestion().unwrap().allocation.reason, Reason::Wish);
+
+    path.room.viewer.set_layer(path.room.now, LayerRequest::Paused);
+    path.run(100);
+    let (pictures, sounds) = (path.shown.len(), path.audio_delays.len());
+    path.run(2 * SECOND);
+    assert_eq!((path.shown.len(), path.audio_delays.len()), (pictures, sounds));
+
+    path.room.viewer.set_layer(path.room.now, LayerRequest::Auto);
+    path.run(2 * SECOND);
+    assert!(path.shown.len() > pictures + 30 && path.audio_delays.len() > sounds + 80);
+}
+
+#[test]
+fn a_silent_viewer_needs_no_timer() {
+    let mut path = Path::new(SIMULCAST, 10_000);
+    path.run(SECOND);
+    path.room.viewer.handle_track_gone(path.room.now, MediaKind::Video);
+    path.room.viewer.handle_track_gone(path.room.now, MediaKind::Audio);
+    path.room.advance(10_000);
+    path.room.tick();
+    let mut report = [0; 512];
+    while path.room.viewer.write_rtcp(path.room.now, &mut report).is_some() {}
+
+    let due = path.room.viewer.next_timeout();
+
+    assert!(
+        due.is_none_or(|at| at.since(path.room.now).as_millis() >= 900),
+        "{due:?} at {:?}",
+        path.room.now
+    );
+}
