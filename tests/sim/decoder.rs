@@ -130,7 +130,9 @@ impl Decoder {
 
     /// Puts the frame around a packet together, if it is whole.
     fn gather(&mut self, now_us: u64, seq: u64) -> Result<(), String> {
-        let Some(Piece { timestamp, content: Some(_), .. }) = self.pieces.get(&seq).copied() else { return Ok(()) };
+        let Some(Piece { timestamp, content: Some(_), .. }) = self.pieces.get(&seq).copied() else {
+            return Ok(());
+        };
         let mut first = seq;
         loop {
             let Some(piece) = self.pieces.get(&first).filter(|piece| piece.timestamp == timestamp) else {
@@ -162,7 +164,10 @@ impl Decoder {
             *it == Stamp { index, ..stamp } && (other.picture, other.tl0) == (vp8.picture, vp8.tl0)
         });
         if !right || pieces.len() != usize::from(stamp.count) {
-            return Err(format!("frame {} of layer {} is not as it was sent: {pieces:?}", stamp.frame, stamp.layer));
+            return Err(format!(
+                "frame {} of layer {} is not as it was sent: {pieces:?}",
+                stamp.frame, stamp.layer
+            ));
         }
         let timestamp = self.pieces[&first].timestamp;
         self.frames.insert(first, Frame { last, timestamp, vp8, stamp, whole_us: now_us });
@@ -232,7 +237,12 @@ mod tests {
     }
 
     /// A frame of one packet: whether a keyframe, temporal layer, picture id, TL0PICIDX.
-    fn feed(decoder: &mut Decoder, now_us: u64, seq: u64, (keyframe, temporal, picture, tl0): (bool, u8, u16, u8)) {
+    fn feed(
+        decoder: &mut Decoder,
+        now_us: u64,
+        seq: u64,
+        (keyframe, temporal, picture, tl0): (bool, u8, u16, u8),
+    ) {
         let vp8 = Vp8 { start: true, keyframe, picture, tl0, temporal, sync: false };
         let stamp = Stamp { layer: 0, frame: seq as u32, index: 0, count: 1 };
         let piece = Piece { timestamp: seq as u32, marker: true, content: Some((vp8, stamp)) };

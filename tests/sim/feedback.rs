@@ -37,7 +37,9 @@ pub(crate) fn read(mut bytes: &[u8]) -> Result<Vec<Report>, String> {
         }
         let (packet, rest) = bytes.split_at_checked(length).ok_or("an RTCP packet is cut short")?;
         bytes = rest;
-        let word = |at: usize| packet.get(at..at + 4).map_or(0, |it| u32::from_be_bytes([it[0], it[1], it[2], it[3]]));
+        let word = |at: usize| {
+            packet.get(at..at + 4).map_or(0, |it| u32::from_be_bytes([it[0], it[1], it[2], it[3]]))
+        };
         match (head[1], head[0] & 0x1f) {
             (200, _) => {
                 let middle = word(8) << 16 | word(12) >> 16;
@@ -226,7 +228,8 @@ mod tests {
         assert_eq!(
             out,
             [
-                0x8f, 205, 0, 6, 0, 0, 0, 1, 0, 0, 0, 2, 0, 5, 0, 5, 0, 0, 1, 3, high, low, 0, 2, d0, d1, e0, e1
+                0x8f, 205, 0, 6, 0, 0, 0, 1, 0, 0, 0, 2, 0, 5, 0, 5, 0, 0, 1, 3, high, low, 0, 2, d0, d1, e0,
+                e1
             ]
         );
     }

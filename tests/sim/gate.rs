@@ -62,7 +62,9 @@ fn every_kind_and_every_hardship_is_among_the_committed_seeds() {
 fn kept_run(kind: Kind) -> Outcome {
     let seeds = (0..SEEDS).filter(|seed| Scenario::draw(*seed).kind == kind);
     let runs = seeds.map(|seed| run(Scenario::draw(seed)));
-    runs.into_iter().find(|outcome| judge(outcome).breaches.is_empty()).expect("one seed of this kind keeps all")
+    runs.into_iter()
+        .find(|outcome| judge(outcome).breaches.is_empty())
+        .expect("one seed of this kind keeps all")
 }
 
 fn broken(outcome: &Outcome) -> Vec<Property> {
@@ -140,7 +142,9 @@ fn three_switches_in_ten_seconds_are_too_many() {
     let record = &mut outcome.viewers[0];
     let first = record.switches[0];
     record.switches.truncate(1);
-    record.switches.extend([1, 4, 9].map(|second| sim::Switch { at_ms: first.at_ms + second * 1_000, ..first }));
+    record
+        .switches
+        .extend([1, 4, 9].map(|second| sim::Switch { at_ms: first.at_ms + second * 1_000, ..first }));
 
     assert_eq!(broken(&outcome), [Property::Switches]);
 }

@@ -27,8 +27,10 @@ pub fn keep(seed: u64, breaches: &[Breach]) -> Result<(), String> {
         return Ok(());
     }
     let why = breaches.first().map(ToString::to_string).unwrap_or_default();
-    let mut file =
-        fs::OpenOptions::new().append(true).open(path()).map_err(|error| format!("{}: {error}", path().display()))?;
+    let mut file = fs::OpenOptions::new()
+        .append(true)
+        .open(path())
+        .map_err(|error| format!("{}: {error}", path().display()))?;
     writeln!(file, "{seed} # {why}").map_err(|error| error.to_string())
 }
 

@@ -95,11 +95,17 @@ impl Ledger {
             self.sent.pop_first();
         }
         let Some((vp8, _)) = vp8 else {
-            return if rtp.payload.is_empty() { Ok(()) } else { Err("a payload that no encoder made".to_owned()) };
+            return if rtp.payload.is_empty() {
+                Ok(())
+            } else {
+                Err("a payload that no encoder made".to_owned())
+            };
         };
         let next = Last { seq, timestamp: rtp.header.timestamp, marker: rtp.header.marker, vp8 };
         let last = self.last.filter(|last| last.seq > seq).unwrap_or(next);
-        let Some(before) = self.last.replace(last).filter(|before| before.seq + 1 == seq) else { return Ok(()) };
+        let Some(before) = self.last.replace(last).filter(|before| before.seq + 1 == seq) else {
+            return Ok(());
+        };
         follows(&before, &next, self.whole_frames)
     }
 
@@ -111,7 +117,11 @@ impl Ledger {
         let Some((original, payload)) = rtp.payload.split_first_chunk() else {
             self.padding += 1;
             self.padding_bytes += length as u64;
-            return if rtp.payload.is_empty() { Ok(()) } else { Err("a retransmission of nothing".to_owned()) };
+            return if rtp.payload.is_empty() {
+                Ok(())
+            } else {
+                Err("a retransmission of nothing".to_owned())
+            };
         };
         self.retransmissions += 1;
         let mut unwrapper = self.video.unwrapper;
@@ -119,7 +129,9 @@ impl Ledger {
         let stamp = Vp8::read(payload).and_then(|(_, length)| Stamp::read(payload.get(length..)?));
         match self.sent.get(&seq) {
             None => Err(format!("number {seq} is repeated and was never sent")),
-            Some(sent) if *sent != stamp => Err(format!("number {seq} was {sent:?} and is repeated as {stamp:?}")),
+            Some(sent) if *sent != stamp => {
+                Err(format!("number {seq} was {sent:?} and is repeated as {stamp:?}"))
+            }
             Some(_) => Ok(()),
         }
     }
@@ -140,7 +152,8 @@ fn follows(before: &Last, next: &Last, whole_frames: bool) -> Result<(), String>
     if next.vp8.start && before.marker && (next.vp8.picture, next.vp8.tl0) != (picture, tl0) {
         return Err(format!("pictures are not continuous: {before:?} {next:?}"));
     }
-    if whole_frames && ahead > 0 && !before.marker && next.vp8.start {
+    // What follows a frame that was left must need nothing of it.
+    if whole_frames && ahead > 0 && !before.marker && next.vp8.start && !next.vp8.keyframe {
         return Err(format!("a frame was left in the middle: {before:?} {next:?}"));
     }
     Ok(())

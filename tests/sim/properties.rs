@@ -167,16 +167,21 @@ fn judge_stalls(outcome: &Outcome, judgement: &mut Judgement) {
 /// The spans of time in which a viewer's path has carried what it must for long enough.
 fn healthy_spans(scenario: &Scenario, viewer: usize) -> Vec<(u64, u64)> {
     let plan = scenario.viewers[viewer];
-    let changes = scenario.changes.iter().filter(|change| change.path == plan.path).map(|change| change.at_ms);
+    let changes =
+        scenario.changes.iter().filter(|change| change.path == plan.path).map(|change| change.at_ms);
     // A viewer who joins takes its share from then on.
     let joins = scenario.viewers_of(plan.path).map(|other| scenario.viewers[other].joins_ms);
-    let mut edges: Vec<u64> =
-        changes.chain(joins).filter(|at| *at > plan.joins_ms).chain([plan.joins_ms, scenario.length_ms]).collect();
+    let mut edges: Vec<u64> = changes
+        .chain(joins)
+        .filter(|at| *at > plan.joins_ms)
+        .chain([plan.joins_ms, scenario.length_ms])
+        .collect();
     edges.sort_unstable();
     let mut spans: Vec<(u64, u64)> = Vec::new();
     for edge in edges.windows(2) {
         let (from, to) = (edge[0], edge[1]);
-        let present = scenario.viewers_of(plan.path).filter(|other| scenario.viewers[*other].joins_ms <= from);
+        let present =
+            scenario.viewers_of(plan.path).filter(|other| scenario.viewers[*other].joins_ms <= from);
         let needed = scenario.lowest_kbps() * CARRIED_FACTOR * present.count() as f64;
         if left_kbps(&scenario.down_at(plan.path, from)) < needed {
             continue;
@@ -190,7 +195,11 @@ fn healthy_spans(scenario: &Scenario, viewer: usize) -> Vec<(u64, u64)> {
 }
 
 /// The longest time inside of the spans without an event.
-fn longest_gap(joined_ms: u64, events: impl Iterator<Item = u64>, spans: &[(u64, u64)]) -> Option<(u64, u64)> {
+fn longest_gap(
+    joined_ms: u64,
+    events: impl Iterator<Item = u64>,
+    spans: &[(u64, u64)],
+) -> Option<(u64, u64)> {
     let end = spans.last()?.1;
     let mut longest: Option<(u64, u64)> = None;
     let mut before = joined_ms;
@@ -212,13 +221,18 @@ fn judge_queues(outcome: &Outcome, judgement: &mut Judgement) {
     for (viewer, record) in outcome.viewers.iter().enumerate() {
         let waited = record.samples.iter().map(|sample| sample.waited_ms).fold(0.0, f64::max);
         if waited > WAIT_MAX_MS {
-            judgement.breach(Property::Queue, viewer, format!("a packet waited {waited:.0} ms in the server"));
+            judgement.breach(
+                Property::Queue,
+                viewer,
+                format!("a packet waited {waited:.0} ms in the server"),
+            );
         }
         if scenario.kind != Kind::Steady {
             continue;
         }
-        let mut queues: Vec<f64> =
-            samples(record, record.joined_ms + 5_000, scenario.length_ms).map(|sample| sample.queue_ms).collect();
+        let mut queues: Vec<f64> = samples(record, record.joined_ms + 5_000, scenario.length_ms)
+            .map(|sample| sample.queue_ms)
+            .collect();
         queues.sort_unstable_by(f64::total_cmp);
         let high = queues[queues.len() * 95 / 100];
         let most = PATH_QUEUE_MAX_MS + keyframe_ms(scenario, record);
@@ -235,7 +249,8 @@ fn keyframe_ms(scenario: &Scenario, record: &Record) -> f64 {
     let camera = &scenario.publisher.camera;
     let kbps = scenario.layer_kbps().nth(usize::from(layer)).unwrap_or(0.0);
     let kbits = kbps / f64::from(camera.frames_per_second) * f64::from(camera.keyframe_factor);
-    let rate = scenario.paths[0].down.rate.map_or(f64::INFINITY, |rate| rate.bits_per_second() as f64 / 1_000.0);
+    let rate =
+        scenario.paths[0].down.rate.map_or(f64::INFINITY, |rate| rate.bits_per_second() as f64 / 1_000.0);
     kbits / rate * 1_000.0
 }
 
@@ -272,7 +287,9 @@ fn stray(scenario: &Scenario, down: &Config, mean: f64) -> Option<String> {
     let enough = mean >= top;
     // Where the top layer just fits, it may be had or not; where it does not fit, nothing but the path limits.
     let kept = if left >= top * AMPLE { enough } else { near };
-    (!kept).then(|| format!("mean estimate {mean:.0}, {left:.0} left, top layer {top:.0} kbit/s ({:.2})", mean / left))
+    (!kept).then(|| {
+        format!("mean estimate {mean:.0}, {left:.0} left, top layer {top:.0} kbit/s ({:.2})", mean / left)
+    })
 }
 
 fn judge_switches(outcome: &Outcome, judgement: &mut Judgement) {
@@ -295,7 +312,10 @@ fn judge_pair(outcome: &Outcome, judgement: &mut Judgement) {
     let [one, other] = [0, 1].map(|viewer| mean_estimate(&outcome.viewers[viewer], from, to));
     if one.min(other) < (1.0 - UNLIKE) * one.max(other) {
         let left = left_kbps(&scenario.paths[0].down);
-        let what = format!("mean estimates {one:.0} and {other:.0} of {left:.0} kbit/s ({:.2})", one.min(other) / one.max(other));
+        let what = format!(
+            "mean estimates {one:.0} and {other:.0} of {left:.0} kbit/s ({:.2})",
+            one.min(other) / one.max(other)
+        );
         judgement.breach(Property::Alike, 0, what);
     }
     let ranks = ranks(scenario);

@@ -202,7 +202,8 @@ impl Receiver {
         // A retransmission never is the newest, so it may not move the unwrapping.
         let mut seqs = self.video.seqs;
         let seq = seqs.unwrap(u16::from_be_bytes(*original), 16);
-        let asked = self.missing.get(&seq).and_then(|missing| missing.asked_us.filter(|_| missing.tries == 1));
+        let asked =
+            self.missing.get(&seq).and_then(|missing| missing.asked_us.filter(|_| missing.tries == 1));
         if let Some(asked) = asked {
             self.rtt_us = (self.rtt_us * 7 + now_us.saturating_sub(asked)) / 8;
         }
@@ -233,7 +234,9 @@ impl Receiver {
     /// Notes the numbers that were passed over.
     fn note_gap(&mut self, now_us: u64, seq: u64) {
         let newest = self.seen.iter().rev().nth(1).copied();
-        let Some(newest) = newest.filter(|newest| *newest < seq && self.seen.last() == Some(&seq)) else { return };
+        let Some(newest) = newest.filter(|newest| *newest < seq && self.seen.last() == Some(&seq)) else {
+            return;
+        };
         let floor = self.decoder.floor();
         for number in (newest + 1).max(floor)..seq {
             self.missing.insert(number, Missing { since_us: now_us, asked_us: None, tries: 0 });
@@ -304,7 +307,8 @@ impl Receiver {
         let mut at = begin_at;
         while at < end {
             let until = end.min(at + FEEDBACK_MAX);
-            let arrivals: Vec<Option<u64>> = (at..until).map(|number| self.arrivals.get(&number).copied()).collect();
+            let arrivals: Vec<Option<u64>> =
+                (at..until).map(|number| self.arrivals.get(&number).copied()).collect();
             let feedback =
                 feedback::Transport { base: at as u16, count: self.feedback_count, arrivals: &arrivals };
             begin(compound);
@@ -313,9 +317,11 @@ impl Receiver {
             at += said.max(1) as u64;
         }
         self.reported = Some(end);
-        while self.arrivals.first_key_value().is_some_and(|(number, at)| {
-            *number < end && newest_us.saturating_sub(*at) > ARRIVALS_KEPT_US
-        }) {
+        while self
+            .arrivals
+            .first_key_value()
+            .is_some_and(|(number, at)| *number < end && newest_us.saturating_sub(*at) > ARRIVALS_KEPT_US)
+        {
             self.arrivals.pop_first();
         }
     }
@@ -356,9 +362,8 @@ impl Reception {
         let came = self.received - self.received_before;
         (self.expected_before, self.received_before) = (expected, self.received);
         let fraction = (lately.saturating_sub(came) * 256).checked_div(lately).unwrap_or(0).min(255);
-        let (last_sender, delay) = self.sender.map_or((0, 0), |(middle, at)| {
-            (middle, ((now_us - at) * 65_536 / 1_000_000) as u32)
-        });
+        let (last_sender, delay) =
+            self.sender.map_or((0, 0), |(middle, at)| (middle, ((now_us - at) * 65_536 / 1_000_000) as u32));
         Some(Block {
             ssrc,
             fraction: fraction as u8,

@@ -212,7 +212,11 @@ impl Draw {
         }
         let frames_per_second = [25, 30, 30][self.within(0, 2) as usize];
         let answers_requests = self.chance(0.6);
-        let groups: &[Option<u32>] = if answers_requests { &[Some(1), Some(2), Some(4), None, None] } else { &[Some(1), Some(2), Some(4)] };
+        let groups: &[Option<u32>] = if answers_requests {
+            &[Some(1), Some(2), Some(4), None, None]
+        } else {
+            &[Some(1), Some(2), Some(4)]
+        };
         let group = groups[self.within(0, groups.len() as u64 - 1) as usize];
         let camera = Camera {
             frames_per_second,
@@ -384,7 +388,11 @@ impl fmt::Display for Scenario {
         writeln!(formatter, "seed {}: {:?}, {} s", self.seed, self.kind, self.length_ms / 1_000)?;
         writeln!(formatter, "  camera {:?}", self.publisher.camera)?;
         let wire: Vec<u32> = self.layer_kbps().map(|kbps| kbps as u32).collect();
-        writeln!(formatter, "  layers of {wire:?} kbit/s, with {AUDIO_KBPS} of sound; uplink {}", self.uplink)?;
+        writeln!(
+            formatter,
+            "  layers of {wire:?} kbit/s, with {AUDIO_KBPS} of sound; uplink {}",
+            self.uplink
+        )?;
         for (index, path) in self.paths.iter().enumerate() {
             let left = left_kbps(&path.down);
             writeln!(formatter, "  path {index}: {} ({left:.0} kbit/s left), back {}", path.down, path.up)?;
@@ -395,7 +403,11 @@ impl fmt::Display for Scenario {
         }
         for change in &self.changes {
             let left = left_kbps(&change.down);
-            writeln!(formatter, "  at {} ms path {}: {} ({left:.0} kbit/s left)", change.at_ms, change.path, change.down)?;
+            writeln!(
+                formatter,
+                "  at {} ms path {}: {} ({left:.0} kbit/s left)",
+                change.at_ms, change.path, change.down
+            )?;
         }
         Ok(())
     }

@@ -11,7 +11,8 @@ use sfu::viewer::{Forward, LayerRequest, Viewer, ViewerConfig, ViewerOutput};
 
 use crate::ledger::Ledger;
 use crate::publisher::{
-    AUDIO_TYPE, REPAIRED_ID, RID_ID, RIDS, RTX_TYPE, SERVER_SSRC, TRANSPORT_ID, VIDEO_TYPE, rtx_ssrc, video_ssrc,
+    AUDIO_TYPE, REPAIRED_ID, RID_ID, RIDS, RTX_TYPE, SERVER_SSRC, TRANSPORT_ID, VIDEO_TYPE, rtx_ssrc,
+    video_ssrc,
 };
 use crate::receiver::{AUDIO_SSRC, RTX_SSRC, VIDEO_SSRC};
 use crate::world::Sample;
@@ -165,7 +166,9 @@ impl Server {
                     served.switches.push(Switch { at_ms, from, to: to.0, reason: reason.as_str() });
                 }
                 ViewerOutput::LayerChanged { .. } => {}
-                ViewerOutput::CodecUnsupported(codec) => self.faults.push(format!("{codec:?} is unsupported")),
+                ViewerOutput::CodecUnsupported(codec) => {
+                    self.faults.push(format!("{codec:?} is unsupported"))
+                }
             }
         }
         let mut bytes = [0; 1_500];
@@ -312,6 +315,11 @@ fn viewed() -> Vec<ViewedTrack> {
     };
     vec![
         track(MediaKind::Audio, vec![format(AUDIO_TYPE, Codec::Opus, None)], AUDIO_SSRC, None),
-        track(MediaKind::Video, vec![format(VIDEO_TYPE, Codec::Vp8, Some(RTX_TYPE))], VIDEO_SSRC, Some(RTX_SSRC)),
+        track(
+            MediaKind::Video,
+            vec![format(VIDEO_TYPE, Codec::Vp8, Some(RTX_TYPE))],
+            VIDEO_SSRC,
+            Some(RTX_SSRC),
+        ),
     ]
 }

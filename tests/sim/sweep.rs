@@ -45,7 +45,11 @@ impl Sweep {
         std::thread::scope(|scope| {
             let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
             for thread in threads {
-                thread.join().expect("the seed is printed above").into_iter().for_each(|(seed, it)| sweep.add(seed, it));
+                thread
+                    .join()
+                    .expect("the seed is printed above")
+                    .into_iter()
+                    .for_each(|(seed, it)| sweep.add(seed, it));
             }
         });
         sweep
@@ -112,7 +116,11 @@ impl fmt::Display for Sweep {
             let broken = self.broken(property);
             let verdict = if self.keeps(property) { "kept" } else { "BROKEN" };
             let name = format!("{property:?}");
-            writeln!(formatter, "  {name:<10} {verdict:<6} {:>5} of {judged:>5}; not by {broken:?}", judged - broken.len())?;
+            writeln!(
+                formatter,
+                "  {name:<10} {verdict:<6} {:>5} of {judged:>5}; not by {broken:?}",
+                judged - broken.len()
+            )?;
         }
         Ok(())
     }

@@ -152,8 +152,14 @@ fn scenario(configs: &[(u64, Config)], seed: u64) -> Scenario {
         publisher: PublisherPlan { camera, layers },
         uplink: Config { delay: Duration::from_millis(5), ..Config::default() },
         paths: vec![PathPlan { down, up: back(&down) }],
-        viewers: vec![ViewerPlan { path: 0, joins_ms, habits: Habits { feedback_ms: 70, nack_hold_ms: 0, patience_ms: 3_000 } }],
-        changes: changes.map(|(at, down)| Change { at_ms: joins_ms + at * 1_000, path: 0, down: *down }).collect(),
+        viewers: vec![ViewerPlan {
+            path: 0,
+            joins_ms,
+            habits: Habits { feedback_ms: 70, nack_hold_ms: 0, patience_ms: 3_000 },
+        }],
+        changes: changes
+            .map(|(at, down)| Change { at_ms: joins_ms + at * 1_000, path: 0, down: *down })
+            .collect(),
         length_ms: joins_ms + 65_000,
     }
 }
@@ -192,7 +198,8 @@ fn best_after(outcome: &Outcome, second: u64) -> f64 {
     let record = &outcome.viewers[0];
     let from = record.joined_ms + second * 1_000;
     let ranks = ranks(&outcome.scenario);
-    let best = samples(record, from, u64::MAX).position(|it| it.layer.is_some_and(|it| ranks[usize::from(it)] == 2));
+    let best =
+        samples(record, from, u64::MAX).position(|it| it.layer.is_some_and(|it| ranks[usize::from(it)] == 2));
     best.map_or(f64::INFINITY, |at| at as f64 * SAMPLE_MS as f64 / 1_000.0)
 }
 
@@ -202,7 +209,8 @@ fn longest_freeze(outcome: &Outcome) -> f64 {
     let [low, high] = [35, 50].map(|second| record.joined_ms + second * 1_000);
     let last = record.shown.last().map_or(0, |shown| shown.at_us / 1_000);
     let all = gaps(outcome).chain([(last, outcome.scenario.length_ms)]);
-    let outside = all.map(|(from, to)| if from < low { to.min(low) - from } else { to - from.clamp(high.min(to), to) });
+    let outside =
+        all.map(|(from, to)| if from < low { to.min(low) - from } else { to - from.clamp(high.min(to), to) });
     outside.max().unwrap_or(0) as f64 / 1_000.0
 }
 

@@ -13,7 +13,11 @@ pub fn of(outcome: &Outcome) -> String {
     for (index, record) in outcome.viewers.iter().enumerate() {
         let _ = writeln!(out, "\nviewer {index}: {:?}", record.counts);
         for switch in &record.switches {
-            let _ = writeln!(out, "  {:>6} ms: layer {:?} -> {} ({})", switch.at_ms, switch.from, switch.to, switch.reason);
+            let _ = writeln!(
+                out,
+                "  {:>6} ms: layer {:?} -> {} ({})",
+                switch.at_ms, switch.from, switch.to, switch.reason
+            );
         }
         out.push_str("       s   left  estimate (lowest, limiter)  arrived layer  queue  waited  pictures  longest gap  allocation\n");
         for second in record.joined_ms / 1_000..outcome.scenario.length_ms / 1_000 {
@@ -37,13 +41,15 @@ fn line(outcome: &Outcome, (index, record): (usize, &Record), second: u64, out: 
     let mean = |of: &dyn Fn(&crate::world::Sample) -> f64| {
         taken.iter().map(|sample| of(sample)).sum::<f64>() / taken.len().max(1) as f64
     };
-    let most = |of: &dyn Fn(&crate::world::Sample) -> f64| taken.iter().map(|sample| of(sample)).fold(0.0, f64::max);
+    let most =
+        |of: &dyn Fn(&crate::world::Sample) -> f64| taken.iter().map(|sample| of(sample)).fold(0.0, f64::max);
     let estimate = |sample: &crate::world::Sample| sample.estimate_kbps.unwrap_or(0.0);
     let lowest = taken.iter().map(|sample| estimate(sample)).fold(f64::INFINITY, f64::min);
     let last = taken.last().copied().copied().unwrap_or_default();
     let shown: Vec<u64> = record.shown.iter().map(|shown| shown.at_us / 1_000).collect();
     let inside = shown.iter().filter(|at| (from..to).contains(*at)).count();
-    let around = shown.windows(2).filter(|pair| pair[1] >= from && pair[0] < to).map(|pair| pair[1] - pair[0]);
+    let around =
+        shown.windows(2).filter(|pair| pair[1] >= from && pair[0] < to).map(|pair| pair[1] - pair[0]);
     let gap = around.max().unwrap_or(0);
     let layer = last.layer.map_or_else(|| "-".to_owned(), |layer| layer.to_string());
     let _ = writeln!(

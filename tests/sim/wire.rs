@@ -232,6 +232,9 @@ mod tests {
 
         let first = unwrapper.unwrap(65_530, 16);
 
-        assert_eq!([2, 65_529, 3].map(|number| unwrapper.unwrap(number, 16) as i64 - first as i64), [8, -1, 9]);
+        assert_eq!(
+            [2, 65_529, 3].map(|number| unwrapper.unwrap(number, 16) as i64 - first as i64),
+            [8, -1, 9]
+        );
     }
 }

@@ -279,12 +279,6 @@ impl World {
                 samples,
             });
         }
-        Outcome {
-            keyframes: self.publisher.keyframes,
-            never_came,
-            faults: server.faults,
-            viewers,
-            scenario,
-        }
+        Outcome { keyframes: self.publisher.keyframes, never_came, faults: server.faults, viewers, scenario }
     }
 }

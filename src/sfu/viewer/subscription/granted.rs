@@ -117,7 +117,8 @@ impl Subscription {
         let source = self.source(epoch, after.layer);
         let ring = rings.get(self.kind, after.layer);
         let start = frame_start(|seq| ring.packet(seq), next.seq);
-        self.outgoing.leap(source, after.seq.min(ExtSeq(start.0.saturating_sub(1))));
+        let Some(packet) = ring.packet(next.seq) else { return };
+        self.outgoing.leap(source, after.seq.min(ExtSeq(start.0.saturating_sub(1))), packet);
         // Parameter sets stand before what was recognised as the keyframe.
         for seq in start.0..next.seq.0 {
             if let Some(packet) = ring.packet(ExtSeq(seq)) {
