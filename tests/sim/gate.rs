@@ -112,7 +112,7 @@ fn a_packet_that_waited_and_a_long_queue_break_the_bounds() {
     let mut waited = kept_run(Kind::Steady);
     waited.viewers[0].samples[100].waited_ms = 250.0;
     let mut queue = kept_run(Kind::Steady);
-    queue.viewers[0].samples.iter_mut().for_each(|sample| sample.queue_ms += 1_000.0);
+    queue.viewers[0].queues.iter_mut().for_each(|(_, queue)| *queue += 1_000.0);
 
     assert_eq!(broken(&waited), [Property::Queue]);
     assert_eq!(broken(&queue), [Property::Queue]);

@@ -85,7 +85,7 @@ pub const CARRIED_MS: u64 = 2_000;
 const CARRIED_FACTOR: f64 = 1.2;
 /// The longest that a packet waits in the server: what the pacer promises, and a step of it.
 const WAIT_MAX_MS: f64 = 206.0;
-/// The longest queue of a path in all but a twentieth of the time, besides that of a single keyframe.
+/// The longest queue that nineteen of twenty packets find, besides that of a single keyframe.
 const PATH_QUEUE_MAX_MS: f64 = 150.0;
 /// How far the estimate may stray.
 const STRAY: f64 = 0.15;
@@ -241,6 +241,14 @@ fn judge_queues(outcome: &Outcome, judgement: &mut Judgement) {
             judgement.breach(Property::Queue, viewer, what);
         }
     }
+}
+
+/// The queue that nineteen of twenty packets find at most, from five seconds after the join on, in milliseconds.
+pub(crate) fn high_queue(record: &Record) -> f64 {
+    let late = record.queues.iter().filter(|(at, _)| *at >= record.joined_ms + 5_000);
+    let mut queues: Vec<f64> = late.map(|(_, queue)| *queue).collect();
+    queues.sort_unstable_by(f64::total_cmp);
+    queues.get(queues.len() * 95 / 100).copied().unwrap_or(0.0)
 }
 
 /// How long the path takes for a keyframe of the layer that the viewer has at the end.

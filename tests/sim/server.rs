@@ -239,6 +239,18 @@ impl Served {
         self.waited = self.waited.max(waited);
     }
 
+    /// What was not forwarded, by its reason, and what else is counted.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let stats = self.viewer.stats();
+        let drops = stats.video.drops.iter().map(|(reason, count)| (reason.as_str(), count));
+        let others = [
+            ("bursts", stats.video.catch_ups),
+            ("keyframes requested", stats.video.keyframes_requested),
+            ("audio drops", stats.audio.drops.total()),
+        ];
+        drops.chain(others).filter(|(_, count)| *count > 0)
+    }
+
     /// The layer that is being forwarded.
     fn current(&self) -> Option<u8> {
         self.viewer.current_layer(MediaKind::Video).map(|LayerIndex(layer)| layer)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use loadtest::impair::config::{Bitrate, Config, Loss, QueueBound, Share};
 
 use crate::encoder::{Camera, LayerPlan};
-use crate::properties::{ranks, samples};
+use crate::properties::{high_queue, ranks, samples};
 use crate::publisher::PublisherPlan;
 use crate::receiver::Habits;
 use crate::scenario::{Change, Kind, PathPlan, Scenario, ViewerPlan};
@@ -104,7 +104,7 @@ fn figures(row: usize) -> Vec<(&'static str, f64, fn(&Outcome) -> f64)> {
             ("up to the best layer, s", 8.0, |it| best_after(it, 50)),
             ("longest freeze but at 0.3 Mbit/s, s", 1.0, longest_freeze),
         ],
-        3 => vec![("added delay after 5 s (p95), ms", 150.0, queue)],
+        3 => vec![("added delay after 5 s (p95), ms", 150.0, |it| high_queue(&it.viewers[0]))],
         _ => vec![("time not in the best fitting layer, %", 10.0, not_best)],
     }
 }
@@ -212,15 +212,6 @@ fn longest_freeze(outcome: &Outcome) -> f64 {
     let outside =
         all.map(|(from, to)| if from < low { to.min(low) - from } else { to - from.clamp(high.min(to), to) });
     outside.max().unwrap_or(0) as f64 / 1_000.0
-}
-
-/// The queue that nineteen of twenty packets find at most, from five seconds after the join on, in milliseconds.
-fn queue(outcome: &Outcome) -> f64 {
-    let record = &outcome.viewers[0];
-    let mut queues: Vec<f64> =
-        samples(record, record.joined_ms + 5_000, u64::MAX).map(|sample| sample.queue_ms).collect();
-    queues.sort_unstable_by(f64::total_cmp);
-    queues[queues.len() * 95 / 100]
 }
 
 /// The share of a minute in another layer than the highest, in percent.

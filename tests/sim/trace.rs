@@ -12,6 +12,10 @@ pub fn of(outcome: &Outcome) -> String {
     let mut out = outcome.scenario.to_string();
     for (index, record) in outcome.viewers.iter().enumerate() {
         let _ = writeln!(out, "\nviewer {index}: {:?}", record.counts);
+        let shown: Vec<u64> = record.shown.iter().map(|shown| shown.at_us / 1_000).collect();
+        let gaps = shown.windows(2).filter(|pair| pair[1] - pair[0] > 180);
+        let gaps: Vec<(u64, u64)> = gaps.map(|pair| (pair[0], pair[1] - pair[0])).collect();
+        let _ = writeln!(out, "  stood still (from, for ms): {gaps:?}");
         for switch in &record.switches {
             let _ = writeln!(
                 out,

@@ -7,10 +7,11 @@ use loadtest::impair::model::Direction;
 use rtp::MonoTime;
 
 use crate::decoder::Shown;
+use crate::ledger::Ledger;
 use crate::publisher::{self, Publisher};
 use crate::receiver::Receiver;
 use crate::scenario::Scenario;
-use crate::server::{Server, Switch};
+use crate::server::{Served, Server, Switch};
 
 /// What a datagram takes besides its RTP or RTCP: the SRTP tag.
 const SEAL_BYTES: usize = 16;
@@ -30,6 +31,8 @@ pub struct Record {
     pub switches: Vec<Switch>,
     /// The state each tenth of a second, from time nought on.
     pub samples: Vec<Sample>,
+    /// The queue that each packet found, with the time, in milliseconds.
+    pub queues: Vec<(u64, f64)>,
     /// What nobody may do, with the time.
     pub faults: Vec<(u64, String)>,
     /// Numbers of video and of audio that were left out for good.
@@ -51,7 +54,7 @@ pub struct Sample {
     pub layer: Option<u8>,
     /// What arrived in the last tenth of a second, in kbit/s.
     pub arrived_kbps: f64,
-    /// How long the path's queue takes to empty, in milliseconds.
+    /// The longest queue that a packet found in the last tenth of a second, in milliseconds.
     pub queue_ms: f64,
     /// The longest that a packet was in the server since the last sample, in milliseconds.
     pub waited_ms: f64,
@@ -91,6 +94,7 @@ struct World {
     changes: usize,
     faults: Vec<(usize, u64, String)>,
     samples: Vec<Vec<Sample>>,
+    queues: Vec<Vec<(u64, f64)>>,
     bytes_before: Vec<u64>,
     out: Vec<Vec<u8>>,
 }
@@ -124,6 +128,7 @@ impl World {
             changes: 0,
             faults: Vec::new(),
             samples: vec![Vec::new(); viewers],
+            queues: vec![Vec::new(); viewers],
             bytes_before: vec![0; viewers],
             out: Vec::new(),
             scenario,
@@ -140,7 +145,7 @@ impl World {
         self.carry_down(now_ms, now);
         self.hear_receivers(now_ms, now);
         if now_ms.is_multiple_of(SAMPLE_MS) {
-            self.sample();
+            self.sample(now_ms);
         }
     }
 
@@ -204,6 +209,7 @@ impl World {
             let down = &mut self.down[self.scenario.viewers[*viewer].path];
             for packet in served.out.drain(..) {
                 let bytes = packet.len() + SEAL_BYTES;
+                self.queues[*viewer].push((now_ms, down.queue_delay().as_secs_f64() * 1_000.0));
                 down.handle_packet(now, (*viewer, packet), bytes);
             }
             let faults = served.ledger.faults.drain(..);
@@ -236,15 +242,15 @@ impl World {
         }
     }
 
-    fn sample(&mut self) {
+    fn sample(&mut self, now_ms: u64) {
         for (viewer, samples) in self.samples.iter_mut().enumerate() {
             let bytes = self.receivers[viewer].bytes;
             let before = std::mem::replace(&mut self.bytes_before[viewer], bytes);
-            let down = &self.down[self.scenario.viewers[viewer].path];
+            let lately = self.queues[viewer].iter().rev().take_while(|(at, _)| at + SAMPLE_MS > now_ms);
             let served = self.joined.iter().position(|joined| *joined == viewer);
             let mut sample = Sample {
                 arrived_kbps: (bytes - before) as f64 * 8.0 / SAMPLE_MS as f64,
-                queue_ms: down.queue_delay().as_secs_f64() * 1_000.0,
+                queue_ms: lately.map(|(_, queue)| *queue).fold(0.0, f64::max),
                 ..Sample::default()
             };
             if let Some(served) = served.map(|index| &mut self.server.viewers[index]) {
@@ -255,11 +261,11 @@ impl World {
     }
 
     fn end(self) -> Outcome {
-        let Self { scenario, server, receivers, joined, samples, mut faults, .. } = self;
+        let Self { scenario, server, receivers, joined, samples, queues, mut faults, .. } = self;
         let sounds = self.under_way.iter().filter(|(ssrc, _)| *ssrc == publisher::AUDIO_SSRC).count();
         let never_came = [self.under_way.len() - sounds, sounds];
         let mut viewers: Vec<Record> = Vec::new();
-        for ((index, receiver), samples) in receivers.into_iter().enumerate().zip(samples) {
+        for (((index, receiver), samples), queues) in receivers.into_iter().enumerate().zip(samples).zip(queues) {
             let served = joined.iter().position(|joined| *joined == index).map(|at| &server.viewers[at]);
             let own = faults.extract_if(.., |(viewer, ..)| *viewer == index);
             viewers.push(Record {
@@ -267,18 +273,26 @@ impl World {
                 faults: own.map(|(_, at, fault)| (at, fault)).collect(),
                 switches: served.map(|served| served.switches.clone()).unwrap_or_default(),
                 holes: served.map_or([0, 0], |served| served.ledger.holes()),
-                counts: BTreeMap::from([
-                    ("sent", served.map_or(0, |served| served.ledger.packets)),
-                    ("repeated", served.map_or(0, |served| served.ledger.retransmissions)),
-                    ("padding", served.map_or(0, |served| served.ledger.padding)),
-                    ("nacked", receiver.nacked),
-                    ("keyframes wanted", receiver.keyframes_wanted),
-                ]),
+                counts: counts(&receiver, served),
                 shown: receiver.shown,
                 audio: receiver.audio_frames,
                 samples,
+                queues,
             });
         }
         Outcome { keyframes: self.publisher.keyframes, never_came, faults: server.faults, viewers, scenario }
     }
+}
+
+fn counts(receiver: &Receiver, served: Option<&Served>) -> BTreeMap<&'static str, u64> {
+    let ledger = |of: fn(&Ledger) -> u64| served.map_or(0, |served| of(&served.ledger));
+    let mut counts = BTreeMap::from([
+        ("sent", ledger(|it| it.packets)),
+        ("repeated", ledger(|it| it.retransmissions)),
+        ("padding alone", ledger(|it| it.padding)),
+        ("nacked", receiver.nacked),
+        ("keyframes wanted", receiver.keyframes_wanted),
+    ]);
+    counts.extend(served.into_iter().flat_map(Served::counts));
+    counts
 }
