@@ -33,7 +33,7 @@ fn paths_of_the_table_reach_their_numbers() {
 
 #[test]
 fn one_seed_gives_one_run() {
-    let traces = [5, 5, 15].map(|seed| trace::of(&run(Scenario::draw(seed))));
+    let traces = [5, 5, 15].map(|seed| trace::of(&run(Scenario::draw(seed)), &(0..0)));
 
     assert_eq!(traces[0], traces[1]);
     assert_ne!(traces[0], traces[2]);

@@ -29,7 +29,7 @@ pub(crate) struct Ledger {
     pub(crate) retransmissions: u64,
     pub(crate) padding: u64,
     pub(crate) bytes: u64,
-    pub(crate) padding_bytes: u64,
+    pub(crate) repeated_bytes: u64,
 }
 
 /// The numbers of one source.
@@ -110,13 +110,13 @@ impl Ledger {
     }
 
     fn check_rtx(&mut self, rtp: &Rtp<'_>, length: usize) -> Result<(), String> {
+        self.repeated_bytes += length as u64;
         let before = self.rtx.replace(rtp.header.seq);
         if before.is_some_and(|before| before.wrapping_add(1) != rtp.header.seq) {
             return Err(format!("retransmission {} follows {before:?}", rtp.header.seq));
         }
         let Some((original, payload)) = rtp.payload.split_first_chunk() else {
             self.padding += 1;
-            self.padding_bytes += length as u64;
             return if rtp.payload.is_empty() {
                 Ok(())
             } else {

@@ -67,8 +67,6 @@ pub(crate) struct Receiver {
     report_at_us: u64,
     pub(crate) shown: Vec<Shown>,
     pub(crate) audio_frames: Vec<(u64, u32)>,
-    /// Bytes of datagrams that came, and of RTX among them.
-    pub(crate) bytes: u64,
     pub(crate) rtx_packets: u64,
     pub(crate) padding_packets: u64,
     pub(crate) nacked: u64,
@@ -119,7 +117,6 @@ impl Receiver {
             report_at_us: REPORT_EVERY_US,
             shown: Vec::new(),
             audio_frames: Vec::new(),
-            bytes: 0,
             rtx_packets: 0,
             padding_packets: 0,
             nacked: 0,
@@ -132,7 +129,6 @@ impl Receiver {
     /// # Errors
     /// What no server may send.
     pub(crate) fn handle_datagram(&mut self, now_us: u64, bytes: &[u8]) -> Result<(), String> {
-        self.bytes += bytes.len() as u64;
         if bytes.get(1).is_some_and(|second| (192..224).contains(second)) {
             return self.handle_rtcp(now_us, bytes);
         }

@@ -52,8 +52,10 @@ pub struct Sample {
     pub allocation: &'static str,
     /// The layer that is being forwarded.
     pub layer: Option<u8>,
-    /// What arrived in the last tenth of a second, in kbit/s.
-    pub arrived_kbps: f64,
+    /// What was sent in the last tenth of a second, in kbit/s.
+    pub sent_kbps: f64,
+    /// What of it was retransmissions and padding.
+    pub repeated_kbps: f64,
     /// The longest queue that a packet found in the last tenth of a second, in milliseconds.
     pub queue_ms: f64,
     /// The longest that a packet was in the server since the last sample, in milliseconds.
@@ -95,7 +97,7 @@ struct World {
     faults: Vec<(usize, u64, String)>,
     samples: Vec<Vec<Sample>>,
     queues: Vec<Vec<(u64, f64)>>,
-    bytes_before: Vec<u64>,
+    bytes_before: Vec<[u64; 2]>,
     out: Vec<Vec<u8>>,
 }
 
@@ -129,7 +131,7 @@ impl World {
             faults: Vec::new(),
             samples: vec![Vec::new(); viewers],
             queues: vec![Vec::new(); viewers],
-            bytes_before: vec![0; viewers],
+            bytes_before: vec![[0; 2]; viewers],
             out: Vec::new(),
             scenario,
         }
@@ -244,16 +246,16 @@ impl World {
 
     fn sample(&mut self, now_ms: u64) {
         for (viewer, samples) in self.samples.iter_mut().enumerate() {
-            let bytes = self.receivers[viewer].bytes;
-            let before = std::mem::replace(&mut self.bytes_before[viewer], bytes);
             let lately = self.queues[viewer].iter().rev().take_while(|(at, _)| at + SAMPLE_MS > now_ms);
             let served = self.joined.iter().position(|joined| *joined == viewer);
-            let mut sample = Sample {
-                arrived_kbps: (bytes - before) as f64 * 8.0 / SAMPLE_MS as f64,
-                queue_ms: lately.map(|(_, queue)| *queue).fold(0.0, f64::max),
-                ..Sample::default()
-            };
+            let mut sample =
+                Sample { queue_ms: lately.map(|(_, queue)| *queue).fold(0.0, f64::max), ..Sample::default() };
             if let Some(served) = served.map(|index| &mut self.server.viewers[index]) {
+                let bytes = [served.ledger.bytes, served.ledger.repeated_bytes];
+                let before = std::mem::replace(&mut self.bytes_before[viewer], bytes);
+                let [sent, repeated] =
+                    [0, 1].map(|it| (bytes[it] - before[it]) as f64 * 8.0 / SAMPLE_MS as f64);
+                (sample.sent_kbps, sample.repeated_kbps) = (sent, repeated);
                 served.describe(&mut sample);
             }
             samples.push(sample);
@@ -265,7 +267,9 @@ impl World {
         let sounds = self.under_way.iter().filter(|(ssrc, _)| *ssrc == publisher::AUDIO_SSRC).count();
         let never_came = [self.under_way.len() - sounds, sounds];
         let mut viewers: Vec<Record> = Vec::new();
-        for (((index, receiver), samples), queues) in receivers.into_iter().enumerate().zip(samples).zip(queues) {
+        for (((index, receiver), samples), queues) in
+            receivers.into_iter().enumerate().zip(samples).zip(queues)
+        {
             let served = joined.iter().position(|joined| *joined == index).map(|at| &server.viewers[at]);
             let own = faults.extract_if(.., |(viewer, ..)| *viewer == index);
             viewers.push(Record {

@@ -542,7 +542,8 @@ impl Viewer {
         out: &mut Vec<Forward>,
     ) {
         let (media, lost) = asked;
-        let trip = self.stats.rtt.unwrap_or(ROUND_TRIP_ASSUMED);
+        let reported = self.stats.rtt.unwrap_or(ROUND_TRIP_ASSUMED);
+        let trip = self.regulator.as_ref().and_then(|regulator| regulator.round_trip()).unwrap_or(reported);
         let interval = trip.mul_f64(REPEAT_PART).max(REPEAT_INTERVAL_MIN);
         let Self { audio, video, budget, stats, .. } = self;
         let tracks = [video, audio].into_iter().flatten();

@@ -269,6 +269,11 @@ impl Regulator {
         [release, tick].into_iter().flatten().min()
     }
 
+    /// Returns how long an answer takes now: the shortest round trip lately, and the queue that stands on the path.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.estimator.rtt().map(|trip| trip + self.estimator.queue())
+    }
+
     /// Returns what is known of the path.
     pub(crate) fn congestion(&self) -> Congestion {
         Congestion {
