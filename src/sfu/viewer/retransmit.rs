@@ -123,7 +123,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Numbers that one viewer may ask for in a second: a 10 Mbit/s layer lost whole.
 const REQUESTS_PER_SECOND: u64 = 1_000;
 /// Retransmission bytes, of the media bytes, that may go for any length of time.
-const SUSTAINED_PERCENT: u64 = 15;
+const SUSTAINED_PERCENT: u64 = 25;
 /// Retransmission bytes, of one second's media bytes, that may go after a burst of loss: the sustained share
 /// and 35 % more.
 const BURST_PERCENT: u64 = 50;
