@@ -387,13 +387,18 @@ impl PeerConnectionEventHandler for Handler {
             while let Some(event) = track.poll().await {
                 if let TrackRemoteEvent::OnRtpPacket(packet) = event {
                     let Some(counter) = packet.payload.last_chunk::<4>() else { continue };
-                    received.lock().unwrap().push(Received {
+                    let packet = Received {
                         counter: u32::from_be_bytes(*counter),
                         seq: packet.header.sequence_number,
                         timestamp: packet.header.timestamp,
                         marker: packet.header.marker,
                         ssrc: packet.header.ssrc,
-                    });
+                    };
+                    // A server probes the path by sending what was sent again; by its number a receiver knows it.
+                    let mut received = received.lock().unwrap();
+                    if !received.iter().rev().take(REPEATED_MAX).any(|known| *known == packet) {
+                        received.push(packet);
+                    }
                 }
             }
         });
@@ -462,3 +467,6 @@ fn packet(frame: u32, index: u32, counter: u32) -> rtp::Packet {
         payload: Bytes::from(payload),
     }
 }
+
+/// How far back a repeated packet lies at most.
+const REPEATED_MAX: usize = 512;

@@ -1,7 +1,7 @@
 //! The peer's clock as feedback shows it, checked against ours.
 //!
-//! Feedback counts in 24 bits of 64 ms from an unknown start. Only differences matter, so the first feedback is the
-//! start. A clock that runs away from ours, backwards or forwards, begins anew and is counted: whatever a peer
+//! Feedback counts in 24 bits of 64 ms from an unknown start, or in 32 bits of 1/65,536 s (RFC 8888). Only differences
+//! matter, so the first feedback is the start. A clock that runs away from ours, backwards or forwards, begins anew and is counted: whatever a peer
 //! claims, no difference that leaves here is larger than [`STRAY_MAX`].
 
 use rtp::MonoTime;
@@ -39,15 +39,28 @@ pub(super) struct Reference {
 impl ArrivalClock {
     /// Takes the reference time of a feedback packet.
     pub(super) fn begin(&mut self, now: MonoTime, reference: u32) -> Reference {
+        self.begin_by(now, reference, |last| {
+            let wrapped = reference.wrapping_sub(last) & REFERENCE_MASK;
+            let turn = if wrapped > REFERENCE_MASK / 2 { i64::from(REFERENCE_MASK) + 1 } else { 0 };
+            (i64::from(wrapped) - turn).saturating_mul(MICROS_PER_REFERENCE)
+        })
+    }
+
+    /// Takes the instant of a report, the middle 32 bits of the peer's clock.
+    pub(super) fn begin_report(&mut self, now: MonoTime, middle: u32) -> Reference {
+        self.begin_by(now, middle, |last| {
+            let units = i64::from(middle.wrapping_sub(last).cast_signed());
+            units.saturating_mul(1_000_000) >> 16
+        })
+    }
+
+    fn begin_by(&mut self, now: MonoTime, reference: u32, advance: impl Fn(u32) -> i64) -> Reference {
         let at_us = micros(now);
         let Some(last) = self.last else {
             self.last = Some(Last { at_us, reference, reference_us: at_us });
             return Reference { base_us: at_us, broken: false };
         };
-        let wrapped = reference.wrapping_sub(last.reference) & REFERENCE_MASK;
-        let steps =
-            i64::from(wrapped) - if wrapped > REFERENCE_MASK / 2 { i64::from(REFERENCE_MASK) + 1 } else { 0 };
-        let advance = steps.saturating_mul(MICROS_PER_REFERENCE);
+        let advance = advance(last.reference);
         let elapsed = at_us.saturating_sub(last.at_us);
         let broken = advance.abs_diff(elapsed) > STRAY_MAX.unsigned_abs();
         let base_us = if broken { at_us } else { last.reference_us.saturating_add(advance) };
@@ -81,6 +94,17 @@ mod tests {
         assert_eq!(later.base_us - start.base_us, 128_000);
         assert_eq!(later.base_us - earlier.base_us, 64_000);
         assert!(!later.broken && !earlier.broken);
+    }
+
+    #[test]
+    fn reports_of_a_peers_own_clock_follow_its_wrap_too() {
+        let mut clock = ArrivalClock::default();
+        let start = clock.begin_report(MonoTime::from_millis(1_000), u32::MAX - 0x7fff);
+
+        let later = clock.begin_report(MonoTime::from_millis(2_000), 0x8000);
+
+        assert_eq!((later.base_us - start.base_us, later.broken), (1_000_000, false));
+        assert!(clock.begin_report(MonoTime::from_millis(2_100), 0x7000_0000).broken);
     }
 
     #[test]

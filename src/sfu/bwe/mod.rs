@@ -36,7 +36,7 @@ mod tests;
 
 use std::time::Duration;
 
-use rtp::rtcp::TransportCcView;
+use rtp::rtcp::{Fate, TransportCcView};
 use rtp::{MonoTime, SeqNo};
 
 use self::acknowledged::Acknowledged;
@@ -230,7 +230,42 @@ impl Estimator {
             self.delay.reset();
             self.acknowledged.reset();
         }
-        if self.read_statuses(now, view, reference) {
+        let mut arrival_us = reference.base_us;
+        let statuses = view.statuses().map(|(seq, delta)| {
+            arrival_us = arrival_us.saturating_add(i64::from(delta.unwrap_or(0)) * MICROS_PER_TICK);
+            (seq, delta.map(|_| Some(arrival_us)))
+        });
+        if self.read_statuses(now, statuses, reference) {
+            self.conclude(now);
+        }
+    }
+
+    /// Takes feedback by source (RFC 8888), its numbers made transport-wide and in their order. `report_time` is the
+    /// instant of the report on the peer's clock.
+    pub fn handle_congestion(&mut self, now: MonoTime, report_time: u32, fates: &[(SeqNo, Fate)]) {
+        self.stats.feedbacks = self.stats.feedbacks.saturating_add(1);
+        if !self.budget.take(now, u16::try_from(fates.len()).unwrap_or(u16::MAX)) {
+            self.stats.over_budget = self.stats.over_budget.saturating_add(1);
+            return;
+        }
+        let reference = self.clock.begin_report(now, report_time);
+        if reference.broken {
+            self.stats.implausible = self.stats.implausible.saturating_add(1);
+            self.delay.reset();
+            self.acknowledged.reset();
+        }
+        let statuses = fates.iter().map(|(seq, fate)| {
+            let arrival = match fate {
+                Fate::Lost => None,
+                Fate::ArrivedSometime => Some(None),
+                Fate::Arrived(before) => {
+                    let before_us = i64::from(*before) * 1_000_000 / 1_024;
+                    Some(Some(reference.base_us.saturating_sub(before_us)))
+                }
+            };
+            (*seq, arrival)
+        });
+        if self.read_statuses(now, statuses, reference) {
             self.conclude(now);
         }
     }
@@ -357,15 +392,19 @@ impl Estimator {
     }
 
     /// Reads the statuses of one feedback packet; true when there was news among them.
-    fn read_statuses(&mut self, now: MonoTime, view: &TransportCcView<'_>, reference: Reference) -> bool {
-        let mut arrival_us = reference.base_us;
+    ///
+    /// A status is `None` for a loss, and what came has the time of its arrival, if that is known.
+    fn read_statuses(
+        &mut self,
+        now: MonoTime,
+        statuses: impl Iterator<Item = (SeqNo, Option<Option<i64>>)>,
+        reference: Reference,
+    ) -> bool {
         let mut newest_sent_us = None;
-        for (seq, delta) in view.statuses() {
-            arrival_us = arrival_us.saturating_add(i64::from(delta.unwrap_or(0)) * MICROS_PER_TICK);
-            match self.history.acknowledge(now, seq, delta.is_some()) {
+        for (seq, arrival) in statuses {
+            match self.history.acknowledge(now, seq, arrival.is_some()) {
                 Lookup::News(status) => {
                     newest_sent_us = newest_sent_us.max(Some(status.sent_us));
-                    let arrival = delta.map(|_| arrival_us);
                     self.handle_status(&status, arrival, reference);
                 }
                 Lookup::Known => self.stats.repeated = self.stats.repeated.saturating_add(1),
@@ -386,9 +425,9 @@ impl Estimator {
         true
     }
 
-    fn handle_status(&mut self, status: &Status, arrival: Option<i64>, reference: Reference) {
+    fn handle_status(&mut self, status: &Status, arrival: Option<Option<i64>>, reference: Reference) {
         self.loss.handle_status(status, arrival.is_some());
-        let arrival = arrival.filter(|arrival_us| {
+        let arrival = arrival.flatten().filter(|arrival_us| {
             let plausible = is_plausible(reference, *arrival_us);
             self.stats.implausible = self.stats.implausible.saturating_add(u64::from(!plausible));
             plausible

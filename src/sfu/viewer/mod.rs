@@ -24,6 +24,7 @@ mod report;
 mod retransmit;
 mod rewriter;
 mod selector;
+mod source_numbers;
 mod stats;
 mod subscription;
 mod temporal;
@@ -45,6 +46,7 @@ use rtp::{
 use self::regulator::Regulator;
 use self::report::{Reference, Report, Reporter};
 use self::retransmit::Budget;
+use self::source_numbers::SourceNumbers;
 use self::subscription::{Repair, Start, Step, Subscription};
 use self::write::Additions;
 use crate::bwe::Cluster;
@@ -69,6 +71,8 @@ pub struct Viewer {
     /// What keeps the viewer within its path; `None` without video, or without feedback to learn from.
     regulator: Option<Box<Regulator>>,
     is_regulated: bool,
+    /// For a viewer that reports by source.
+    numbers: Option<Box<SourceNumbers>>,
     stats: ViewerStats,
 }
 
@@ -245,6 +249,7 @@ impl Viewer {
             budget: Budget::new(now),
             regulator: None,
             is_regulated: true,
+            numbers: None,
             stats: ViewerStats::default(),
         }
     }
@@ -322,6 +327,7 @@ impl Viewer {
                     reports.for_each(|block| self.handle_report(now, &block));
                 }
                 Ok(rtcp::Packet::TransportCc(view)) => self.handle_twcc(now, &view),
+                Ok(rtcp::Packet::Congestion(view)) => self.handle_congestion(now, &view),
                 Ok(rtcp::Packet::Remb { bitrate_bps, .. }) => self.handle_remb(now, bitrate_bps),
                 Ok(rtcp::Packet::Extended { ssrc, reference: Some(ntp) }) => {
                     self.reference = Some(Reference { ssrc, ntp, arrival: now });
@@ -597,10 +603,10 @@ impl Viewer {
         let outgoing = track.subscription.outgoing();
         let viewed = outgoing.track();
         let numbered = viewed.transport_cc && viewed.extensions.id(Extension::TransportCc).is_some();
-        let number = numbered.then_some(self.transport_cc);
+        let number = (numbered || self.numbers.is_some()).then_some(self.transport_cc);
         let additions = Additions {
             extensions: &viewed.extensions,
-            transport_cc: number,
+            transport_cc: number.filter(|_| numbered),
             ntp: self.clock.ntp(now),
             opus: outgoing.formats().opus(),
         };
@@ -613,8 +619,11 @@ impl Viewer {
             };
             write::write(forward, packet, &additions, out)?
         };
-        if numbered {
-            self.transport_cc = self.transport_cc.wrapping_add(1);
+        if let Some(number) = number {
+            self.transport_cc = number.wrapping_add(1);
+            if let Some(numbers) = &mut self.numbers {
+                numbers.note(forward.header.ssrc, forward.header.seq, SeqNo(number));
+            }
         }
         if let Some(regulator) = &mut self.regulator {
             regulator.note_sent(now, (number, written.length), forward.probe);

@@ -4,10 +4,11 @@
 //! that the subscription would forward, or go over at, and come to the subscription when they are released: it lives
 //! a moment in the past then, and nothing else changes for it.
 
-use rtp::rtcp::TransportCcView;
+use rtp::rtcp::{CongestionView, TransportCcView};
 use rtp::{Extension, MediaKind, MonoTime};
 
 use super::regulator::Regulator;
+use super::source_numbers::SourceNumbers;
 use super::subscription::{Grant, Place, Step};
 use super::{Forward, SwitchReason, Viewer};
 use crate::allocator::{Allocation, Reason};
@@ -56,6 +57,21 @@ impl Viewer {
             regulator.handle_twcc(now, view);
             self.settle(now);
         }
+    }
+
+    /// Takes feedback by source. The first shows that the viewer reports so, and means nothing yet.
+    pub(super) fn handle_congestion(&mut self, now: MonoTime, view: &CongestionView<'_>) {
+        if !self.is_regulated || self.video.is_none() {
+            return;
+        }
+        if self.regulator.is_none() {
+            self.regulator = Some(Box::new(Regulator::new(Feedback::TransportCc, now)));
+            self.tell_layers(now);
+        }
+        let (Some(regulator), numbers) = (&mut self.regulator, &mut self.numbers) else { return };
+        let numbers = numbers.get_or_insert_with(|| Box::new(SourceNumbers::new()));
+        regulator.handle_congestion(now, view.report_time, numbers.translate(view));
+        self.settle(now);
     }
 
     /// Takes the receiver's own estimate; for who reports no arrivals, regulation begins with the first.

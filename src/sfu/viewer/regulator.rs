@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use rtp::rtcp::TransportCcView;
+use rtp::rtcp::{Fate, TransportCcView};
 use rtp::{MonoTime, RtpTimestamp, SeqNo};
 
 use super::congestion::Congestion;
@@ -95,6 +95,11 @@ impl Regulator {
     /// Takes transport-wide feedback.
     pub(crate) fn handle_twcc(&mut self, now: MonoTime, view: &TransportCcView<'_>) {
         self.estimator.handle_twcc(now, view);
+    }
+
+    /// Takes feedback by source, made transport-wide.
+    pub(crate) fn handle_congestion(&mut self, now: MonoTime, report_time: u32, fates: &[(SeqNo, Fate)]) {
+        self.estimator.handle_congestion(now, report_time, fates);
     }
 
     /// Takes the receiver's own estimate.

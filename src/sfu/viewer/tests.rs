@@ -3,6 +3,7 @@
 mod audio;
 mod feedback;
 mod harness;
+mod hostile;
 mod joining;
 mod model;
 mod path;

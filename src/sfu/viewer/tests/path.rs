@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use rtp::negotiation::ViewedTrack;
 use rtp::rtcp::{TransportCcFeedback, Writer};
 use rtp::{Codec, MediaKind, MonoTime, SeqNo, Ssrc};
 
@@ -37,11 +38,11 @@ pub(super) struct Path {
     /// Kilobits a second, and one way.
     pub(super) rate: u64,
     pub(super) delay: u64,
-    /// Whether the viewer reports arrivals.
-    pub(super) reports: bool,
+    pub(super) reports: Reports,
     free_at: f64,
     arriving: VecDeque<(u64, Sent)>,
     transport: Vec<(u16, MonoTime)>,
+    by_source: Vec<(Ssrc, SeqNo, u64)>,
     expected: Option<SeqNo>,
     frame_is_whole: bool,
     feedback_count: u8,
@@ -74,10 +75,24 @@ const AUDIO_BYTES: usize = 160;
 
 impl Path {
     pub(super) fn new(published: Published, rate: u64) -> Self {
+        Self::reporting(published, rate, Reports::TransportWide)
+    }
+
+    /// A path to a viewer that reports in this way.
+    pub(super) fn reporting(published: Published, rate: u64, reports: Reports) -> Self {
+        let mut video = video_track();
         let mut audio = audio_track(false);
-        audio.transport_cc = true;
-        audio.extensions.insert(TRANSPORT_CC_ID, rtp::Extension::TransportCc);
-        let room = Room::regulated(vec![video_track(), audio], 1);
+        if reports == Reports::TransportWide {
+            return Self::with_tracks(published, rate, (vec![video, with_transport_cc(audio)], reports));
+        }
+        for track in [&mut video, &mut audio] {
+            track.transport_cc = false;
+        }
+        Self::with_tracks(published, rate, (vec![video, audio], reports))
+    }
+
+    fn with_tracks(published: Published, rate: u64, (tracks, reports): (Vec<ViewedTrack>, Reports)) -> Self {
+        let room = Room::regulated(tracks, 1);
         let sources = published.layers.iter().map(|_| Source {
             seq: 1_000,
             frame: 0,
@@ -92,10 +107,11 @@ impl Path {
             millis: 0,
             rate,
             delay: 20,
-            reports: true,
+            reports,
             free_at: 0.0,
             arriving: VecDeque::new(),
             transport: Vec::new(),
+            by_source: Vec::new(),
             expected: None,
             frame_is_whole: false,
             feedback_count: 0,
@@ -188,8 +204,16 @@ impl Path {
         }
         self.obey();
         self.arrive();
-        if self.millis.is_multiple_of(50) && self.reports {
-            self.report();
+        if self.millis.is_multiple_of(50) {
+            match self.reports {
+                Reports::TransportWide => self.report(),
+                Reports::BySource => self.report_by_source(),
+                Reports::Estimate(kbps) if self.millis.is_multiple_of(1_000) => {
+                    let compound = remb(kbps * 1_000);
+                    self.feedback.push_back((self.millis + self.delay, compound));
+                }
+                Reports::Estimate(_) | Reports::Nothing => {}
+            }
         }
     }
 
@@ -258,6 +282,7 @@ impl Path {
                 let number = u16::from_be_bytes(number.try_into().unwrap());
                 self.transport.push((number, MonoTime::from_millis(at)));
             }
+            self.by_source.push((packet.ssrc, packet.seq, at));
             if packet.ssrc == AUDIO {
                 self.audio_delays.push(at.saturating_sub(u64::from(packet_ms(&packet, &self.room))));
             }
@@ -305,6 +330,62 @@ impl Path {
         let length = writer.finish();
         self.feedback.push_back((self.millis + self.delay, compound[..length].to_vec()));
     }
+}
+
+impl Path {
+    /// Reports as RFC 8888 has it, the sources one behind the other.
+    fn report_by_source(&mut self) {
+        let report_time = (u128::from(self.millis + 500_000) * 65_536 / 1_000) as u32;
+        let mut body = 1_u32.to_be_bytes().to_vec();
+        let mut arrived = std::mem::take(&mut self.by_source);
+        arrived.sort_by_key(|(ssrc, seq, _)| (ssrc.0, seq.0));
+        for source in arrived.chunk_by(|a, b| a.0 == b.0 && b.1.0 - a.1.0 < 100) {
+            let (ssrc, first, _) = source[0];
+            let count = source.last().unwrap().1.0 - first.0 + 1;
+            body.extend(ssrc.0.to_be_bytes());
+            body.extend([first.0, count].map(u16::to_be_bytes).concat());
+            for seq in first.0..first.0 + count {
+                let came = source.iter().find(|(_, known, _)| known.0 == seq);
+                let metric =
+                    came.map_or(0, |(_, _, at)| 0x8000 | ((self.millis - at) * 1_024 / 1_000) as u16);
+                body.extend(metric.to_be_bytes());
+            }
+            body.resize(body.len().next_multiple_of(4), 0);
+        }
+        body.extend(report_time.to_be_bytes());
+        let mut compound = vec![0x8b, 205];
+        compound.extend(((body.len() / 4) as u16).to_be_bytes());
+        compound.extend(body);
+        self.feedback.push_back((self.millis + self.delay, compound));
+    }
+}
+
+/// How a viewer reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reports {
+    /// Arrivals, by transport-wide number.
+    TransportWide,
+    /// Arrivals, by source.
+    BySource,
+    /// An estimate of its own, in kilobits a second.
+    Estimate(u64),
+    /// Nothing.
+    Nothing,
+}
+
+fn with_transport_cc(mut track: ViewedTrack) -> ViewedTrack {
+    track.transport_cc = true;
+    track.extensions.insert(TRANSPORT_CC_ID, rtp::Extension::TransportCc);
+    track
+}
+
+/// A receiver's own estimate.
+pub(super) fn remb(bitrate_bps: u64) -> Vec<u8> {
+    let mut compound = [0; 64];
+    let mut writer = Writer::new(&mut compound);
+    assert!(writer.remb(Ssrc(1), bitrate_bps, &[VIDEO]));
+    let length = writer.finish();
+    compound[..length].to_vec()
 }
 
 fn packet_ms(packet: &Sent, room: &Room) -> u32 {

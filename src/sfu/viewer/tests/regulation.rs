@@ -2,7 +2,7 @@
 
 use rtp::MediaKind;
 
-use super::path::{Path, Published, SECOND, SIMULCAST};
+use super::path::{Path, Published, Reports, SECOND, SIMULCAST};
 use crate::DropReason;
 use crate::allocator::Reason;
 use crate::bwe::Limiter;
@@ -114,6 +114,41 @@ fn a_viewer_who_wants_sound_only_or_nothing_gets_that_and_the_picture_back() {
     path.room.viewer.set_layer(path.room.now, LayerRequest::Auto);
     path.run(2 * SECOND);
     assert!(path.shown.len() > pictures + 30 && path.audio_delays.len() > sounds + 80);
+}
+
+#[test]
+fn a_viewer_that_reports_by_source_is_led_as_well() {
+    let mut path = Path::reporting(SIMULCAST, 4_000, Reports::BySource);
+    path.run(10 * SECOND);
+    let congestion = path.room.viewer.congestion().unwrap();
+    assert_eq!(path.layer(), Some(2), "{congestion:?}");
+    assert!(congestion.counters.received > 1_000 && congestion.counters.lost < 20, "{congestion:?}");
+    assert_eq!(congestion.counters.implausible, 0, "{congestion:?}");
+
+    path.rate = 1_000;
+    path.run(5 * SECOND);
+    assert!(path.layer() < Some(2), "{:?}", path.room.viewer.congestion());
+}
+
+#[test]
+fn a_viewer_that_only_estimates_gets_what_it_says() {
+    let mut path = Path::reporting(SIMULCAST, 20_000, Reports::Estimate(1_100));
+    path.run(8 * SECOND);
+    assert_eq!(path.layer(), Some(1), "{:?}", path.room.viewer.congestion());
+    assert_eq!(path.room.viewer.congestion().unwrap().estimate.limiter, Limiter::Remb);
+
+    path.reports = Reports::Estimate(8_000);
+    path.run(4 * SECOND);
+    assert_eq!(path.layer(), Some(2));
+}
+
+#[test]
+fn a_viewer_without_feedback_is_left_alone() {
+    let mut path = Path::reporting(SIMULCAST, 20_000, Reports::Nothing);
+    path.run(3 * SECOND);
+
+    assert_eq!(path.layer(), Some(2));
+    assert!(path.room.viewer.congestion().is_none());
 }
 
 #[test]
