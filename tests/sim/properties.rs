@@ -158,7 +158,10 @@ fn judge_stalls(outcome: &Outcome, judgement: &mut Judgement) {
             ("no sound", longest_gap(record.joined_ms, sounds, &healthy)),
         ] {
             if let Some((from, to)) = longest.filter(|(from, to)| to - from > STALL_MAX_MS) {
-                judgement.breach(Property::Stall, viewer, format!("{name} from {from} to {to} ms"));
+                let Sample { layer, allocation, .. } =
+                    samples(record, (from + to) / 2, u64::MAX).next().copied().unwrap_or_default();
+                let what = format!("{name} from {from} to {to} ms (layer {layer:?}, {allocation})");
+                judgement.breach(Property::Stall, viewer, what);
             }
         }
     }
