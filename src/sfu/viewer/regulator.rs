@@ -161,12 +161,11 @@ impl Regulator {
         while let Some(output) = self.estimator.poll_output() {
             match output {
                 Output::Estimate(estimate) => self.allocator.handle_estimate(now, estimate),
-                Output::Probe(probe) if can_pad => self.pacer.begin_probe(now, probe),
-                Output::Probe(_) => {}
+                Output::Probe(probe) => self.pacer.begin_probe(now, probe),
             }
         }
         let allocation = self.allocator.poll_output();
-        self.estimator.set_wanted(now, self.allocator.wanted());
+        self.estimator.set_wanted(now, self.allocator.wanted().filter(|_| can_pad));
         self.set_pace(now);
         allocation
     }

@@ -7,10 +7,14 @@ use crate::Rings;
 use crate::viewer::Forward;
 
 impl Subscription {
-    /// Says whether a probe can be filled up.
+    /// Says whether a probe can be filled up. Before the first picture, and while a burst brings one, there is nothing
+    /// to probe for.
     pub(crate) fn can_pad(&self) -> bool {
         let viewed = self.outgoing.track();
-        viewed.rtx_ssrc.is_some() && viewed.formats.iter().any(|format| format.rtx.is_some())
+        self.joined.is_some()
+            && self.catch_up.is_none()
+            && viewed.rtx_ssrc.is_some()
+            && viewed.formats.iter().any(|format| format.rtx.is_some())
     }
 
     /// Makes a packet of about `size` bytes for a probe: one that was sent lately, again; with none in the ring,
