@@ -31,7 +31,7 @@ use super::{Forward, SwitchReason, TrackStats, ViewerOutput};
 use crate::ring::gop::{frame_start, lacks_beginning};
 use crate::ring::{GOP_MAX, Ring};
 use crate::track::{Arrival, MAX_LAYERS, TrackInfo};
-use crate::{DropReason, Epoch, LayerIndex, Packet, Rings};
+use crate::{Bitrate, DropReason, Epoch, LayerIndex, Packet, Rings};
 
 pub(crate) use self::granted::{Grant, Place};
 
@@ -49,6 +49,8 @@ pub(crate) struct Subscription {
     /// The highest temporal layer that was asked for, and that the path carries.
     temporal: [u8; 2],
     target: Option<LayerIndex>,
+    /// What the path carries besides sound, once that was measured.
+    path: Option<Bitrate>,
     /// Whether there is no target because none is wished or carried.
     is_silenced: bool,
     /// Since when the target is a lower layer because the path does not carry the current one.
@@ -115,6 +117,7 @@ impl Subscription {
             grant: Grant::Any,
             temporal: [u8::MAX; 2],
             target: None,
+            path: None,
             is_silenced: false,
             falls_since: None,
             is_starved: false,
@@ -223,6 +226,10 @@ impl Subscription {
         if self.epoch() != Some(located.source.epoch) {
             return Err(DropReason::NotInRing);
         }
+        // The keyframe that the viewer went over at needs nothing from before it.
+        if self.kind == MediaKind::Video && self.outgoing.source() != Some(located.source) {
+            return Err(DropReason::RetransmissionRefused);
+        }
         let ring = ask.rings.get(self.kind, located.source.layer);
         let packet = ring.packet(located.seq).ok_or(DropReason::NotInRing)?;
         let choice = self.outgoing.formats().choice(located.source.layer, packet);
@@ -231,7 +238,7 @@ impl Subscription {
             .zip(self.outgoing.track().rtx_ssrc)
             .ok_or(DropReason::RetransmissionRefused)?;
         let mut forward = self.outgoing.describe(&located, packet).ok_or(DropReason::CodecUnsupported)?;
-        if !budget.take_bytes(forward.size_hint()) {
+        if !budget.take_bytes(ask.now, forward.size_hint()) {
             return Err(DropReason::RetransmissionLimit);
         }
         forward.rtx = Some(forward.header.seq);
@@ -424,7 +431,7 @@ impl Subscription {
         }
         let wait =
             if self.is_shown() { self.wait_shown(now, rings, target) } else { wait_dark(now, rings, target) };
-        if let Some(until) = wait {
+        if let Some(until) = wait.or_else(|| self.wait_slow(now, rings, target)) {
             self.next_attempt = Some(until);
         } else if let Some(layer) = self.startable(now, rings, target) {
             self.begin_at_newest(now, rings, layer, step);
@@ -494,12 +501,40 @@ impl Subscription {
         selector::lowest(cached, None).map(|layer| layer.index)
     }
 
+    /// Returns how long a burst of a layer takes to the live edge.
+    fn lasts(&self, cache: &Cache<'_>, layer: LayerIndex) -> Duration {
+        let mut layers = self.info.iter().flat_map(|info| &info.layers);
+        let bps = layers.find(|info| info.index == layer).map_or(0, |info| info.bitrate_bps);
+        cache.lasts(Bitrate::from_bps(bps), self.path)
+    }
+
+    /// Until when a keyframe is waited for because it is there sooner than a burst would get through.
+    fn wait_slow(&mut self, now: MonoTime, rings: &Rings, target: LayerIndex) -> Option<MonoTime> {
+        self.path?;
+        let layer = self.startable(now, rings, target)?;
+        let cache = Cache::find(now, rings.get(self.kind, layer))?;
+        let mut lasts = self.lasts(&cache, layer);
+        if self.falls_since.is_some() {
+            // What is shown breaks meanwhile.
+            lasts = lasts.min(FALL_WAIT_MAX);
+        }
+        match rings.get(self.kind, target).next_keyframe() {
+            Some(due) if due + KEYFRAME_LATE > now => (due.since(now) < lasts).then(|| due + KEYFRAME_LATE),
+            _ if lasts > SLOW && self.last_wanted.is_none_or(|at| now.since(at) >= WANTED_INTERVAL * 2) => {
+                self.last_wanted = Some(now);
+                self.push(ViewerOutput::RequestKeyframe(target));
+                Some(now + WANTED_INTERVAL)
+            }
+            _ => None,
+        }
+    }
+
     /// Answers a viewer's wish for a keyframe from the ring, if that is allowed now and sooner than a fresh one.
     fn replay(&mut self, now: MonoTime, rings: &Rings, step: &mut Step<'_>) -> bool {
         let Some(layer) = self.current().filter(|_| self.kind == MediaKind::Video) else { return false };
         let ring = rings.get(self.kind, layer);
         let fresh = ring.next_keyframe().filter(|due| *due > now).map_or(FRESH_ASSUMED, |due| due.since(now));
-        let sooner = Cache::find(now, ring).is_some_and(|cache| cache.lasts() < fresh);
+        let sooner = Cache::find(now, ring).is_some_and(|cache| self.lasts(&cache, layer) < fresh);
         sooner && self.replays.take(now) && self.begin_catch_up(now, rings, layer, step)
     }
 
@@ -521,7 +556,7 @@ impl Subscription {
             *pass = pass.wrapping_add(1);
         }
         let source = self.source(epoch, layer);
-        let burst = CatchUp::new(now, &cache);
+        let burst = CatchUp::new(now, &cache, self.lasts(&cache, layer));
         let from = self.current();
         self.outgoing.join(source, (cache.first, cache.newest), timing, Some(burst.squeeze()));
         self.note_joined(source, from, step);
@@ -555,6 +590,13 @@ impl Subscription {
             }
             if left == 0 {
                 break Some(now + STEP_INTERVAL);
+            }
+            if self.path.is_some()
+                && self.outgoing.is_other_frame(packet)
+                && has_newer_keyframe(ring, packet)
+                && self.begin_catch_up(now, rings, source.layer, step)
+            {
+                return;
             }
             if let Some(pending) = self.pending.filter(|pending| packet.arrival >= pending.since)
                 && self.outgoing.is_other_frame(packet)
@@ -720,6 +762,12 @@ fn timing_of(info: &TrackInfo, layer: LayerIndex) -> Option<crate::Timing> {
     info.layers.iter().find(|it| it.index == layer).and_then(|it| it.timing)
 }
 
+/// Says whether a keyframe has come behind a packet of a burst: worth more, on a path that is slow, than what lies
+/// between.
+fn has_newer_keyframe(ring: &Ring, packet: &Packet) -> bool {
+    ring.gop().is_some_and(|gop| gop.keyframe > packet.seq && gop.timestamp != packet.timestamp)
+}
+
 /// Until when a keyframe of the target is waited for while nothing is shown, because it should come in a moment.
 fn wait_dark(now: MonoTime, rings: &Rings, target: LayerIndex) -> Option<MonoTime> {
     let due = rings.get(MediaKind::Video, target).next_keyframe()?;
@@ -761,10 +809,14 @@ impl Replays {
 
 /// How often a keyframe is asked for while a switch waits; the publisher's side merges all viewers.
 const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
+/// A burst that takes longer than this is slower than a publisher who answers a request.
+const SLOW: Duration = Duration::from_millis(800);
 /// How often a viewer's wish for a keyframe is passed on.
 const WANTED_INTERVAL: Duration = Duration::from_millis(500);
 /// How often it is looked whether a lower layer that the path asks for can be joined, and when it is taken from the
 /// ring, however old.
+/// How long a viewer whose path does not carry what it sees waits for a keyframe rather than for a burst.
+const FALL_WAIT_MAX: Duration = Duration::from_millis(1_200);
 const FALL_INTERVAL: Duration = Duration::from_millis(500);
 const FALL_MAX: Duration = Duration::from_millis(600);
 /// How long a switch waits for the end of the current frame: three frames at 30 frames/s.

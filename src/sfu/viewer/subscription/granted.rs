@@ -8,7 +8,7 @@ use super::{KEYFRAME_LATE, REQUEST_INTERVAL, Step, Subscription};
 use crate::ring::gop::frame_start;
 use crate::viewer::regulator::Held;
 use crate::viewer::{SwitchReason, ViewerOutput};
-use crate::{Arrival, LayerIndex, Rings};
+use crate::{Arrival, Bitrate, LayerIndex, Rings};
 
 /// What the path carries of a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,11 @@ impl Subscription {
         let [wished, granted] = &mut self.temporal;
         *granted = limit;
         self.outgoing.set_temporal_limit(limit.min(*wished));
+    }
+
+    /// Sets what the path carries besides sound; `None` while nobody knows.
+    pub(crate) const fn set_path(&mut self, path: Option<Bitrate>) {
+        self.path = path;
     }
 
     /// Sets what the path carries of the track. `falls` says that the viewer has to leave what it gets.
