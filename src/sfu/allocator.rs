@@ -275,9 +275,12 @@ impl Allocator {
         let from = if self.steps() { self.standing.saturating_add(1) } else { self.standing.max(1) };
         let above = self.rungs().get(from..)?;
         let needed = above.iter().map(|rung| self.need(rung).scaled(STEP_UP));
+        // What an estimate begins with is proved by nothing, and nobody climbs on it.
+        let proved =
+            if self.estimate.limiter == Limiter::Start { Bitrate::ZERO } else { self.estimate.bitrate };
         needed
-            .min_by_key(|need| (*need <= self.estimate.bitrate, *need))
-            .and_then(|need| (need > self.estimate.bitrate).then(|| need.scaled(PROVE)))
+            .min_by_key(|need| (*need <= proved, *need))
+            .and_then(|need| (need > proved).then(|| need.scaled(PROVE)))
     }
 
     /// Returns the allocation as it is now.

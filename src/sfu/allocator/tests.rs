@@ -127,6 +127,20 @@ fn what_does_not_fit_loses_frames_then_the_picture_and_says_so() {
 }
 
 #[test]
+fn what_an_estimate_begins_with_has_to_be_proved_before_it_is_climbed_on() {
+    let small = [candidate(0, 180, 170), candidate(1, 360, 400)];
+    let mut viewer = Viewer::new(&small);
+    viewer.pass_to(5_000);
+    assert_eq!(viewer.layer(), Some(0));
+
+    let wanted = viewer.allocator.wanted();
+
+    assert!(wanted.is_some_and(|wanted| wanted > Bitrate::from_kbps(448)), "{wanted:?}");
+    viewer.estimate_at(5_100, 600, Limiter::Probe);
+    assert_eq!(viewer.allocator.wanted(), None);
+}
+
+#[test]
 fn a_moment_in_which_nothing_seems_to_fit_takes_no_picture_away() {
     let mut viewer = Viewer::on_top();
 
