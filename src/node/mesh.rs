@@ -18,6 +18,7 @@ use transport::path::Path;
 
 use crate::name::{RoomId, SessionId};
 use crate::registry::ShardId;
+use crate::shard::wanted::LayerSet;
 
 /// Why a session ends; the closed set that logs and metrics show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,6 +90,8 @@ pub(crate) enum Message {
     Arrivals(Arrivals),
     /// The publisher left.
     Gone { room: RoomId, epoch: Epoch },
+    /// Which layers the viewers of a shard want. Repeated every second, so a drop heals.
+    Wanted { room: RoomId, shard: ShardId, layers: LayerSet },
     /// A viewer on another shard needs a keyframe. Dropped: it asks again.
     Keyframe { room: RoomId, layer: LayerIndex },
     /// A TCP socket that began with an ICE check.

@@ -43,6 +43,9 @@ pub const CONFIRM: Duration = Duration::from_secs(1);
 /// How far above the need a probe should prove, so that noise does not undo it.
 const PROVE: f64 = 1.05;
 
+/// How near a layer must be to be wanted before the step up to it.
+const NEAR: f64 = 0.85;
+
 /// A step up that is undone within this time has failed.
 const FAILED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -112,6 +115,9 @@ pub struct Candidate {
     pub bitrate: Bitrate,
     /// How many temporal layers it has; 1 without any.
     pub temporal_layers: u8,
+    /// Whether the publisher has stopped sending it and may begin again: nobody is given it, but what it takes may be
+    /// proved already.
+    pub asleep: bool,
 }
 
 /// What the viewer shall get.
@@ -231,10 +237,14 @@ impl Allocator {
         let held = self.rung(self.standing);
         self.build(layers);
         let place = |rung: Rung| {
-            self.rungs().iter().position(|it| it.layer == rung.layer && it.temporal == rung.temporal)
+            let same = |it: &Rung| it.layer == rung.layer && it.temporal == rung.temporal && !it.asleep;
+            self.rungs().iter().position(same)
         };
-        self.standing =
-            held.filter(|rung| rung.layer.is_some()).and_then(place).unwrap_or_else(|| self.lowest_whole());
+        let held = held.filter(|rung| rung.layer.is_some());
+        self.standing = match held {
+            None => self.lowest_whole(),
+            Some(held) => place(held).unwrap_or_else(|| self.highest_proved()),
+        };
         self.step();
     }
 
@@ -283,6 +293,18 @@ impl Allocator {
             .and_then(|need| (need > proved).then(|| need.scaled(PROVE)))
     }
 
+    /// Says whether the viewer gets a layer, or might soon: it falls no higher than where it stands, or more of the path
+    /// is proved than the layer takes, nearly. Who wishes for nothing at present wants nothing.
+    #[must_use]
+    pub fn reaches(&self, layer: LayerIndex) -> bool {
+        let lowest = self.rung(1).and_then(|rung| rung.layer);
+        self.rungs().iter().enumerate().any(|(at, rung)| {
+            let near = self.need(rung).scaled(STEP_UP * NEAR);
+            let reached = at <= self.standing || near <= self.estimate.bitrate;
+            rung.layer == Some(layer) && (reached || rung.layer == lowest)
+        })
+    }
+
     /// Returns the allocation as it is now.
     #[must_use]
     pub fn allocation(&self) -> Allocation {
@@ -297,7 +319,7 @@ impl Allocator {
         match self.wish {
             Wish::Paused => Reason::Paused,
             Wish::AudioOnly => Reason::Wish,
-            _ if self.rungs == 1 => Reason::NoLayer,
+            _ if self.rungs().iter().all(|rung| rung.layer.is_none() || rung.asleep) => Reason::NoLayer,
             Wish::Fixed(layer) if rung.layer == Some(layer) => {
                 if self.fits(rung, STEP_DOWN) {
                     Reason::Wish
@@ -307,7 +329,7 @@ impl Allocator {
             }
             _ if self.only && !self.fits(rung, STEP_DOWN) => Reason::OnlyLayer,
             _ if !more && self.cut => Reason::Wish,
-            _ if !more => Reason::Best,
+            _ if !more || self.is_asleep_above() => Reason::Best,
             _ if self.fits_since.is_some() && self.now < self.retry_at => Reason::BackingOff,
             _ if self.fits_since.is_some() => Reason::Confirming,
             _ if rung.layer.is_none() => Reason::AudioOnly,
@@ -327,8 +349,9 @@ impl Allocator {
         });
         let fixed = |candidate: &Candidate| self.wish == Wish::Fixed(candidate.layer);
         let all = || sorted.iter().flatten();
-        let only = all().find(|candidate| fixed(candidate)).copied();
-        let lowest = all().next().map(|candidate| candidate.layer);
+        let awake = || all().filter(|candidate| !candidate.asleep);
+        let only = awake().find(|candidate| fixed(candidate)).copied();
+        let lowest = awake().next().map(|candidate| candidate.layer);
         let allowed = |candidate: &Candidate| match (self.wish, only) {
             (Wish::AudioOnly | Wish::Paused, _) => false,
             (Wish::Fixed(_), Some(only)) => candidate.layer == only.layer,
@@ -338,7 +361,7 @@ impl Allocator {
             _ => true,
         };
         let offered = all().count();
-        self.only = offered == 1;
+        self.only = all().filter(|candidate| !candidate.asleep).count() == 1 && offered == 1;
         let mut kept = sorted;
         kept.iter_mut().for_each(|place| *place = place.filter(allowed));
         self.cut = kept.iter().flatten().count() < offered;
@@ -349,19 +372,23 @@ impl Allocator {
         self.ladder = [Rung::AUDIO_ONLY; RUNGS_MAX];
         self.rungs = 1;
         self.reduced = 0;
-        for (index, candidate) in layers.enumerate() {
-            if index == 0 && !fixed && !self.only {
+        let mut is_first = true;
+        for candidate in layers {
+            let asleep = candidate.asleep;
+            if !asleep && std::mem::take(&mut is_first) && !fixed && !self.only {
                 let parts = temporal_parts(candidate.temporal_layers);
                 for (temporal, part) in (0_u8..).zip(parts) {
                     self.push(Rung {
                         layer: Some(candidate.layer),
                         temporal,
                         rate: candidate.bitrate.scaled(*part),
+                        asleep,
                     });
                     self.reduced = self.reduced.saturating_add(1);
                 }
             }
-            self.push(Rung { layer: Some(candidate.layer), temporal: u8::MAX, rate: candidate.bitrate });
+            let (layer, rate) = (Some(candidate.layer), candidate.bitrate);
+            self.push(Rung { layer, temporal: u8::MAX, rate, asleep });
         }
     }
 
@@ -404,9 +431,9 @@ impl Allocator {
     fn step_down(&mut self) {
         self.fits_since = None;
         let below = self.rungs().get(..self.standing).unwrap_or_default();
-        let fitting = below.iter().rposition(|rung| self.fits(rung, 1.0)).unwrap_or(0);
-        let lowest = 1.min(self.rungs.saturating_sub(1));
-        if fitting == 0 && self.standing >= lowest {
+        let fitting = below.iter().rposition(|rung| !rung.asleep && self.fits(rung, 1.0)).unwrap_or(0);
+        let lowest = self.lowest_picture();
+        if fitting == 0 && lowest > 0 && self.standing >= lowest {
             // An estimate is wrong by a seventh now and then; a picture is not given up for that.
             let since = *self.unfit_since.get_or_insert(self.now);
             if self.standing == lowest && self.now.since(since) < GIVE_UP {
@@ -425,14 +452,21 @@ impl Allocator {
 
     /// Shows the lowest picture again as soon as it fits; true when it does.
     fn step_back(&mut self) -> bool {
-        let fits = self.rungs().get(1).is_some_and(|rung| self.fits(rung, STEP_BACK));
+        let lowest = self.lowest_picture();
+        let fits = lowest > 0 && self.rung(lowest).is_some_and(|rung| self.fits(&rung, STEP_BACK));
         if !fits || self.estimate.limiter == Limiter::Start || self.now < self.retry_at {
             return false;
         }
-        self.standing = 1;
+        self.standing = lowest;
         self.stepped_up = Some(self.now);
         self.fits_since = None;
         true
+    }
+
+    /// The lowest rung with a picture that is being sent; the one without any, if there is none.
+    fn lowest_picture(&self) -> usize {
+        let awake = |rung: &Rung| rung.layer.is_some() && !rung.asleep;
+        self.rungs().iter().position(awake).unwrap_or(0)
     }
 
     fn note_step_down(&mut self) {
@@ -452,14 +486,14 @@ impl Allocator {
         if self.estimate.limiter == Limiter::Start {
             return None;
         }
-        let highest = self.rungs().iter().rposition(|rung| self.fits(rung, STEP_UP))?;
+        let highest = self.rungs().iter().rposition(|rung| !rung.asleep && self.fits(rung, STEP_UP))?;
         (highest > self.standing).then_some(highest)
     }
 
     /// Says whether the ladder is climbed at all.
     fn steps(&self) -> bool {
         let fixed = match self.wish {
-            Wish::Fixed(layer) => self.rungs().iter().any(|rung| rung.layer == Some(layer)),
+            Wish::Fixed(layer) => self.rungs().iter().any(|rung| rung.layer == Some(layer) && !rung.asleep),
             _ => false,
         };
         self.rungs > 1 && !fixed && !self.only
@@ -475,7 +509,21 @@ impl Allocator {
 
     /// The lowest layer at its full frame rate: where a viewer begins.
     fn lowest_whole(&self) -> usize {
-        self.reduced.saturating_add(1).min(self.rungs.saturating_sub(1))
+        let is_whole = |rung: &Rung| rung.layer.is_some() && rung.temporal == u8::MAX && !rung.asleep;
+        self.rungs().iter().position(is_whole).unwrap_or(0)
+    }
+
+    /// The highest rung that the path was proved to carry: where a viewer goes whose rung is gone.
+    fn highest_proved(&self) -> usize {
+        let is_proved = |rung: &Rung| !rung.asleep && self.fits(rung, 1.0);
+        let proved = self.rungs().iter().rposition(is_proved).unwrap_or(0);
+        if self.estimate.limiter == Limiter::Start { self.lowest_whole() } else { proved }
+    }
+
+    /// Says whether nothing above is being sent.
+    fn is_asleep_above(&self) -> bool {
+        let above = self.rungs().get(self.standing.saturating_add(1)..).unwrap_or_default();
+        above.iter().all(|rung| rung.asleep)
     }
 
     fn rungs(&self) -> &[Rung] {
@@ -493,10 +541,11 @@ struct Rung {
     layer: Option<LayerIndex>,
     temporal: u8,
     rate: Bitrate,
+    asleep: bool,
 }
 
 impl Rung {
-    const AUDIO_ONLY: Self = Self { layer: None, temporal: 0, rate: Bitrate::ZERO };
+    const AUDIO_ONLY: Self = Self { layer: None, temporal: 0, rate: Bitrate::ZERO, asleep: false };
 }
 
 /// Returns what part of a layer's rate its lower temporal layers take, as encoders divide it: each without the

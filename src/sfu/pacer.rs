@@ -1,6 +1,6 @@
 //! When packets leave for one viewer: spread over the path, audio in front, never an old queue. Packet path.
 //!
-//! Think of a short waiting room in front of the rewriter. While it is open ([`Pacer::is_open`]) packets pass by it and
+//! Think of a short waiting room in front of the rewriter. While it is open ([`Pacer::room`]) packets pass by it and
 //! are only counted ([`Pacer::spend`]): that is how nearly all leave. Else they are pushed as they arrive and released
 //! at [`SPEED`] times the estimate, so that a keyframe does not fill the viewer's path at once; audio waits for nobody.
 //! While a probe is under way the release follows the probe's rate, marks what leaves, and asks for padding where
@@ -189,10 +189,15 @@ impl<T: Copy> Pacer<T> {
         self.burst = if pace.relaxed { BURST_RELAXED } else { BURST };
     }
 
-    /// Says whether the next video packet need not wait: nothing else does, and the path has room.
-    pub fn is_open(&mut self, now: MonoTime) -> bool {
+    /// Returns how many bytes of video may leave without waiting: none while something waits. The last packet may
+    /// exceed it. What left is to be counted by [`Self::spend`].
+    pub fn room(&mut self, now: MonoTime) -> u32 {
+        if !self.video.is_empty() || self.probe.is_some() || self.waiting {
+            return 0;
+        }
         self.refill(now);
-        self.credit > 0.0 && self.video.is_empty() && self.probe.is_none() && !self.waiting
+        // Saturates; what is left of a byte is a byte.
+        self.credit.ceil() as u32
     }
 
     /// Counts bytes that left without waiting.

@@ -33,6 +33,7 @@ impl Shard {
             Message::Track { room, from, info } => self.take_track(now, room, from, *info),
             Message::Gone { room, epoch } => self.take_gone(now, room, epoch),
             Message::Interest { room, shard, wanted } => self.take_interest(room, shard, wanted),
+            Message::Wanted { room, shard, layers } => self.take_wanted(now, room, (shard, layers)),
             Message::Keyframe { room, layer } => {
                 if self.rooms.get(&room).is_some_and(|entry| entry.publisher.is_some()) {
                     self.request_keyframe(now, room, layer);

@@ -20,6 +20,7 @@ mod session;
 mod table;
 mod tcp;
 mod timers;
+pub(crate) mod wanted;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;

@@ -11,11 +11,12 @@ use transport::link::{CloseReason, LinkOutput, SRTP_OVERHEAD};
 
 use super::session::{Media, Session};
 use super::table::SessionKey;
+use super::wanted::LayerSet;
 use super::{Shard, sender};
 use crate::api::LayerStatus;
 use crate::mesh::{EndReason, Message};
 use crate::name::RoomId;
-use crate::registry::Ended;
+use crate::registry::{Ended, ShardId};
 
 /// Calls into a session's machines; a panic there ends the session and nothing else.
 pub(super) fn guarded<R>(session: &mut Session, call: impl FnOnce(&mut Session) -> R) -> Option<R> {
@@ -327,7 +328,10 @@ impl Shard {
         }
         let watched: Vec<RoomId> =
             self.rooms.iter().filter(|(_, entry)| !entry.viewers.is_empty()).map(|(room, _)| *room).collect();
-        watched.into_iter().for_each(|room| self.announce_interest(room, true));
+        for room in watched {
+            self.announce_interest(room, true);
+            self.announce_wanted(now, room);
+        }
         self.table.forget_foreign(now);
         self.sender.tcp.sweep(self.poll.registry(), now);
         self.counters.packets_unsent += std::mem::take(&mut self.sender.unsent);
@@ -357,6 +361,39 @@ impl Shard {
         let shard = self.id;
         for other in (0..self.world.mailboxes.len()).filter(|other| *other != shard) {
             self.world.mailboxes.post(other, Message::Interest { room, shard, wanted });
+        }
+    }
+
+    /// Tells the publisher's shard which layers the viewers here want.
+    fn announce_wanted(&mut self, now: MonoTime, room: RoomId) {
+        let Self { table, rooms, .. } = self;
+        let Some(entry) = rooms.get(&room) else { return };
+        let mut layers = LayerSet::default();
+        for key in &entry.viewers {
+            if layers == LayerSet::ALL {
+                break;
+            }
+            let Some(Media::Viewer(viewer)) = table.get_mut(*key).map(|session| &session.media) else {
+                continue;
+            };
+            layers = layers.with(LayerSet::of(|layer| viewer.wants_layer(layer)));
+        }
+        match entry.publisher_shard {
+            Some(shard) if shard == self.id => self.take_wanted(now, room, (shard, layers)),
+            Some(shard) => {
+                let message = Message::Wanted { room, shard: self.id, layers };
+                self.world.mailboxes.post(shard, message);
+            }
+            None => {}
+        }
+    }
+
+    /// Takes what the viewers of one shard want, and tells the publisher of what has changed by it.
+    pub(super) fn take_wanted(&mut self, now: MonoTime, room: RoomId, (shard, layers): (ShardId, LayerSet)) {
+        let Some(entry) = self.rooms.get_mut(&room).filter(|entry| entry.publisher.is_some()) else { return };
+        entry.wanted.note(now, shard, layers);
+        while let Some((layer, wanted)) = entry.wanted.poll(now) {
+            tracing::debug!(room = %entry.name, layer = layer.0, wanted, "layer wanted by viewers changed");
         }
     }
 

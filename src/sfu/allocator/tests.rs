@@ -259,6 +259,47 @@ fn a_layer_that_goes_away_is_left_and_order_means_nothing() {
 }
 
 #[test]
+fn a_layer_that_sleeps_is_not_given_but_proved_and_wanted() {
+    let mut viewer = Viewer::new(&SIMULCAST);
+    let asleep = [SIMULCAST[0], SIMULCAST[1], Candidate { asleep: true, ..SIMULCAST[2] }];
+    viewer.allocator.handle_layers(viewer.now, Wish::Auto, &asleep, AUDIO);
+    viewer.estimate_at(0, 1_300, Limiter::Probe);
+    viewer.pass_to(2_000);
+
+    assert_eq!((viewer.layer(), viewer.reason()), (Some(1), Reason::Best));
+    assert!(viewer.allocator.wanted() > Some(SIMULCAST[2].bitrate), "{:?}", viewer.allocator.wanted());
+    assert!(viewer.allocator.reaches(LayerIndex(1)) && !viewer.allocator.reaches(LayerIndex(2)));
+    viewer.estimate_at(3_000, 4_000, Limiter::Probe);
+    viewer.pass_to(6_000);
+    assert_eq!(viewer.layer(), Some(1), "it is not there");
+    assert!(viewer.allocator.reaches(LayerIndex(2)), "it is wanted");
+
+    viewer.allocator.handle_layers(viewer.now, Wish::Auto, &SIMULCAST, AUDIO);
+    viewer.pass_to(8_000);
+    viewer.allocator.handle_layers(viewer.now, Wish::Auto, &asleep, AUDIO);
+    assert_eq!(viewer.layer(), Some(1), "what fell asleep is left for what the path carries");
+}
+
+#[test]
+fn what_a_wish_excludes_is_not_wanted_and_the_lowest_layer_always_is() {
+    let mut viewer = Viewer::on_top();
+    for (wish, wanted) in [
+        (Wish::Auto, [true, true, true]),
+        (Wish::MaxHeight(SIMULCAST[1].height.unwrap()), [true, true, false]),
+        (Wish::Fixed(LayerIndex(2)), [false, false, true]),
+        (Wish::AudioOnly, [false, false, false]),
+    ] {
+        viewer.allocator.handle_layers(viewer.now, wish, &SIMULCAST, AUDIO);
+
+        let reached = [0, 1, 2].map(|layer| viewer.allocator.reaches(LayerIndex(layer)));
+        assert_eq!(reached, wanted, "{wish:?}");
+    }
+    viewer.allocator.handle_layers(viewer.now, Wish::Auto, &SIMULCAST, AUDIO);
+    viewer.estimate_at(40_000, 50, Limiter::Delay);
+    assert_eq!([0, 1, 2].map(|layer| viewer.allocator.reaches(LayerIndex(layer))), [true, false, false]);
+}
+
+#[test]
 fn a_change_is_told_once() {
     let mut viewer = Viewer::new(&SIMULCAST);
 
@@ -287,6 +328,7 @@ const fn candidate(layer: u8, height: u16, kbps: u64) -> Candidate {
         height: Some(height),
         bitrate: Bitrate::from_kbps(kbps),
         temporal_layers: 3,
+        asleep: false,
     }
 }
 

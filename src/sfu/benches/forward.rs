@@ -152,6 +152,7 @@ struct Room {
     writers: [RingWriter; 2],
     rings: Rings,
     viewers: Vec<State>,
+    reports: Reports,
     now: MonoTime,
     /// The next number of each layer.
     next: [u64; 2],
@@ -205,6 +206,7 @@ impl Room {
             writers: [RingWriter::new(Limits::default()), RingWriter::new(Limits::default())],
             rings: Rings::new(),
             viewers: (0..viewers).map(viewer).collect(),
+            reports,
             now,
             next: [1 << 16; 2],
             frame: 0,
@@ -261,7 +263,7 @@ impl Room {
 
     /// Lets the viewers report what arrived; returns what taking that costs, timers included.
     fn report(&mut self) -> Duration {
-        let now = self.now + TRAVEL;
+        let (now, reports) = (self.now + TRAVEL, self.reports);
         for state in &mut self.viewers {
             let arrivals: Vec<_> = state.sent.iter().map(|sent| Some(*sent + TRAVEL)).collect();
             let mut compound = [0; 1_024];
@@ -276,7 +278,7 @@ impl Room {
         }
         let spent = cpu_time(|| {
             for state in &mut self.viewers {
-                if state.viewer.congestion().is_some() {
+                if reports == Reports::Arrivals {
                     state.viewer.handle_rtcp(now, &self.rings, &state.feedback, &mut state.forwards);
                 }
                 if state.viewer.next_timeout().is_some_and(|at| at <= now) {

@@ -269,8 +269,11 @@ impl Viewer {
         if let Some(track) = self.track_mut(info.kind) {
             let is_new = track.subscription.info().is_none_or(|known| known.epoch != info.epoch);
             track.subscription.describe(info);
-            if let Some(regulator) = self.regulator.as_mut().filter(|_| is_new) {
+            if let Some(regulator) =
+                self.regulator.as_mut().filter(|_| is_new && info.kind == MediaKind::Video)
+            {
                 regulator.clear();
+                regulator.forget_layers();
             }
         }
         self.tell_layers(now);
@@ -303,9 +306,7 @@ impl Viewer {
         out: &mut Vec<Forward>,
     ) {
         let first = out.len();
-        for arrival in arrivals {
-            self.take(now, rings, *arrival, out);
-        }
+        self.take(now, rings, arrivals, out);
         self.release(now, rings, out);
         equalise::equalise(out.get_mut(first..).unwrap_or_default());
     }
@@ -338,6 +339,7 @@ impl Viewer {
         }
         if let Some(regulator) = &mut self.regulator {
             regulator.spend(now, out.get(first..).unwrap_or_default());
+            self.note_starved(now, rings);
         }
         equalise::equalise(out.get_mut(first..).unwrap_or_default());
     }
@@ -496,6 +498,20 @@ impl Viewer {
     #[must_use]
     pub fn target_layer(&self, kind: MediaKind) -> Option<LayerIndex> {
         self.track(kind)?.subscription.target()
+    }
+
+    /// Says whether the viewer gets a video layer, or might soon, were it sent: what nobody wants need not be sent.
+    #[must_use]
+    pub fn wants_layer(&self, layer: LayerIndex) -> bool {
+        let Some(track) = &self.video else { return false };
+        let subscription = &track.subscription;
+        if subscription.current() == Some(layer) || subscription.target() == Some(layer) {
+            return true;
+        }
+        match &self.regulator {
+            Some(regulator) => regulator.reaches(layer),
+            None => !matches!(subscription.request(), LayerRequest::AudioOnly | LayerRequest::Paused),
+        }
     }
 
     /// Returns the video layer that the viewer desires; `None` without a video track.

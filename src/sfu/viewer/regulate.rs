@@ -7,7 +7,7 @@
 use rtp::rtcp::{CongestionView, TransportCcView};
 use rtp::{Extension, MediaKind, MonoTime};
 
-use super::regulator::Regulator;
+use super::regulator::{Regulator, bytes_of};
 use super::source_numbers::SourceNumbers;
 use super::subscription::{Grant, Place, Step};
 use super::{Forward, SwitchReason, Viewer};
@@ -89,13 +89,47 @@ impl Viewer {
         }
     }
 
-    /// Takes one announced packet: past the pacer, or into it.
-    pub(super) fn take(&mut self, now: MonoTime, rings: &Rings, arrival: Arrival, out: &mut Vec<Forward>) {
-        let holds = arrival.kind == MediaKind::Video
-            && self.regulator.as_mut().is_some_and(|regulator| !regulator.is_open(now));
-        if !holds || !self.hold(now, rings, arrival) {
-            self.pass(now, rings, arrival, out);
+    /// Takes the announced packets of one turn: past the pacer, or into it.
+    pub(super) fn take(
+        &mut self,
+        now: MonoTime,
+        rings: &Rings,
+        arrivals: &[Arrival],
+        out: &mut Vec<Forward>,
+    ) {
+        let mut turn = Turn::begin(now, self.regulator.as_deref_mut());
+        for arrival in arrivals {
+            if arrival.kind == MediaKind::Video && turn.room == 0 {
+                turn.end(now, self.regulator.as_deref_mut());
+                if self.hold(now, rings, *arrival) {
+                    continue;
+                }
+            }
+            let Self { audio, video, stats, .. } = self;
+            let track = match arrival.kind {
+                MediaKind::Audio => audio,
+                MediaKind::Video => video,
+            };
+            let Some(track) = track else { continue };
+            let first = out.len();
+            let mut step = Step { out, stats: stats.track_mut(arrival.kind) };
+            track.subscription.handle_arrival(now, rings, *arrival, &mut step);
+            let sent = out.get_mut(first..).unwrap_or_default();
+            if sent.is_empty() {
+                continue;
+            }
+            mark(sent, turn.probe);
+            if track.subscription.is_bursting() {
+                if let Some(regulator) = &mut self.regulator {
+                    // A burst has its own pace, and takes from the ring what waited.
+                    regulator.clear();
+                }
+                turn = Turn::begin(now, self.regulator.as_deref_mut());
+            } else {
+                turn.note(*arrival, sent);
+            }
         }
+        turn.end(now, self.regulator.as_deref_mut());
     }
 
     /// Lets what has waited go, as far as the path has room, and fills a probe up.
@@ -129,9 +163,9 @@ impl Viewer {
         }
     }
 
-    /// Does what is due ten times a second.
+    /// Does what is due now and then.
     pub(super) fn regulate(&mut self, now: MonoTime, rings: &Rings) {
-        let Self { regulator: Some(regulator), video: Some(video), stats, .. } = self else { return };
+        let Self { regulator: Some(regulator), stats, .. } = self else { return };
         if !regulator.tick(now) {
             return;
         }
@@ -140,29 +174,14 @@ impl Viewer {
             regulator.handle_temporal(now, layer, count);
         }
         stats.video.drops.add_many(DropReason::Stale, regulator.take_drops());
-        video.subscription.set_starved(now, rings, regulator.wants_keyframe());
         self.settle(now);
+        self.note_starved(now, rings);
     }
 
-    /// Hands a packet to its subscription at once.
-    fn pass(&mut self, now: MonoTime, rings: &Rings, arrival: Arrival, out: &mut Vec<Forward>) {
-        let track = match arrival.kind {
-            MediaKind::Audio => &mut self.audio,
-            MediaKind::Video => &mut self.video,
-        };
-        let Some(track) = track else { return };
-        let first = out.len();
-        let mut step = Step { out, stats: self.stats.track_mut(arrival.kind) };
-        track.subscription.handle_arrival(now, rings, arrival, &mut step);
-        let Some(regulator) = self.regulator.as_mut().filter(|_| out.len() > first) else { return };
-        let sent = out.get_mut(first..).unwrap_or_default();
-        if arrival.kind == MediaKind::Video && track.subscription.is_bursting() {
-            // A burst has its own pace, and has taken from the ring what waited.
-            regulator.clear();
-        } else {
-            regulator.note_passed(now, arrival, sent);
-        }
-        mark(sent, regulator.cluster());
+    /// Tells the subscription when what it sends cannot be decoded any more.
+    pub(super) fn note_starved(&mut self, now: MonoTime, rings: &Rings) {
+        let Self { regulator: Some(regulator), video: Some(video), .. } = self else { return };
+        video.subscription.set_starved(now, rings, regulator.wants_keyframe());
     }
 
     /// Lets a packet wait, if it is one that has to; false when nobody waits for it.
@@ -183,6 +202,37 @@ impl Viewer {
         }
         regulator.hold(now, arrival, held);
         true
+    }
+}
+
+/// What leaves in one turn without waiting.
+struct Turn {
+    /// How many bytes of video still may.
+    room: u32,
+    bytes: usize,
+    newest: Option<Arrival>,
+    probe: Option<Cluster>,
+}
+
+impl Turn {
+    fn begin(now: MonoTime, regulator: Option<&mut Regulator>) -> Self {
+        let (room, probe) = regulator.map_or((u32::MAX, None), |it| (it.room(now), it.cluster()));
+        Self { room, bytes: 0, newest: None, probe }
+    }
+
+    fn note(&mut self, arrival: Arrival, sent: &[Forward]) {
+        let bytes = bytes_of(sent);
+        self.bytes = self.bytes.saturating_add(bytes);
+        if arrival.kind == MediaKind::Video {
+            self.room = self.room.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
+            self.newest = Some(arrival);
+        }
+    }
+
+    fn end(&mut self, now: MonoTime, regulator: Option<&mut Regulator>) {
+        if let Some(regulator) = regulator {
+            regulator.note_passed(now, std::mem::take(&mut self.bytes), self.newest.take());
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //! number yet.
 //!
 //! **Cost.** Per packet, one note in the estimator's history; per turn, a look at the pacer, which nearly always is
-//! open. All else happens with feedback and ten times a second, and only while something is sent.
+//! open. All else happens with feedback and five times a second, and only while something is sent.
 //!
 //! Start reading at [`Regulator::settle`]; how it is wired to the subscription is in `regulate`.
 
@@ -125,6 +125,16 @@ impl Regulator {
         self.tell_layers(now);
     }
 
+    /// Forgets the layers: they were another publisher's.
+    pub(crate) fn forget_layers(&mut self) {
+        self.layers.candidates = [None; MAX_LAYERS];
+    }
+
+    /// Says whether the viewer gets a layer, or might soon.
+    pub(crate) fn reaches(&self, layer: LayerIndex) -> bool {
+        self.allocator.reaches(layer)
+    }
+
     /// Takes what sound takes on the wire.
     pub(crate) fn handle_audio(&mut self, now: MonoTime, infos: &[LayerInfo]) {
         let payload = infos.iter().map(|info| info.bitrate_bps).max().unwrap_or_default();
@@ -145,7 +155,7 @@ impl Regulator {
         self.layers.candidates.into_iter().flatten().map(|candidate| candidate.layer)
     }
 
-    /// Does what is due ten times a second; false when that is not now.
+    /// Does what is due now and then; false when that is not now.
     pub(crate) fn tick(&mut self, now: MonoTime) -> bool {
         if now < self.tick_at {
             return false;
@@ -181,23 +191,24 @@ impl Regulator {
         self.pacer.cluster()
     }
 
-    /// Says whether video may leave at once.
-    pub(crate) fn is_open(&mut self, now: MonoTime) -> bool {
-        self.pacer.is_open(now)
+    /// Returns how many bytes of video may leave without waiting.
+    pub(crate) fn room(&mut self, now: MonoTime) -> u32 {
+        self.pacer.room(now)
     }
 
-    /// Counts what left without waiting.
-    pub(crate) fn note_passed(&mut self, now: MonoTime, arrival: Arrival, forwards: &[Forward]) {
-        if arrival.kind == rtp::MediaKind::Video {
-            self.passed = Some(arrival);
+    /// Counts what left without waiting in one turn, and keeps the last video packet of it.
+    pub(crate) fn note_passed(&mut self, now: MonoTime, bytes: usize, newest: Option<Arrival>) {
+        self.passed = newest.or(self.passed);
+        if bytes > 0 {
+            self.pacer.spend(now, bytes);
         }
-        self.spend(now, forwards);
     }
 
     /// Counts bytes that ask nobody.
     pub(crate) fn spend(&mut self, now: MonoTime, forwards: &[Forward]) {
-        let bytes = forwards.iter().map(|forward| forward.size_hint()).sum();
-        self.pacer.spend(now, bytes);
+        if !forwards.is_empty() {
+            self.pacer.spend(now, bytes_of(forwards));
+        }
     }
 
     /// Returns the packet that passed by last, once, when the first one has to wait behind it.
@@ -236,8 +247,7 @@ impl Regulator {
 
     /// Corrects what a release of padding counted by what left instead.
     pub(crate) fn correct(&mut self, released: u16, forwards: &[Forward]) {
-        let bytes = forwards.iter().map(|forward| forward.size_hint()).sum();
-        self.pacer.correct(released, bytes);
+        self.pacer.correct(released, bytes_of(forwards));
     }
 
     /// Forgets what waits: the rings are read in another way now.
@@ -325,6 +335,11 @@ impl Regulator {
     }
 }
 
+/// Returns about how many bytes packets take.
+pub(crate) fn bytes_of(forwards: &[Forward]) -> usize {
+    forwards.iter().map(Forward::size_hint).sum()
+}
+
 /// What can be had, by layer.
 #[derive(Debug, Default)]
 struct Layers {
@@ -339,12 +354,16 @@ impl Layers {
     /// Takes the layers as they are now; one that cannot be had is none.
     fn update(&mut self, infos: &[LayerInfo], decodes: impl Fn(LayerIndex) -> bool) {
         let before = std::mem::take(&mut self.candidates);
-        for info in infos.iter().filter(|info| info.active && decodes(info.index)) {
+        for info in infos.iter().filter(|info| decodes(info.index)) {
             let at = usize::from(info.index.0);
             let (Some(place), Some(told)) = (self.candidates.get_mut(at), self.told.get_mut(at)) else {
                 continue;
             };
             let known = before.get(at).copied().flatten();
+            if !info.active {
+                *place = known.map(|known| Candidate { asleep: true, ..known });
+                continue;
+            }
             let is_news = std::mem::replace(told, info.bitrate_bps) != info.bitrate_bps;
             let bitrate = match known {
                 Some(known) if !is_news => known.bitrate,
@@ -353,7 +372,7 @@ impl Layers {
             };
             let temporal_layers = known.map_or(1, |known| known.temporal_layers);
             let height = info.size.map(|(_, height)| height);
-            *place = Some(Candidate { layer: info.index, height, bitrate, temporal_layers });
+            *place = Some(Candidate { layer: info.index, height, bitrate, temporal_layers, asleep: false });
         }
     }
 
@@ -363,7 +382,9 @@ impl Layers {
             LayerRequest::MaxHeight(max) => Wish::MaxHeight(*max),
             LayerRequest::Rid(name) => infos
                 .iter()
-                .find(|info| info.rid.as_deref() == Some(name) && self.rate(info.index).is_some())
+                .find(|info| {
+                    info.rid.as_deref() == Some(name) && info.active && self.rate(info.index).is_some()
+                })
                 .map_or(Wish::Auto, |info| Wish::Fixed(info.index)),
             LayerRequest::AudioOnly => Wish::AudioOnly,
             LayerRequest::Paused => Wish::Paused,
@@ -396,10 +417,15 @@ fn smoothed(known: Bitrate, measured: Bitrate) -> Bitrate {
     known.scaled(1.0 - NEWS_WEIGHT).plus(measured.scaled(NEWS_WEIGHT))
 }
 
-const NO_CANDIDATE: Candidate =
-    Candidate { layer: LayerIndex(0), height: None, bitrate: Bitrate::ZERO, temporal_layers: 1 };
+const NO_CANDIDATE: Candidate = Candidate {
+    layer: LayerIndex(0),
+    height: None,
+    bitrate: Bitrate::ZERO,
+    temporal_layers: 1,
+    asleep: true,
+};
 /// How often what needs no feedback is looked at.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(200);
 /// A viewer who was sent nothing for so long needs no timer.
 const IDLE_AFTER: Duration = Duration::from_secs(2);
 /// How soon a path that took nothing is tried again.

@@ -813,10 +813,10 @@ const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 const SLOW: Duration = Duration::from_millis(800);
 /// How often a viewer's wish for a keyframe is passed on.
 const WANTED_INTERVAL: Duration = Duration::from_millis(500);
+/// How long a viewer whose path does not carry what it sees waits for a keyframe rather than for a burst.
+const FALL_WAIT_MAX: Duration = Duration::from_millis(800);
 /// How often it is looked whether a lower layer that the path asks for can be joined, and when it is taken from the
 /// ring, however old.
-/// How long a viewer whose path does not carry what it sees waits for a keyframe rather than for a burst.
-const FALL_WAIT_MAX: Duration = Duration::from_millis(1_200);
 const FALL_INTERVAL: Duration = Duration::from_millis(500);
 const FALL_MAX: Duration = Duration::from_millis(600);
 /// How long a switch waits for the end of the current frame: three frames at 30 frames/s.

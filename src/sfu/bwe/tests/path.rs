@@ -124,6 +124,7 @@ impl Flow {
                     height: None,
                     bitrate: Bitrate::from_kbps(*kbps),
                     temporal_layers: 1,
+                    asleep: false,
                 })
                 .collect();
             allocator.handle_layers(now, Wish::Auto, &candidates, Bitrate::from_kbps(48));
