@@ -298,6 +298,18 @@ impl Regulator {
         [release, tick].into_iter().flatten().min()
     }
 
+    /// Returns what the path carries besides sound, once that was measured.
+    pub(crate) fn measured_path(&self) -> Option<Bitrate> {
+        let estimate = self.estimator.estimate();
+        let rest = estimate.bitrate.as_bps().saturating_sub(self.layers.audio.as_bps());
+        (estimate.limiter != Limiter::Start).then(|| Bitrate::from_bps(rest))
+    }
+
+    /// Returns how long an answer takes now: the shortest round trip lately, and the queue that stands on the path.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.estimator.rtt().map(|trip| trip + self.estimator.queue())
+    }
+
     /// Returns what is known of the path.
     pub(crate) fn congestion(&self) -> Congestion {
         Congestion {
