@@ -6,6 +6,9 @@
 //! [`STEP_DOWN`] of its rung's rate. It steps up, over as many rungs as fit, when [`STEP_UP`] of the higher rung's
 //! rate has been there for [`CONFIRM`]; a step up that did not last makes the next one wait, twice as long each time.
 //!
+//! The lowest picture is another matter: it is given up when it has not fitted for [`GIVE_UP`], and is back when
+//! [`STEP_BACK`] of its rate is there. An estimate that is a little wrong costs the others quality, and it the show.
+//!
 //! Where only one layer is being sent there is no ladder: the viewer gets it, and the reason tells when it is more than
 //! the path carries.
 //!
@@ -28,6 +31,15 @@ pub const STEP_DOWN: f64 = 0.95;
 /// A rung is stepped up to when the estimate is this many times its rate.
 pub const STEP_UP: f64 = 1.15;
 
+/// What is enough for who stands still.
+const STAND: f64 = 1.05;
+
+/// A viewer without a picture gets the lowest one again when the estimate is this many times its rate.
+const STEP_BACK: f64 = 1.05;
+
+/// For how long not even the lowest picture has to be too much before it is given up.
+const GIVE_UP: Duration = Duration::from_secs(3);
+
 /// For how long it has to be.
 pub const CONFIRM: Duration = Duration::from_secs(1);
 
@@ -43,6 +55,9 @@ const FAILED_WITHIN: Duration = Duration::from_secs(10);
 /// The wait after a first failure, and the longest.
 const WAIT_FIRST: Duration = Duration::from_secs(4);
 const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// The wait after a first failure, for a viewer without a picture.
+const WAIT_FIRST_DARK: Duration = Duration::from_secs(1);
 
 /// How many temporal layers are told apart.
 const TEMPORAL_MAX: usize = 3;
@@ -68,6 +83,8 @@ pub struct Allocator {
     standing: usize,
     stepped_up: Option<MonoTime>,
     fits_since: Option<MonoTime>,
+    /// Since when not even the lowest picture fits.
+    unfit_since: Option<MonoTime>,
     failures: u32,
     retry_at: MonoTime,
     told: Option<Allocation>,
@@ -202,6 +219,7 @@ impl Allocator {
             standing: 0,
             stepped_up: None,
             fits_since: None,
+            unfit_since: None,
             failures: 0,
             retry_at: now,
             told: None,
@@ -258,19 +276,28 @@ impl Allocator {
     /// Returns when [`Self::handle_timeout`] has something to do.
     #[must_use]
     pub fn next_timeout(&self) -> Option<MonoTime> {
-        self.fits_since.map(|since| (since + CONFIRM).max(self.retry_at))
+        let up = self.fits_since.map(|since| (since + CONFIRM).max(self.retry_at));
+        let down = self.unfit_since.map(|since| since + GIVE_UP);
+        [up, down].into_iter().flatten().min()
     }
 
     /// Returns the rate to prove before the next step up; `None` when there is none.
     #[must_use]
     pub fn wanted(&self) -> Option<Bitrate> {
         // Who stands still wants to know whether the path carries it, so that the pacer does not hold it back.
-        let from = if self.steps() { self.standing.saturating_add(1) } else { self.standing.max(1) };
+        let (from, factor) = if self.steps() {
+            (self.standing.saturating_add(1), STEP_UP)
+        } else {
+            (self.standing.max(1), STAND)
+        };
         let above = self.rungs().get(from..)?;
-        let needed = above.iter().map(|rung| self.need(rung).scaled(STEP_UP));
+        let needed = above.iter().map(|rung| self.need(rung).scaled(factor));
+        // What an estimate begins with is proved by nothing, and nobody climbs on it.
+        let proved =
+            if self.estimate.limiter == Limiter::Start { Bitrate::ZERO } else { self.estimate.bitrate };
         needed
-            .min_by_key(|need| (*need <= self.estimate.bitrate, *need))
-            .and_then(|need| (need > self.estimate.bitrate).then(|| need.scaled(PROVE)))
+            .min_by_key(|need| (*need <= proved, *need))
+            .and_then(|need| (need > proved).then(|| need.scaled(PROVE)))
     }
 
     /// Says whether the viewer gets a layer, or might soon: it falls no higher than where it stands, or more of the path
@@ -387,8 +414,13 @@ impl Allocator {
             return;
         }
         let Some(rung) = self.rung(self.standing) else { return };
-        if !self.fits(&rung, STEP_DOWN) {
+        if self.fits(&rung, STEP_DOWN) {
+            self.unfit_since = None;
+        } else {
             self.step_down();
+            return;
+        }
+        if rung.layer.is_none() && self.step_back() {
             return;
         }
         let Some(higher) = self.highest_that_fits() else {
@@ -404,14 +436,53 @@ impl Allocator {
     }
 
     fn step_down(&mut self) {
-        let below = self.rungs().get(..self.standing).unwrap_or_default();
-        self.standing = below.iter().rposition(|rung| !rung.asleep && self.fits(rung, 1.0)).unwrap_or(0);
         self.fits_since = None;
+        let below = self.rungs().get(..self.standing).unwrap_or_default();
+        let fitting = below.iter().rposition(|rung| !rung.asleep && self.fits(rung, 1.0)).unwrap_or(0);
+        let lowest = self.lowest_picture();
+        if fitting == 0 && lowest > 0 && self.standing >= lowest {
+            // An estimate is wrong by a seventh now and then; a picture is not given up for that.
+            let since = *self.unfit_since.get_or_insert(self.now);
+            if self.standing == lowest && self.now.since(since) < GIVE_UP {
+                return;
+            }
+            if self.standing > lowest {
+                self.standing = lowest;
+                self.note_step_down();
+                return;
+            }
+            self.unfit_since = None;
+        }
+        self.standing = fitting;
+        self.note_step_down();
+    }
+
+    /// Shows the lowest picture again as soon as it fits; true when it does.
+    fn step_back(&mut self) -> bool {
+        let lowest = self.lowest_picture();
+        let fits = lowest > 0 && self.rung(lowest).is_some_and(|rung| self.fits(&rung, STEP_BACK));
+        if !fits || self.estimate.limiter == Limiter::Start || self.now < self.retry_at {
+            return false;
+        }
+        self.standing = lowest;
+        self.stepped_up = Some(self.now);
+        self.fits_since = None;
+        true
+    }
+
+    /// The lowest rung with a picture that is being sent; the one without any, if there is none.
+    fn lowest_picture(&self) -> usize {
+        let awake = |rung: &Rung| rung.layer.is_some() && !rung.asleep;
+        self.rungs().iter().position(awake).unwrap_or(0)
+    }
+
+    fn note_step_down(&mut self) {
         if let Some(up) = self.stepped_up.take() {
             let failed = self.now.since(up) < FAILED_WITHIN;
             self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
             if failed {
-                let doubled = WAIT_FIRST.saturating_mul(1 << self.failures.saturating_sub(1).min(8));
+                let first = if self.standing == 0 { WAIT_FIRST_DARK } else { WAIT_FIRST };
+                let doubled = first.saturating_mul(1 << self.failures.saturating_sub(1).min(8));
                 self.retry_at = self.now + doubled.min(WAIT_MAX);
             }
         }

@@ -112,12 +112,59 @@ fn what_does_not_fit_loses_frames_then_the_picture_and_says_so() {
     viewer.estimate_at(1, 160, Limiter::Delay);
     assert_eq!((viewer.layer(), viewer.temporal()), (Some(0), 0));
     viewer.estimate_at(2, 60, Limiter::Delay);
+    viewer.pass_to(2_900);
+    assert_eq!((viewer.layer(), viewer.reason()), (Some(0), Reason::ReducedFrameRate));
+    assert_eq!(viewer.allocator.next_timeout(), Some(MonoTime::from_millis(3_002)));
+    viewer.pass_to(3_002);
     assert_eq!((viewer.layer(), viewer.reason()), (None, Reason::AudioOnly));
     assert!(viewer.allocator.allocation().audio);
 
-    viewer.estimate_at(3, 400, Limiter::Probe);
-    viewer.pass_to(1_003);
+    viewer.estimate_at(3_100, 400, Limiter::Probe);
+    assert_eq!((viewer.layer(), viewer.temporal()), (Some(0), 0));
+    viewer.pass_to(3_200);
+    viewer.pass_to(4_200);
     assert_eq!((viewer.layer(), viewer.temporal()), (Some(0), u8::MAX));
+}
+
+#[test]
+fn what_an_estimate_begins_with_has_to_be_proved_before_it_is_climbed_on() {
+    let small = [candidate(0, 180, 170), candidate(1, 360, 400)];
+    let mut viewer = Viewer::new(&small);
+    viewer.pass_to(5_000);
+    assert_eq!(viewer.layer(), Some(0));
+
+    let wanted = viewer.allocator.wanted();
+
+    assert!(wanted.is_some_and(|wanted| wanted > Bitrate::from_kbps(448)), "{wanted:?}");
+    viewer.estimate_at(5_100, 600, Limiter::Probe);
+    assert_eq!(viewer.allocator.wanted(), None);
+}
+
+#[test]
+fn a_moment_in_which_nothing_seems_to_fit_takes_no_picture_away() {
+    let mut viewer = Viewer::on_top();
+
+    for second in 15..40 {
+        viewer.estimate_at(second * 1_000, 60, Limiter::Delay);
+        viewer.pass_to(second * 1_000 + 900);
+        assert_eq!(viewer.layer(), Some(0), "{second}");
+        viewer.estimate_at(second * 1_000 + 950, 320, Limiter::Delay);
+    }
+}
+
+#[test]
+fn a_picture_that_comes_back_in_vain_waits_longer_each_time() {
+    let mut viewer = Viewer::new(&SIMULCAST);
+    let mut shown = 0;
+
+    for tick in 0..600 {
+        // Proved whenever there is no picture, and refuted as soon as there is one.
+        let kbps = if viewer.layer().is_none() { 400 } else { 60 };
+        viewer.estimate_at(tick * 100, kbps, Limiter::Delay);
+        shown += u32::from(viewer.layer().is_some());
+    }
+
+    assert!((150..300).contains(&shown), "{shown}");
 }
 
 #[test]
@@ -160,7 +207,7 @@ fn a_fixed_layer_stays_when_it_does_not_fit_and_the_reason_tells() {
     viewer.estimate_at(30_000, 300, Limiter::Delay);
 
     assert_eq!((viewer.layer(), viewer.reason()), (Some(2), Reason::WishAbovePath));
-    let need = SIMULCAST[2].bitrate.plus(AUDIO).scaled(STEP_UP);
+    let need = SIMULCAST[2].bitrate.plus(AUDIO);
     assert!(viewer.allocator.wanted().is_some_and(|wanted| wanted > need), "whether it would fit");
 }
 
@@ -258,8 +305,8 @@ fn a_change_is_told_once() {
 
     assert!(viewer.allocator.poll_output().is_some());
     assert_eq!(viewer.allocator.poll_output(), None);
-    viewer.estimate_at(0, 60, Limiter::Delay);
-    assert_eq!(viewer.allocator.poll_output().map(|it| it.layer), Some(None));
+    viewer.estimate_at(0, 160, Limiter::Delay);
+    assert_eq!(viewer.allocator.poll_output().map(|it| it.temporal), Some(0));
     assert_eq!(viewer.allocator.poll_output(), None);
 }
 

@@ -17,6 +17,9 @@ const DECREASE: f64 = 0.92;
 /// Less than the path's share, so that the queue drains.
 const DRAIN: f64 = 0.95;
 
+/// What of an arrival rate without a queue is believed at once.
+const CARRIED: f64 = 0.9;
+
 /// The least that is left after one look at a growing queue.
 const PART_MIN: f64 = 0.35;
 
@@ -201,7 +204,10 @@ impl RateControl {
             by_packets.max(self.estimate.scaled(GROWTH.powf(seconds) - 1.0))
         };
         let proved = acknowledged.scaled(BEYOND_PROOF);
-        self.estimate = self.estimate.plus(added).min(proved.max(self.estimate));
+        let grown = self.estimate.plus(added).min(proved.max(self.estimate));
+        // What arrived without a queue is carried, whatever was thought before: a burst at the join proves it.
+        let carried = acknowledged.min(measured.acknowledged_long.unwrap_or(acknowledged)).scaled(CARRIED);
+        self.estimate = if self.capacity.is_near(carried) { grown } else { grown.max(carried) };
     }
 }
 

@@ -6,7 +6,7 @@
 //! it is sent. When the burst reaches the packets that are just arriving, timestamps run on as for a viewer who was
 //! there before: no latency is left behind. What arrives during the burst follows it in order, from the ring.
 //!
-//! **Invariants.** A burst lasts at most [`BURST_MAX`]. A frame's outgoing timestamp is a pure function of its own, so
+//! **Invariants.** A burst lasts at most [`BURST_MAX`], or as long as a path needs that is known to be slow. A frame's outgoing timestamp is a pure function of its own, so
 //! that a retransmission says the same. Timestamps rise strictly from frame to frame.
 //!
 //! Start reading at [`CatchUp`]; which layer, and whether at all, is `subscription`'s to say, by [`Cache`].
@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use rtp::{ExtSeq, MonoTime, RtpTimestamp};
 
-use crate::Packet;
 use crate::ring::gop::{frame_start, lacks_beginning};
 use crate::ring::{GOP_MAX, Gop, Ring};
+use crate::{Bitrate, Packet};
 
 /// A burst in progress.
 #[derive(Clone, Copy, Debug)]
@@ -32,9 +32,9 @@ pub(crate) struct CatchUp {
 }
 
 impl CatchUp {
-    /// Plans the burst of a cached group of pictures.
-    pub(crate) fn new(now: MonoTime, cache: &Cache<'_>) -> Self {
-        let (backlog, lasts) = (cache.backlog(), cache.lasts());
+    /// Plans the burst of a cached group of pictures, to take so long.
+    pub(crate) fn new(now: MonoTime, cache: &Cache<'_>, lasts: Duration) -> Self {
+        let backlog = cache.backlog();
         let squeeze = Squeeze::new(cache.newest.timestamp, ticks(backlog), ticks(lasts));
         Self { began: now, first: cache.first.timestamp, squeeze, lasts, next: cache.first.seq }
     }
@@ -126,9 +126,16 @@ impl<'a> Cache<'a> {
         Duration::from_nanos(ticks.saturating_mul(NANOS_PER_SECOND) / CLOCK_RATE)
     }
 
-    /// Returns how long its burst takes to the live edge: an eighth of what lies behind, and at most [`BURST_MAX`].
-    pub(crate) fn lasts(&self) -> Duration {
-        (self.backlog() / SPEED).min(BURST_MAX)
+    /// Returns how long its burst takes to the live edge: an eighth of what lies behind, and at most [`BURST_MAX`]. On a
+    /// path that is known it takes as long as that needs for it beside what is made meanwhile, at `rate`: a burst that
+    /// overflows the path's queue is no picture, and takes the next one with it.
+    pub(crate) fn lasts(&self, rate: Bitrate, path: Option<Bitrate>) -> Duration {
+        let backlog = self.backlog();
+        let quick = (backlog / SPEED).min(BURST_MAX);
+        let Some(path) = path else { return quick };
+        let spare = path.scaled(PATH_PART).as_bps().saturating_sub(rate.as_bps());
+        let spare = Bitrate::from_bps(spare).max(path.scaled(SPARE_MIN));
+        quick.max(spare.time_for(rate.bytes_in(backlog + KEYFRAME)).min(LASTS_MAX))
     }
 }
 
@@ -154,6 +161,13 @@ const SPEED: u32 = 8;
 /// A viewer is at the live edge half a second after its first packet. The rest is for a step up on the way, and for
 /// timers and paths that are late.
 const BURST_MAX: Duration = Duration::from_millis(400);
+/// The part of a known path that a burst and what is made meanwhile may take, and what is left for a burst at least.
+const PATH_PART: f64 = 0.8;
+const SPARE_MIN: f64 = 0.1;
+/// What a keyframe is more than the frames around it, in time at the layer's rate.
+const KEYFRAME: Duration = Duration::from_millis(200);
+/// No burst takes longer; the next keyframe will have come by then.
+const LASTS_MAX: Duration = Duration::from_secs(4);
 /// How late a burst may end on a path that takes nothing at times; it is not begun anew for that, as the ring holds
 /// whatever waits.
 const LATE_MAX: Duration = Duration::from_secs(2);

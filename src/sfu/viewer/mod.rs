@@ -572,7 +572,9 @@ impl Viewer {
         out: &mut Vec<Forward>,
     ) {
         let (media, lost) = asked;
-        let interval = self.stats.rtt.unwrap_or(ROUND_TRIP_ASSUMED).max(REPEAT_INTERVAL_MIN);
+        let reported = self.stats.rtt.unwrap_or(ROUND_TRIP_ASSUMED);
+        let trip = self.regulator.as_ref().and_then(|regulator| regulator.round_trip()).unwrap_or(reported);
+        let interval = trip.mul_f64(REPEAT_PART).max(REPEAT_INTERVAL_MIN);
         let Self { audio, video, budget, stats, .. } = self;
         let tracks = [video, audio].into_iter().flatten();
         let Some(track) = tracks.into_iter().find(|track| track.ssrc() == media) else { return };
@@ -679,5 +681,8 @@ fn octets(length: usize) -> u64 {
 const FIRST_SEQ_MASK: u32 = 0x7fff;
 /// The round trip until a receiver report shows one.
 const ROUND_TRIP_ASSUMED: Duration = Duration::from_millis(50);
+/// A viewer asks again when its own measure of the round trip is over, which is shorter than ours when the queue just was
+/// longer. So much of ours must be over: a request that is refused costs the viewer another round trip.
+const REPEAT_PART: f64 = 0.7;
 /// Two requests for one number closer than this come from one loss, however short the round trip.
 const REPEAT_INTERVAL_MIN: Duration = Duration::from_millis(10);

@@ -100,9 +100,12 @@ impl Outgoing {
         self.frame = None;
     }
 
-    /// Goes on behind `upto`: what the layer sent up to there was dropped on purpose, and gets no numbers.
-    pub(crate) fn leap(&mut self, source: Source, upto: ExtSeq) {
-        self.rewriter.leap(source, upto);
+    /// Goes on behind `upto` with `next`, of a keyframe: what the layer sent up to there was dropped on purpose, and gets
+    /// no numbers.
+    pub(crate) fn leap(&mut self, source: Source, upto: ExtSeq, next: &Packet) {
+        let mut offsets = self.rewriter.offsets();
+        self.pictures.join(Numbers::of(next), &mut offsets);
+        self.rewriter.leap(source, upto, offsets);
         self.frame = None;
     }
 

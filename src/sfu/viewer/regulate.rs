@@ -43,8 +43,11 @@ impl Viewer {
 
     /// Does what the newest estimate and the newest wish ask for.
     pub(super) fn settle(&mut self, now: MonoTime) {
-        let Self { regulator: Some(regulator), video: Some(video), .. } = self else { return };
+        let Self { regulator: Some(regulator), video: Some(video), budget, .. } = self else { return };
         let can_pad = video.subscription.can_pad();
+        let path = regulator.measured_path();
+        video.subscription.set_path(path);
+        budget.set_path(now, path);
         if let Some(allocation) = regulator.settle(now, can_pad) {
             let falls = regulator.is_below(allocation.layer, video.subscription.current());
             video.subscription.set_temporal_grant(allocation.temporal);

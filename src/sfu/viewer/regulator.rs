@@ -298,6 +298,18 @@ impl Regulator {
         [release, tick].into_iter().flatten().min()
     }
 
+    /// Returns what the path carries besides sound, once that was measured.
+    pub(crate) fn measured_path(&self) -> Option<Bitrate> {
+        let estimate = self.estimator.estimate();
+        let rest = estimate.bitrate.as_bps().saturating_sub(self.layers.audio.as_bps());
+        (estimate.limiter != Limiter::Start).then(|| Bitrate::from_bps(rest))
+    }
+
+    /// Returns how long an answer takes now: the shortest round trip lately, and the queue that stands on the path.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.estimator.rtt().map(|trip| trip + self.estimator.queue())
+    }
+
     /// Returns what is known of the path.
     pub(crate) fn congestion(&self) -> Congestion {
         Congestion {
@@ -333,7 +345,9 @@ impl Regulator {
         let unknown = estimate.limiter == Limiter::Start;
         let floor =
             granted.filter(|_| unknown).unwrap_or_default().plus(self.layers.audio).scaled(START_PACE);
-        let relaxed = unknown || estimate.limiter == Limiter::Application;
+        let fits = granted.is_some_and(|rate| rate.plus(self.layers.audio) <= estimate.bitrate);
+        let free = fits && self.estimator.queue() < QUEUE_FREE;
+        let relaxed = unknown || free || estimate.limiter == Limiter::Application;
         self.pacer.set_pace(now, Pace { estimate: estimate.bitrate, floor, relaxed });
     }
 }
@@ -431,6 +445,8 @@ const NO_CANDIDATE: Candidate = Candidate {
 const TICK: Duration = Duration::from_millis(200);
 /// A viewer who was sent nothing for so long needs no timer.
 const IDLE_AFTER: Duration = Duration::from_secs(2);
+/// A queue on the path that is none.
+const QUEUE_FREE: Duration = Duration::from_millis(15);
 /// A queue on the path that more than jitter has made.
 const QUEUE_LONG: Duration = Duration::from_millis(30);
 /// How soon a path that took nothing is tried again.

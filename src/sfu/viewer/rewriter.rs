@@ -90,10 +90,10 @@ impl Rewriter {
         }
     }
 
-    /// Goes on behind `upto`, without keeping numbers for what is missing before: it was dropped on purpose.
-    pub(crate) fn leap(&mut self, source: Source, upto: ExtSeq) {
+    /// Goes on behind `upto`, with `offsets` and without keeping numbers for what is missing before: it was dropped on
+    /// purpose.
+    pub(crate) fn leap(&mut self, source: Source, upto: ExtSeq, offsets: Offsets) {
         if self.is_new(source, upto) {
-            let offsets = self.offsets();
             self.begin(source, upto.plus(1), offsets);
         }
     }

@@ -14,6 +14,7 @@
 //! under numbers that were kept for them.
 
 mod granted;
+mod joining;
 mod padding;
 mod replays;
 
@@ -29,10 +30,10 @@ use super::retransmit::{Budget, Retransmitter};
 use super::rewriter::Source;
 use super::selector::{self, LayerRequest};
 use super::{Forward, SwitchReason, TrackStats, ViewerOutput};
+use crate::ring::Ring;
 use crate::ring::gop::{frame_start, lacks_beginning};
-use crate::ring::{GOP_MAX, Ring};
 use crate::track::{Arrival, MAX_LAYERS, TrackInfo};
-use crate::{DropReason, Epoch, LayerIndex, Packet, Rings};
+use crate::{Bitrate, DropReason, Epoch, LayerIndex, Packet, Rings};
 
 pub(crate) use self::granted::{Grant, Place};
 use self::replays::Replays;
@@ -51,6 +52,8 @@ pub(crate) struct Subscription {
     /// The highest temporal layer that was asked for, and that the path carries.
     temporal: [u8; 2],
     target: Option<LayerIndex>,
+    /// What the path carries besides sound, once that was measured.
+    path: Option<Bitrate>,
     /// Whether there is no target because none is wished or carried.
     is_silenced: bool,
     /// Since when the target is a lower layer because the path does not carry the current one.
@@ -121,6 +124,7 @@ impl Subscription {
             grant: Grant::Any,
             temporal: [u8::MAX; 2],
             target: None,
+            path: None,
             is_silenced: false,
             falls_since: None,
             is_starved: false,
@@ -231,6 +235,10 @@ impl Subscription {
         if self.epoch() != Some(located.source.epoch) {
             return Err(DropReason::NotInRing);
         }
+        // The keyframe that the viewer went over at needs nothing from before it.
+        if self.kind == MediaKind::Video && self.outgoing.source() != Some(located.source) {
+            return Err(DropReason::RetransmissionRefused);
+        }
         let ring = ask.rings.get(self.kind, located.source.layer);
         let packet = ring.packet(located.seq).ok_or(DropReason::NotInRing)?;
         let choice = self.outgoing.formats().choice(located.source.layer, packet);
@@ -239,7 +247,7 @@ impl Subscription {
             .zip(self.outgoing.track().rtx_ssrc)
             .ok_or(DropReason::RetransmissionRefused)?;
         let mut forward = self.outgoing.describe(&located, packet).ok_or(DropReason::CodecUnsupported)?;
-        if !budget.take_bytes(forward.size_hint()) {
+        if !budget.take_bytes(ask.now, forward.size_hint()) {
             return Err(DropReason::RetransmissionLimit);
         }
         forward.rtx = Some(forward.header.seq);
@@ -432,7 +440,7 @@ impl Subscription {
         }
         let wait =
             if self.is_shown() { self.wait_shown(now, rings, target) } else { wait_dark(now, rings, target) };
-        if let Some(until) = wait {
+        if let Some(until) = wait.or_else(|| self.wait_slow(now, rings, target)) {
             self.next_attempt = Some(until);
         } else if let Some(layer) = self.startable(now, rings, target) {
             self.begin_at_newest(now, rings, layer, step);
@@ -460,54 +468,12 @@ impl Subscription {
         !self.is_starved && self.current().is_some_and(active)
     }
 
-    /// Until when a keyframe of the target may be waited for while another layer is shown.
-    ///
-    /// A viewer that was started low is in no hurry: while the ring holds a group of pictures of the target, the
-    /// publisher is known to begin a new one soon, and is left in peace.
-    fn wait_shown(&self, now: MonoTime, rings: &Rings, target: LayerIndex) -> Option<MonoTime> {
-        let ring = rings.get(self.kind, target);
-        let due = ring.next_keyframe().map(|due| due + KEYFRAME_LATE).filter(|late| *late > now);
-        if !self.starts_low {
-            return due.filter(|late| late.since(now) <= SHOWN_PATIENCE + KEYFRAME_LATE);
-        }
-        let expiry = Cache::find(now, ring).map(|cache| cache.first.arrival + GOP_MAX + KEYFRAME_LATE);
-        due.max(expiry).filter(|until| *until > now)
-    }
-
-    /// Returns the layer that the viewer can be given from its ring at once.
-    fn startable(&self, now: MonoTime, rings: &Rings, target: LayerIndex) -> Option<LayerIndex> {
-        let info = self.info.as_ref()?;
-        let cache = |layer| Cache::find(now, rings.get(self.kind, layer));
-        let of_target = cache(target).map(|cache| cache.backlog());
-        if self.is_shown() {
-            if self.falls_since.is_some_and(|since| now.since(since) >= FALL_MAX) {
-                // No keyframe came. What is shown breaks soon: rather go back a little.
-                return of_target.map(|_| target);
-            }
-            let source = self.source(info.epoch, target);
-            let fresh = cache(target).filter(|cache| self.outgoing.may_join(source, cache.first.seq));
-            return fresh.is_some_and(|cache| cache.backlog() <= SWITCH_BACKLOG_MAX).then_some(target);
-        }
-        if self.barred.is_some_and(|(epoch, until)| epoch == info.epoch && now < until) {
-            return None;
-        }
-        if of_target.is_some_and(|backlog| backlog <= DIRECT_BACKLOG_MAX) {
-            return Some(target);
-        }
-        let formats = self.outgoing.formats();
-        let cached = info
-            .layers
-            .iter()
-            .filter(|layer| layer.active && formats.decodes(layer.index) && cache(layer.index).is_some());
-        selector::lowest(cached, None).map(|layer| layer.index)
-    }
-
     /// Answers a viewer's wish for a keyframe from the ring, if that is allowed now and sooner than a fresh one.
     fn replay(&mut self, now: MonoTime, rings: &Rings, step: &mut Step<'_>) -> bool {
         let Some(layer) = self.current().filter(|_| self.kind == MediaKind::Video) else { return false };
         let ring = rings.get(self.kind, layer);
         let fresh = ring.next_keyframe().filter(|due| *due > now).map_or(FRESH_ASSUMED, |due| due.since(now));
-        let sooner = Cache::find(now, ring).is_some_and(|cache| cache.lasts() < fresh);
+        let sooner = Cache::find(now, ring).is_some_and(|cache| self.lasts(&cache, layer) < fresh);
         sooner && self.replays.take(now) && self.begin_catch_up(now, rings, layer, step)
     }
 
@@ -529,7 +495,7 @@ impl Subscription {
             *pass = pass.wrapping_add(1);
         }
         let source = self.source(epoch, layer);
-        let burst = CatchUp::new(now, &cache);
+        let burst = CatchUp::new(now, &cache, self.lasts(&cache, layer));
         let from = self.current();
         self.outgoing.join(source, (cache.first, cache.newest), timing, Some(burst.squeeze()));
         self.note_joined(source, from, step);
@@ -564,12 +530,15 @@ impl Subscription {
             if left == 0 {
                 break Some(now + STEP_INTERVAL);
             }
-            if self.burst_room == Some(0) && now.since(self.burst_widened) < REPORT_MAX {
-                // A path that cannot keep up is spared what lies before a newer keyframe.
-                let newer = Cache::find(now, ring).is_some_and(|cache| cache.first.seq > burst.next);
-                if newer && self.begin_catch_up(now, rings, source.layer, step) {
-                    return;
-                }
+            let is_held = self.burst_room == Some(0) && now.since(self.burst_widened) < REPORT_MAX;
+            if (is_held || self.path.is_some())
+                && self.outgoing.is_other_frame(packet)
+                && has_newer_keyframe(ring, packet)
+                && self.begin_catch_up(now, rings, source.layer, step)
+            {
+                return;
+            }
+            if is_held {
                 break Some(now + BLOCKED_INTERVAL);
             }
             if let Some(pending) = self.pending.filter(|pending| packet.arrival >= pending.since)
@@ -737,6 +706,12 @@ fn timing_of(info: &TrackInfo, layer: LayerIndex) -> Option<crate::Timing> {
     info.layers.iter().find(|it| it.index == layer).and_then(|it| it.timing)
 }
 
+/// Says whether a keyframe has come behind a packet of a burst: worth more, on a path that is slow, than what lies
+/// between.
+fn has_newer_keyframe(ring: &Ring, packet: &Packet) -> bool {
+    ring.gop().is_some_and(|gop| gop.keyframe > packet.seq && gop.timestamp != packet.timestamp)
+}
+
 /// Until when a keyframe of the target is waited for while nothing is shown, because it should come in a moment.
 fn wait_dark(now: MonoTime, rings: &Rings, target: LayerIndex) -> Option<MonoTime> {
     let due = rings.get(MediaKind::Video, target).next_keyframe()?;
@@ -747,24 +722,16 @@ fn wait_dark(now: MonoTime, rings: &Rings, target: LayerIndex) -> Option<MonoTim
 const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a viewer's wish for a keyframe is passed on.
 const WANTED_INTERVAL: Duration = Duration::from_millis(500);
-/// How often it is looked whether a lower layer that the path asks for can be joined, and when it is taken from the
-/// ring, however old.
+/// How often it is looked whether a lower layer that the path asks for can be joined.
 const FALL_INTERVAL: Duration = Duration::from_millis(500);
-const FALL_MAX: Duration = Duration::from_millis(600);
 /// How long a switch waits for the end of the current frame: three frames at 30 frames/s.
 const SWITCH_DELAY_MAX: Duration = Duration::from_millis(100);
 /// The most packets that one switch takes from the ring: under half of the numbers that are remembered.
 const CATCH_UP_MAX: u64 = 1_000;
 /// How near the next keyframe must be for a viewer without a picture to wait for it.
 const DARK_PATIENCE: Duration = Duration::from_millis(100);
-/// The same for a viewer that sees another layer meanwhile: then it is asked for.
-const SHOWN_PATIENCE: Duration = Duration::from_millis(200);
 /// How late an expected keyframe may be.
 const KEYFRAME_LATE: Duration = Duration::from_millis(50);
-/// A target whose keyframe is at most this old is joined at once, without a lower layer first: its burst is short.
-const DIRECT_BACKLOG_MAX: Duration = Duration::from_millis(500);
-/// How far a switch may go back while another layer is shown: what the viewer does not see as a leap.
-const SWITCH_BACKLOG_MAX: Duration = Duration::from_millis(100);
 /// Packets that one step of a burst sends: a large keyframe takes a few steps, and delays others by a few at a time.
 const STEP_PACKETS: usize = 32;
 const STEP_INTERVAL: Duration = Duration::from_millis(1);

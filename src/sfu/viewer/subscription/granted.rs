@@ -8,7 +8,7 @@ use super::{KEYFRAME_LATE, REQUEST_INTERVAL, Step, Subscription};
 use crate::ring::gop::frame_start;
 use crate::viewer::regulator::Held;
 use crate::viewer::{SwitchReason, ViewerOutput};
-use crate::{Arrival, LayerIndex, Rings};
+use crate::{Arrival, Bitrate, LayerIndex, Rings};
 
 /// What the path carries of a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,11 @@ impl Subscription {
         let [wished, granted] = &mut self.temporal;
         *granted = limit;
         self.outgoing.set_temporal_limit(limit.min(*wished));
+    }
+
+    /// Sets what the path carries besides sound; `None` while nobody knows.
+    pub(crate) const fn set_path(&mut self, path: Option<Bitrate>) {
+        self.path = path;
     }
 
     /// Sets what the path carries of the track. `falls` says that the viewer has to leave what it gets.
@@ -125,7 +130,8 @@ impl Subscription {
         let source = self.source(epoch, after.layer);
         let ring = rings.get(self.kind, after.layer);
         let start = frame_start(|seq| ring.packet(seq), next.seq);
-        self.outgoing.leap(source, after.seq.min(ExtSeq(start.0.saturating_sub(1))));
+        let Some(packet) = ring.packet(next.seq) else { return };
+        self.outgoing.leap(source, after.seq.min(ExtSeq(start.0.saturating_sub(1))), packet);
         // Parameter sets stand before what was recognised as the keyframe.
         for seq in start.0..next.seq.0 {
             if let Some(packet) = ring.packet(ExtSeq(seq)) {
