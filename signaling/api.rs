@@ -1,4 +1,5 @@
-//! `/api/v1`: a viewer's choice of layer, and for administrators the rooms and sessions there are.
+//! `/api/v1`: a viewer's choice of layer, why a session is as it is, and for administrators the rooms and sessions
+//! there are.
 //!
 //! Lists show the short public ids, never the secret ones.
 
@@ -26,7 +27,7 @@ pub(crate) async fn put_layer(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<StatusCode, Problem> {
-    let is_secret = id.len() == 32;
+    let is_secret = is_secret(&id);
     if !is_secret {
         admin::require(&shared.config, &request)?;
     }
@@ -40,6 +41,23 @@ pub(crate) async fn put_layer(
         shared.node.set_layer_by_public_id(&id, choice)?;
     }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /api/v1/sessions/{id}/explain`: by the secret id with the session's own bearer, or by the public id for
+/// administrators.
+pub(crate) async fn explain(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<impl IntoResponse, Problem> {
+    let explanation = if is_secret(&id) {
+        let credential = headers::bearer(request.headers())?.map(str::to_owned);
+        shared.node.explain(&id, credential.as_deref()).await?
+    } else {
+        admin::require(&shared.config, &request)?;
+        shared.node.explain_by_public_id(&id).await?
+    };
+    Ok((NO_STORE, Json(explanation)))
 }
 
 /// `GET /api/v1/sessions`.
@@ -72,6 +90,11 @@ pub(crate) async fn room(
     let status =
         status.ok_or_else(|| Problem::new(Code::RoomNotFound, format!("room {name} does not exist")))?;
     Ok((NO_STORE, Json(status)))
+}
+
+/// Tells a secret id from a public one, by its length.
+const fn is_secret(id: &str) -> bool {
+    id.len() == 32
 }
 
 const NO_STORE: [(HeaderName, HeaderValue); 1] = [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];

@@ -1,6 +1,7 @@
 //! What WHIP and WHEP endpoints have in common: read an offer, ask the node, answer 201.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -20,6 +21,7 @@ pub(crate) struct Offered {
     sdp: String,
     host: Option<IpAddr>,
     credential: Option<String>,
+    began: Instant,
 }
 
 impl Offered {
@@ -28,6 +30,7 @@ impl Offered {
     /// # Errors
     /// 404 for a name that no room can have, 415, 413, 408, 401, and 400 for a body that is no text.
     pub(crate) async fn read(room: &str, request: Request) -> Result<Self, Problem> {
+        let began = Instant::now();
         let room = room_name(room)?;
         headers::content_type(request.headers(), &SDP, ACCEPT_POST)?;
         if request.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
@@ -36,7 +39,7 @@ impl Offered {
         let credential = headers::bearer(request.headers())?.map(str::to_owned);
         let host = headers::reached_at(&request, limits::remote(&request));
         let sdp = limits::read_text(request, Code::OfferSyntax).await?;
-        Ok(Self { room, sdp, host, credential })
+        Ok(Self { room, sdp, host, credential, began })
     }
 
     pub(crate) fn join_request(&self) -> JoinRequest<'_> {
@@ -45,6 +48,7 @@ impl Offered {
             offer: &self.sdp,
             host: self.host,
             credential: self.credential.as_deref(),
+            began: self.began,
         }
     }
 

@@ -111,6 +111,7 @@ impl From<SessionError> for Problem {
             SessionError::Fragment(_) => Code::FragmentSyntax,
             SessionError::WrongRole(_) => Code::NoLayer,
             SessionError::NoRandomness => Code::Internal,
+            SessionError::Busy => return Self::new(Code::Overloaded, error.to_string()).with_retry_after(1),
         };
         Self::new(code, error.to_string())
     }

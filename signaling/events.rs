@@ -17,7 +17,7 @@ use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::routing::{MethodRouter, post};
 use futures_util::stream::{self, Stream};
-use node::{NodeHandle, Role, RoomStatus};
+use node::{LayerStatus, NodeHandle, Role, RoomStatus};
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -185,7 +185,9 @@ fn changes(before: Option<&RoomStatus>, now: &RoomStatus) -> Vec<(&'static str, 
 /// the layer choice ignores the name.
 fn layers(status: &RoomStatus) -> Value {
     let list = |active: Option<bool>| -> Vec<Value> {
-        let chosen = status.layers.iter().filter(|layer| active.is_none_or(|active| layer.active == active));
+        let can_be_had = |layer: &LayerStatus| layer.active || layer.resting;
+        let chosen =
+            status.layers.iter().filter(|layer| active.is_none_or(|active| can_be_had(layer) == active));
         chosen
             .filter_map(|layer| {
                 Some(json!({
@@ -222,8 +224,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 #[cfg(test)]
 mod tests {
-    use node::LayerStatus;
-
     use super::*;
 
     #[test]
@@ -250,6 +250,17 @@ mod tests {
         assert_eq!(told["0"]["active"][0]["encodingId"], "h");
         assert_eq!(told["0"]["active"][0]["height"], 720);
         assert_eq!(told["0"]["inactive"][0]["encodingId"], "l");
+    }
+
+    #[test]
+    fn a_layer_that_rests_can_be_chosen() {
+        let mut room = room(true, 0);
+        room.layers[1].resting = true;
+
+        let told = layers(&room);
+
+        assert_eq!(told["0"]["active"][1]["encodingId"], "l");
+        assert_eq!(told["0"]["inactive"], json!([]));
     }
 
     #[test]

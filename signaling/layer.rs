@@ -12,7 +12,8 @@ use crate::headers::{self, ACCEPT_POST, JSON};
 use crate::limits;
 use crate::session::SessionPath;
 
-/// The body of `PUT /api/v1/sessions/{id}/layer`: `"auto"`, `{"rid": …}` or `{"maxHeight": …}`.
+/// The body of `PUT /api/v1/sessions/{id}/layer`: `"auto"`, `"audio-only"`, `"paused"`, `{"rid": …}` or
+/// `{"maxHeight": …}`.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Choice {
@@ -22,9 +23,11 @@ enum Choice {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 enum Word {
     Auto,
+    AudioOnly,
+    Paused,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,12 +54,18 @@ struct Selection {
 /// Reads a choice in the words of the API.
 ///
 /// # Errors
-/// 400 that names the three forms.
+/// 400 that names the forms.
 pub(crate) fn parse_choice(body: &[u8]) -> Result<LayerRequest, Problem> {
-    let bad =
-        || Problem::new(Code::Syntax, "the body is none of \"auto\", {\"rid\": \"…\"}, {\"maxHeight\": 720}");
+    let bad = || {
+        Problem::new(
+            Code::Syntax,
+            "the body is none of \"auto\", \"audio-only\", \"paused\", {\"rid\": \"…\"}, {\"maxHeight\": 720}",
+        )
+    };
     match serde_json::from_slice(body).map_err(|_| bad())? {
         Choice::Word(Word::Auto) => Ok(LayerRequest::Auto),
+        Choice::Word(Word::AudioOnly) => Ok(LayerRequest::AudioOnly),
+        Choice::Word(Word::Paused) => Ok(LayerRequest::Paused),
         Choice::Rid(Rid { rid }) if is_rid(&rid) => Ok(LayerRequest::Rid(rid)),
         Choice::Rid(_) => Err(Problem::new(Code::Syntax, "a rid is 1 to 64 of A-Z a-z 0-9 _ -")),
         Choice::MaxHeight(MaxHeight { max_height }) => Ok(LayerRequest::MaxHeight(max_height)),
@@ -116,8 +125,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_api_takes_its_three_forms_and_nothing_else() {
+    fn the_api_takes_its_forms_and_nothing_else() {
         assert_eq!(parse_choice(b"\"auto\"").unwrap(), LayerRequest::Auto);
+        assert_eq!(parse_choice(b"\"audio-only\"").unwrap(), LayerRequest::AudioOnly);
+        assert_eq!(parse_choice(b"\"paused\"").unwrap(), LayerRequest::Paused);
         assert_eq!(parse_choice(b"{\"rid\":\"h\"}").unwrap(), LayerRequest::Rid("h".to_owned()));
         assert_eq!(parse_choice(b"{\"maxHeight\":480}").unwrap(), LayerRequest::MaxHeight(480));
 

@@ -82,6 +82,7 @@ pub fn router(node: NodeHandle, config: SignalingConfig) -> Router {
         .route("/whep/{room}/s/{session}/events/{subscription}", get(events::open))
         .route("/api/v1/sessions", get(api::sessions))
         .route("/api/v1/sessions/{id}/layer", put(api::put_layer))
+        .route("/api/v1/sessions/{id}/explain", get(api::explain))
         .route("/api/v1/rooms", get(api::rooms))
         .route("/api/v1/rooms/{room}", get(api::room))
         .route("/healthz", get(health::live))

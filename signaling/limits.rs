@@ -18,7 +18,7 @@ use axum::response::IntoResponse;
 
 use crate::error::{Code, Problem};
 
-/// How often one address may send POST, PUT, PATCH and DELETE.
+/// How often one address may send POST, PUT, PATCH and DELETE, and ask for explanations.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
     /// Requests a second in the long run.
@@ -100,13 +100,21 @@ pub(crate) async fn apply(State(limiter): State<Limiter>, request: Request, next
         return Problem::new(Code::HeaderTooLarge, format!("the header has {header_bytes} bytes"))
             .into_response();
     }
-    let changes = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
-    if changes && let Err(wait) = limiter.take(Instant::now(), remote(&request).unwrap_or(UNKNOWN)) {
+    if is_limited(&request)
+        && let Err(wait) = limiter.take(Instant::now(), remote(&request).unwrap_or(UNKNOWN))
+    {
         let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
         let problem = Problem::new(Code::RateLimited, "this address sends requests too fast");
         return problem.with_retry_after(seconds).into_response();
     }
     next.run(request).await
+}
+
+/// Says whether a request counts against its address's rate: what changes something, and what asks a shard.
+fn is_limited(request: &Request) -> bool {
+    let changes = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
+    let path = request.uri().path();
+    changes || (path.starts_with("/api/v1/sessions/") && path.ends_with("/explain"))
 }
 
 /// Returns the address the request came from, when a listener told it.

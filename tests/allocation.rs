@@ -1,7 +1,8 @@
 //! Proves the packet path's first rule: after warm-up, forwarding a packet allocates nothing.
 //!
 //! The real machines stand in a row as a shard puts them: a publisher's sealed packet is opened, received into the
-//! rings, decided on for a viewer, written, sealed and handed to the kernel, while a counting allocator looks on.
+//! rings, decided on for a viewer, written, sealed and handed to the kernel, and the viewer's feedback is taken, while
+//! a counting allocator looks on.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -15,7 +16,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rtp::negotiation::{Format, PublishedTrack, SsrcPair, ViewedTrack};
-use rtp::{Codec, Extension, ExtensionMap, MediaClock, MediaKind, MonoTime, NtpTime, PayloadType, Ssrc};
+use rtp::rtcp::{TransportCcFeedback, Writer};
+use rtp::{
+    Codec, Extension, ExtensionMap, MediaClock, MediaKind, MonoTime, NtpTime, PayloadType, SeqNo, Ssrc,
+};
 use sfu::viewer::{Forward, Viewer, ViewerConfig};
 use sfu::{Arrival, Epoch, Publisher, PublisherConfig, PublisherOutput, Rings};
 use transport::dtls::Role;
@@ -64,7 +68,8 @@ fn forwarding_a_packet_allocates_nothing_after_warm_up() {
     assert_eq!(
         forwarded,
         (MEASURED_FRAMES * PACKETS_PER_FRAME) as u64,
-        "every packet must have been forwarded"
+        "every packet must have been forwarded: {:?}",
+        path.viewer.congestion()
     );
     assert_eq!(
         path.count.viewer_allocations - before.viewer_allocations,
@@ -77,6 +82,11 @@ fn forwarding_a_packet_allocates_nothing_after_warm_up() {
     let found = path.count.publisher_allocations - before.publisher_allocations;
     assert!(found <= allowed, "{found} allocations while receiving, {announcements} announcements");
     assert!(allowed < forwarded / 10, "announcements must be rare beside packets");
+    let congestion = path.viewer.congestion().unwrap();
+    assert!(
+        congestion.counters.received > forwarded,
+        "the viewer's reports must have counted: {congestion:?}"
+    );
 }
 
 #[test]
@@ -112,6 +122,9 @@ struct PacketPath {
     now: MonoTime,
     seq: u16,
     frame: u32,
+    /// When the viewer's packets arrived there, from the first that it has not reported on.
+    arrived: Vec<Option<MonoTime>>,
+    reported: u16,
     count: Count,
 }
 
@@ -147,6 +160,8 @@ impl PacketPath {
             now,
             seq: 65_000,
             frame: 0,
+            arrived: Vec::with_capacity(64),
+            reported: 0,
             count: Count::default(),
         }
     }
@@ -158,6 +173,7 @@ impl PacketPath {
                 self.receive(index);
             }
             self.forward();
+            self.report();
             self.tick();
             self.frame += 1;
         }
@@ -184,6 +200,7 @@ impl PacketPath {
                     self.count.announcements += 1;
                     self.viewer.handle_track(self.now, &info);
                 }
+                PublisherOutput::GopOutgrewRing(_) => {}
             }
         }
     }
@@ -197,10 +214,30 @@ impl PacketPath {
                 self.viewer.write_packet(self.now, &forward, &self.rings, &mut slot[..1_700 - SRTP_OVERHEAD]);
             let sealed = self.sealer.seal_rtp(slot, len.unwrap()).unwrap();
             self.batch.commit(self.remote, sealed);
-            self.count.forwarded += 1;
+            self.arrived.push(Some(self.now + TRAVEL));
+            self.count.forwarded += u64::from(!forward.is_padding);
         }
         self.batch.flush(&self.socket);
         self.arrivals.clear();
+        self.count.viewer_allocations += allocations() - before;
+    }
+
+    /// Lets the viewer report on every third frame's packets, as browsers do.
+    fn report(&mut self) {
+        if !self.frame.is_multiple_of(3) {
+            return;
+        }
+        let mut compound = [0; 256];
+        let mut writer = Writer::new(&mut compound);
+        let feedback = TransportCcFeedback::new(SeqNo(self.reported), 0, &self.arrived);
+        assert!(writer.transport_cc(Ssrc(9), Ssrc(2), &feedback));
+        let length = writer.finish();
+        self.reported = self.reported.wrapping_add(self.arrived.len() as u16);
+        self.arrived.clear();
+
+        let before = allocations();
+        let now = self.now + TRAVEL;
+        self.viewer.handle_rtcp(now, &self.rings, &compound[..length], &mut self.forwards);
         self.count.viewer_allocations += allocations() - before;
     }
 
@@ -208,7 +245,7 @@ impl PacketPath {
     fn tick(&mut self) {
         let mut scratch = [0; 1_500];
         self.publisher.handle_timeout(self.now);
-        self.viewer.handle_timeout(self.now);
+        self.viewer.handle_timeout(self.now, &self.rings, &mut self.forwards);
         self.drain_publisher();
         while self.publisher.write_rtcp(self.now, &mut scratch).is_some() {}
         while self.viewer.write_rtcp(self.now, &mut scratch).is_some() {}
@@ -290,6 +327,7 @@ fn allocations() -> u64 {
 
 const SSRC: u32 = 0x0102_0304;
 const PACKETS_PER_FRAME: usize = 8;
+const TRAVEL: Duration = Duration::from_millis(10);
 /// Long enough for the rings to reach their bound of 4.5 s and to reuse their pages.
 const WARM_UP_FRAMES: usize = 600;
 const MEASURED_FRAMES: usize = 600;

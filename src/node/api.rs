@@ -4,6 +4,7 @@
 //! on, never an address or a credential.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use serde::Serialize;
 use transport::sdp::OfferError;
@@ -43,6 +44,8 @@ pub struct JoinRequest<'a> {
     pub host: Option<IpAddr>,
     /// The bearer that becomes the session's credential.
     pub credential: Option<&'a str>,
+    /// When the request began.
+    pub began: Instant,
 }
 
 /// A session that was created.
@@ -119,6 +122,9 @@ pub enum SessionError {
     /// The system gave no random bytes for secrets.
     #[error("the system has no randomness to give")]
     NoRandomness,
+    /// The session's shard did not answer in time.
+    #[error("the session's thread is busy")]
+    Busy,
     /// The request does not apply to a session of this role.
     #[error("a {0} session has no layer to choose")]
     WrongRole(&'static str),
@@ -164,6 +170,11 @@ pub struct LayerStatus {
     pub bitrate: u64,
     /// Whether media arrived in the last two seconds.
     pub active: bool,
+    /// Whether it rests because nobody wants it, and starts again when somebody does.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub resting: bool,
+    /// Whether a viewer who joins gets a picture at once. Not while keyframes are further apart than 4.5 s.
+    pub join_cache: bool,
 }
 
 /// A session as administrators see it. Carries no secret id.

@@ -27,6 +27,11 @@ impl Clock {
         HEAD_START + self.start.elapsed()
     }
 
+    /// Returns an instant of the machine's clock as one of ours.
+    pub(crate) fn at(&self, instant: Instant) -> MonoTime {
+        HEAD_START + instant.saturating_duration_since(self.start)
+    }
+
     /// Returns the server media clock.
     pub(crate) const fn media(&self) -> MediaClock {
         self.media

@@ -1,7 +1,7 @@
 //! The door between signaling and the shards.
 //!
 //! Every call is short: it parses, takes the registry's lock once, and at most puts a message into a shard's
-//! mailbox. No call waits for a shard, but [`NodeHandle::shutdown`].
+//! mailbox. No call waits for a shard, but [`NodeHandle::shutdown`] and [`NodeHandle::explain`], for a bounded time.
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rtp::MonoTime;
 use sfu::viewer::LayerRequest;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use transport::dtls::Certificate;
 use transport::ice::Credentials;
 use transport::link::LinkConfig;
@@ -20,6 +20,7 @@ use crate::admission::Admission;
 use crate::advertise::Advertised;
 use crate::api::{JoinError, JoinRequest, Joined, Restarted, Role, RoomStatus, SessionError, SessionStatus};
 use crate::clock::Clock;
+use crate::explain::Explanation;
 use crate::mesh::{EndReason, Mailboxes, Message};
 use crate::metrics::Metrics;
 use crate::name::{PublicId, RoomName, SessionId};
@@ -201,6 +202,54 @@ impl NodeHandle {
         Ok(())
     }
 
+    /// Explains a session, by its secret id.
+    ///
+    /// # Errors
+    /// [`SessionError::Busy`] when its shard does not answer within half a second, otherwise see [`SessionError`].
+    pub async fn explain(
+        &self,
+        session: &str,
+        credential: Option<&str>,
+    ) -> Result<Explanation, SessionError> {
+        let id = SessionId::parse(session).ok_or(SessionError::NotFound)?;
+        {
+            let registry = self.inner.registry();
+            let found = registry.session(id).ok_or(SessionError::NotFound)?;
+            check_credential(found.credential.as_ref(), credential)?;
+        }
+        self.ask_explanation(id).await
+    }
+
+    /// Explains a session, by its short id; for administrators.
+    ///
+    /// # Errors
+    /// As [`Self::explain`].
+    pub async fn explain_by_public_id(&self, public_id: &str) -> Result<Explanation, SessionError> {
+        let id = PublicId::parse(public_id).and_then(|id| self.inner.registry().by_public(id));
+        self.ask_explanation(id.ok_or(SessionError::NotFound)?).await
+    }
+
+    async fn ask_explanation(&self, id: SessionId) -> Result<Explanation, SessionError> {
+        let (reply, answer) = oneshot::channel();
+        {
+            let registry = self.inner.registry();
+            if let Some(explanation) = registry.explain_unreached(self.inner.clock.now(), id) {
+                return Ok(explanation);
+            }
+            let found = registry.session(id).ok_or(SessionError::NotFound)?;
+            let owner = found.owner.ok_or(SessionError::NotFound)?;
+            if !self.inner.mailboxes.post(owner, Message::Explain { session: id, reply }) {
+                return Err(SessionError::Busy);
+            }
+        }
+        match tokio::time::timeout(EXPLAIN_MAX, answer).await {
+            Ok(Ok(explanation)) => Ok(explanation),
+            // The shard let go of the question: the session has ended.
+            Ok(Err(_)) => Err(SessionError::NotFound),
+            Err(_) => Err(SessionError::Busy),
+        }
+    }
+
     /// Returns a room as it is now; `None` when it is unknown.
     #[must_use]
     pub fn room(&self, name: &RoomName) -> Option<RoomStatus> {
@@ -322,6 +371,7 @@ impl NodeHandle {
                 viewer,
             },
             media,
+            began: self.inner.clock.at(request.began),
         };
         let admitted = self.inner.registry().admit(self.inner.clock.now(), new);
         let Admitted { public_id, replaced } =
@@ -406,5 +456,8 @@ fn draw_u32() -> u32 {
 
 /// The length before a datagram on a TCP socket (RFC 4571).
 const FRAME_HEADER: usize = 2;
+
+/// A shard that works answers within a few milliseconds.
+const EXPLAIN_MAX: Duration = Duration::from_millis(500);
 
 const SHUTDOWN_MAX: Duration = Duration::from_secs(3);

@@ -11,6 +11,7 @@ mod admission;
 mod advertise;
 pub mod api;
 mod clock;
+pub mod explain;
 pub mod handle;
 mod mesh;
 mod metrics;
@@ -23,6 +24,7 @@ pub use admission::Overload;
 pub use api::{
     JoinError, JoinRequest, Joined, LayerStatus, Restarted, Role, RoomStatus, SessionError, SessionStatus,
 };
+pub use explain::Explanation;
 pub use handle::NodeHandle;
 pub use name::RoomName;
 pub use node::{AdvertisedAddress, Node, NodeConfig, StartError};

@@ -13,11 +13,14 @@ use rtp::MediaKind;
 use sfu::ring::Page;
 use sfu::track::{Arrival, Epoch, LayerIndex, TrackInfo};
 use sfu::viewer::LayerRequest;
+use tokio::sync::oneshot;
 use transport::ice::Credentials;
 use transport::path::Path;
 
+use crate::explain::Explanation;
 use crate::name::{RoomId, SessionId};
 use crate::registry::ShardId;
+use crate::shard::wanted::LayerSet;
 
 /// Why a session ends; the closed set that logs and metrics show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,12 +92,16 @@ pub(crate) enum Message {
     Arrivals(Arrivals),
     /// The publisher left.
     Gone { room: RoomId, epoch: Epoch },
+    /// Which layers the viewers of a shard want. Repeated every second, so a drop heals.
+    Wanted { room: RoomId, shard: ShardId, layers: LayerSet },
     /// A viewer on another shard needs a keyframe. Dropped: it asks again.
     Keyframe { room: RoomId, layer: LayerIndex },
     /// A TCP socket that began with an ICE check.
     Tcp { socket: TcpStream, remote: SocketAddr, first: Box<[u8]> },
     /// A viewer's wish.
     SetLayer { session: SessionId, request: Box<LayerRequest> },
+    /// Somebody wants to know why a session is as it is. Dropped: they ask again.
+    Explain { session: SessionId, reply: oneshot::Sender<Explanation> },
     /// A new ICE generation.
     RestartIce { session: SessionId, credentials: Credentials },
     /// The session has left the registry.

@@ -19,6 +19,8 @@ use transport::link::LinkConfig;
 
 use crate::admission::Overload;
 use crate::api::{LayerStatus, Role, RoomStatus, SessionStatus};
+use crate::explain::timeline::Timeline;
+use crate::explain::{self, Explanation, Head};
 use crate::name::{PublicId, RoomId, RoomName, SessionId};
 
 mod farewells;
@@ -39,6 +41,7 @@ pub(crate) struct Seed {
     pub(crate) link: LinkConfig,
     pub(crate) media: SeedMedia,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) timeline: Timeline,
     /// What the viewer wished before it connected.
     pub(crate) layer: Option<LayerRequest>,
 }
@@ -158,6 +161,8 @@ pub(crate) struct NewSession {
     pub(crate) etag: String,
     pub(crate) link: LinkConfig,
     pub(crate) media: NewMedia,
+    /// When the request that asks for it began.
+    pub(crate) began: MonoTime,
 }
 
 /// What a new session will send or receive.
@@ -338,6 +343,7 @@ impl Registry {
             link: new.link,
             media,
             shared: Arc::clone(&shared),
+            timeline: Timeline { began: new.began, answered: now, reached: None, connected: None },
             layer: None,
         });
         self.by_ufrag.insert(generation.ufrag.clone(), new.id);
@@ -483,6 +489,26 @@ impl Registry {
         if let Some(room) = self.rooms.get(room) {
             room.status.send_modify(|status| status.layers = layers);
         }
+    }
+
+    /// Explains a session that no shard has taken yet; `None` when one has, or it is gone.
+    pub(crate) fn explain_unreached(&self, now: MonoTime, id: SessionId) -> Option<Explanation> {
+        let session = self.sessions.get(&id)?;
+        let seed = session.seed.as_ref()?;
+        let head = Head {
+            session: session.public_id,
+            room: &session.room,
+            connected: false,
+            age: seed.timeline.age(now),
+            pair: None,
+            join: seed.timeline.steps(None, None),
+        };
+        Some(match session.role {
+            Role::Publisher => explain::publisher::explain_unreached(head),
+            Role::Viewer => {
+                explain::viewer::explain_unreached(head, seed.layer.as_ref().unwrap_or(&LayerRequest::Auto))
+            }
+        })
     }
 
     pub(crate) fn session(&self, id: SessionId) -> Option<&Session> {

@@ -41,6 +41,8 @@ pub enum DropReason {
     NotInRing,
     /// The shard is so far behind that a bound was reached; viewers see a loss.
     Backlog,
+    /// The packet would have waited too long for its turn on the viewer's path, or cannot be decoded without one that did.
+    Stale,
     /// The viewer negotiated no payload type for the packet's codec.
     CodecUnsupported,
     /// The viewer's budget for retransmissions is spent.
@@ -51,7 +53,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of its discriminants.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Malformed,
         Self::UnknownSsrc,
         Self::UnknownPayloadType,
@@ -68,6 +70,7 @@ impl DropReason {
         Self::TooLate,
         Self::NotInRing,
         Self::Backlog,
+        Self::Stale,
         Self::CodecUnsupported,
         Self::RetransmissionLimit,
         Self::RetransmissionRefused,
@@ -93,6 +96,7 @@ impl DropReason {
             Self::TooLate => "too_late",
             Self::NotInRing => "not_in_ring",
             Self::Backlog => "backlog",
+            Self::Stale => "stale",
             Self::CodecUnsupported => "codec_unsupported",
             Self::RetransmissionLimit => "retransmission_limit",
             Self::RetransmissionRefused => "retransmission_refused",

@@ -8,10 +8,15 @@
 //! A page that has left the writer's window is used again as soon as no reader holds it, so that a ring
 //! allocates only while it grows.
 //!
+//! **The newest group of pictures.** A reader is told of each packet once ([`Ring::handle_arrival`]) and keeps where
+//! the newest keyframe is, so that a join finds it without a search ([`Ring::gop`]).
+//!
 //! **Invariants.** A page holds the sequence numbers `index × 64 .. (index + 1) × 64` and no others. Writer and
 //! readers keep a page for [`Limits::age`] after the next one was opened, and never more than
 //! [`Limits::bytes`]: a whole group of pictures of 4 s fits, because OBS and ffmpeg make no keyframe on request.
 //! At the bound the oldest page goes.
+
+pub(crate) mod gop;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -22,14 +27,21 @@ use std::time::Duration;
 use rtp::codec::MediaKind;
 use rtp::{ExtSeq, MonoTime};
 
+use self::gop::Tracker;
 use crate::packet::{PACKET_BYTES_MAX, Packet, Parts};
-use crate::track::{LayerIndex, MAX_LAYERS};
+use crate::track::{Arrival, LayerIndex, MAX_LAYERS};
+
+pub use self::gop::Gop;
 
 /// How many consecutive packets a page holds.
 pub const PAGE_SLOTS: usize = 64;
 
 /// The memory that one page takes, in bytes.
 pub const PAGE_BYTES: usize = PAGE_SLOTS * size_of::<OnceLock<Packet>>();
+
+/// The longest group of pictures that a ring keeps whole, so that a viewer can be started from it: four seconds, which
+/// is what OBS makes at most by default for low delay, with room.
+pub const GOP_MAX: Duration = Duration::from_millis(4_500);
 
 /// How many pages that left the window wait for their readers. Readers follow within one page, so two are
 /// usual; beyond the bound the oldest is left to its readers and freed by the last of them.
@@ -53,7 +65,7 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { age: Duration::from_millis(4_500), bytes: 8 * 1024 * 1024 }
+        Self { age: GOP_MAX, bytes: 8 * 1024 * 1024 }
     }
 }
 
@@ -205,6 +217,7 @@ impl RingWriter {
 pub struct Ring {
     limits: Limits,
     window: Window,
+    tracker: Tracker,
 }
 
 impl Ring {
@@ -217,13 +230,51 @@ impl Ring {
     /// Makes an empty ring with its own bounds.
     #[must_use]
     pub fn with_limits(limits: Limits) -> Self {
-        Self { limits, window: Window::new(limits) }
+        Self { limits, window: Window::new(limits), tracker: Tracker::default() }
     }
 
-    /// Takes a page that the writer opened, and lets go of those past the bounds.
+    /// Takes a page that the writer opened, and lets go of those past the bounds. What the page holds already counts
+    /// as arrived.
     pub fn add_page(&mut self, page: Arc<Page>) {
         while self.window.pop_expired(self.limits, page.index, page.opened).is_some() {}
-        self.window.insert(page);
+        self.window.insert(Arc::clone(&page));
+        let Self { window, tracker, .. } = self;
+        for packet in page.packets() {
+            tracker.note(packet, |seq| window.packet(seq));
+        }
+    }
+
+    /// Learns that a packet is there. Whoever hands out arrivals calls this once for each, before viewers do anything
+    /// with it.
+    pub fn handle_arrival(&mut self, seq: ExtSeq) {
+        let Self { window, tracker, .. } = self;
+        if let Some(packet) = window.packet(seq) {
+            tracker.note(packet, |seq| window.packet(seq));
+        }
+    }
+
+    /// Returns the newest group of pictures, if its keyframe is still kept.
+    #[must_use]
+    pub fn gop(&self) -> Option<Gop> {
+        self.tracker.gop().copied().filter(|gop| self.window.packet(gop.keyframe).is_some())
+    }
+
+    /// Returns the highest packet that has arrived; later ones may be there already.
+    #[must_use]
+    pub const fn newest(&self) -> Option<ExtSeq> {
+        self.tracker.newest()
+    }
+
+    /// Returns when the next keyframe should come, if keyframes came at regular distances.
+    #[must_use]
+    pub fn next_keyframe(&self) -> Option<MonoTime> {
+        self.tracker.next_keyframe()
+    }
+
+    /// Returns how many temporal layers the newest groups of pictures had; 1 without any.
+    #[must_use]
+    pub fn temporal_layers(&self) -> u8 {
+        self.tracker.temporal_layers()
     }
 
     /// Returns a packet, if it has arrived and is still kept.
@@ -237,12 +288,6 @@ impl Ring {
         self.window.pages.iter()
     }
 
-    /// Returns the newest packet that begins a keyframe. Costs a walk over everything kept since then.
-    #[must_use]
-    pub fn last_keyframe(&self) -> Option<&Packet> {
-        self.window.packets().rev().find(|packet| packet.descriptor.keyframe)
-    }
-
     /// Returns the highest sequence number that is stored.
     #[must_use]
     pub fn highest(&self) -> Option<ExtSeq> {
@@ -252,6 +297,7 @@ impl Ring {
     /// Lets go of every page, when the publisher has left or another epoch begins.
     pub fn clear(&mut self) {
         self.window.pages.clear();
+        self.tracker = Tracker::default();
     }
 }
 
@@ -298,6 +344,11 @@ impl Rings {
             (MediaKind::Video, 2) => third,
             (MediaKind::Video, _) => fourth,
         }
+    }
+
+    /// Learns that a packet is in its ring; see [`Ring::handle_arrival`].
+    pub fn handle_arrival(&mut self, arrival: Arrival) {
+        self.get_mut(arrival.kind, arrival.layer).handle_arrival(arrival.seq);
     }
 
     /// Lets go of every page, when another epoch begins: its sequence numbers have nothing to do with these.

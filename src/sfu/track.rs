@@ -49,6 +49,9 @@ pub struct LayerInfo {
     pub bitrate_bps: u64,
     /// Frames per second over the last second or so; 0 until measured.
     pub frames_per_second: f32,
+    /// Whether a joining viewer gets a picture from the ring at once: false before the first keyframe, and while the
+    /// newest one is further back than the ring keeps.
+    pub join_cache: bool,
     /// The layer's place on the server media time line, once a sender report has come.
     pub timing: Option<Timing>,
 }

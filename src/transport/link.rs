@@ -105,8 +105,9 @@ impl Link {
             Kind::Stun => return self.within_control(now, |link| link.handle_stun(now, path, datagram)),
             _ if !self.ice.is_validated(&path) => return Err(DropReason::UnvalidatedPath),
             Kind::Dtls => {
-                return self
-                    .within_control(now, |link| link.handle_dtls(now, datagram).map(|()| Inbound::Nothing));
+                return self.within_control(now, |link| {
+                    link.handle_dtls(now, path, datagram).map(|()| Inbound::Nothing)
+                });
             }
             Kind::Rtp | Kind::Rtcp => {}
         }
@@ -277,14 +278,17 @@ impl Link {
         self.pump(now).map(|()| Inbound::Nothing)
     }
 
-    /// Follows the nomination; without any, takes the latest validated path after a while, and stays there.
+    /// Follows the nomination; without any, keeps the path that DTLS came by, or takes the latest validated one after a
+    /// while.
     fn choose_path(&mut self, now: MonoTime) {
         let waited = self.reached.is_some_and(|at| now.since(at) >= NOMINATION_WAIT);
-        let fallback = || {
-            let known = [self.path, self.latest];
-            known.into_iter().flatten().find(|path| waited && self.ice.is_validated(path))
-        };
+        let known = [self.path, self.latest.filter(|_| waited)];
+        let fallback = || known.into_iter().flatten().find(|path| self.ice.is_validated(path));
         let chosen = self.ice.selected().or_else(fallback);
+        self.follow(now, chosen);
+    }
+
+    fn follow(&mut self, now: MonoTime, chosen: Option<Path>) {
         if chosen == self.path {
             return;
         }
@@ -296,7 +300,13 @@ impl Link {
         self.guard.start(now);
     }
 
-    fn handle_dtls(&mut self, now: MonoTime, datagram: &[u8]) -> Result<(), DropReason> {
+    /// Takes DTLS of a validated path. Before the nomination the answer goes back by that path, and media with it, once
+    /// the handshake has proved that the peer is there (RFC 8445 §12.1): Chromium nominates only with its second check,
+    /// 50 ms after the first.
+    fn handle_dtls(&mut self, now: MonoTime, path: Path, datagram: &[u8]) -> Result<(), DropReason> {
+        if self.path.is_none() {
+            self.follow(now, Some(path));
+        }
         let outcome = self.guard.handle_datagram(now, datagram);
         outcome.and(self.pump(now))
     }

@@ -15,6 +15,7 @@
 )]
 
 mod command_line;
+mod explain;
 mod healthy;
 mod hostile_datagrams;
 mod hostile_signaling;

@@ -84,6 +84,11 @@ impl Relay {
         }));
     }
 
+    /// Where the server sees the peer.
+    pub(crate) fn back(&self) -> SocketAddr {
+        self.back.lock().unwrap().local_addr().unwrap()
+    }
+
     /// Sends bytes to the server from the validated address.
     pub(crate) fn inject(&self, datagram: &[u8]) {
         self.back.lock().unwrap().send_to(datagram, self.server).unwrap();

@@ -58,14 +58,22 @@ pub(crate) struct Access {
 pub(crate) struct Peer {
     pc: Arc<dyn PeerConnection>,
     state: watch::Receiver<RTCPeerConnectionState>,
-    replies: Mutex<mpsc::UnboundedReceiver<String>>,
-    data_channel_closed: watch::Receiver<bool>,
-    data_channel: Arc<dyn DataChannel>,
+    /// A data channel on which each message comes back.
+    echo: Talk,
+    /// The one that speaks the room protocol.
+    room: Talk,
     http: SocketAddr,
     pub(crate) location: String,
     pub(crate) etag: String,
     pub(crate) offer: String,
     pub(crate) answer: String,
+}
+
+/// One data channel and what came by it.
+struct Talk {
+    data_channel: Arc<dyn DataChannel>,
+    replies: Mutex<mpsc::UnboundedReceiver<String>>,
+    closed: watch::Receiver<bool>,
 }
 
 /// A publisher that sends 30 pictures a second until told to stop.
@@ -240,22 +248,8 @@ impl Viewer {
 
 impl Peer {
     async fn negotiate(pc: Arc<dyn PeerConnection>, handler: Wires, access: Access, path: &str) -> Self {
-        let data_channel = pc.create_data_channel("echo", None).await.unwrap();
-        let (sender, replies) = mpsc::unbounded_channel();
-        let (closed_sender, data_channel_closed) = watch::channel(false);
-        let events = Arc::clone(&data_channel);
-        tokio::spawn(async move {
-            while let Some(event) = events.poll().await {
-                match event {
-                    DataChannelEvent::OnOpen => drop(sender.send(OPENED.to_owned())),
-                    DataChannelEvent::OnMessage(message) => {
-                        drop(sender.send(String::from_utf8_lossy(&message.data).into_owned()));
-                    }
-                    DataChannelEvent::OnClose => drop(closed_sender.send(true)),
-                    _ => {}
-                }
-            }
-        });
+        let echo = Talk::begin(&pc, "echo").await;
+        let room = Talk::begin(&pc, "nearcast.room.v1").await;
 
         let offer = pc.create_offer(None).await.unwrap();
         pc.set_local_description(offer).await.unwrap();
@@ -272,9 +266,8 @@ impl Peer {
         Self {
             pc,
             state: handler.state,
-            replies: Mutex::new(replies),
-            data_channel_closed,
-            data_channel,
+            echo,
+            room,
             http: access.http,
             location: response.header("location").expect("a 201 has a Location").to_owned(),
             etag: response.header("etag").expect("a 201 has an ETag").to_owned(),
@@ -301,7 +294,7 @@ impl Peer {
     /// Waits until the other side has closed DTLS: this stack then closes its data channels, and nothing else would in
     /// so short a time.
     pub(crate) fn wait_dtls_closed(&self, seconds: u64) -> bool {
-        let mut closed = self.data_channel_closed.clone();
+        let mut closed = self.echo.closed.clone();
         RUNTIME.block_on(async {
             let reached = closed.wait_for(|closed| *closed);
             tokio::time::timeout(Duration::from_secs(seconds), reached).await.is_ok_and(|got| got.is_ok())
@@ -310,29 +303,21 @@ impl Peer {
 
     /// Sends a text and returns what comes back within 5 s.
     pub(crate) fn echo(&self, text: &str) -> Option<String> {
-        let mut replies = self.replies.lock().unwrap();
-        RUNTIME.block_on(async {
-            tokio::time::timeout(Duration::from_secs(5), async {
-                if self
-                    .data_channel
-                    .ready_state()
-                    .await
-                    .is_ok_and(|s| s != webrtc::data_channel::RTCDataChannelState::Open)
-                {
-                    while replies.recv().await? != OPENED {}
-                }
-                self.data_channel.send_text(text).await.ok()?;
-                loop {
-                    let reply = replies.recv().await?;
-                    if reply != OPENED {
-                        return Some(reply);
-                    }
-                }
-            })
-            .await
-            .ok()
-            .flatten()
-        })
+        self.echo.ask(text)
+    }
+
+    /// Says something in the room protocol and returns the answer, as JSON.
+    #[track_caller]
+    pub(crate) fn room(&self, text: &str) -> serde_json::Value {
+        let answer = self.room.ask(text).unwrap_or_else(|| panic!("no answer in 5 s to {text}"));
+        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"))
+    }
+
+    /// Says the same many times at once in the room protocol and returns what is answered until it has been still for a
+    /// second.
+    pub(crate) fn room_burst(&self, text: &str, times: usize) -> Vec<serde_json::Value> {
+        let answers = self.room.burst(text, times);
+        answers.iter().map(|answer| serde_json::from_str(answer).unwrap()).collect()
     }
 
     /// A request on the session's own URL with the credential that made it.
@@ -345,6 +330,71 @@ impl Peer {
     /// Closes without a word to the HTTP server: what a viewer's crash or a closed tab looks like.
     pub(crate) fn close(&self) {
         RUNTIME.block_on(async { drop(self.pc.close().await) });
+    }
+}
+
+impl Talk {
+    async fn begin(pc: &Arc<dyn PeerConnection>, label: &str) -> Self {
+        let data_channel = pc.create_data_channel(label, None).await.unwrap();
+        let (sender, replies) = mpsc::unbounded_channel();
+        let (closed_sender, closed) = watch::channel(false);
+        let events = Arc::clone(&data_channel);
+        tokio::spawn(async move {
+            while let Some(event) = events.poll().await {
+                match event {
+                    DataChannelEvent::OnOpen => drop(sender.send(OPENED.to_owned())),
+                    DataChannelEvent::OnMessage(message) => {
+                        drop(sender.send(String::from_utf8_lossy(&message.data).into_owned()));
+                    }
+                    DataChannelEvent::OnClose => drop(closed_sender.send(true)),
+                    _ => {}
+                }
+            }
+        });
+        Self { data_channel, replies: Mutex::new(replies), closed }
+    }
+
+    fn ask(&self, text: &str) -> Option<String> {
+        let mut replies = self.replies.lock().unwrap();
+        let asked = async {
+            self.opened(&mut replies).await?;
+            self.data_channel.send_text(text).await.ok()?;
+            next(&mut replies).await
+        };
+        RUNTIME.block_on(async { tokio::time::timeout(Duration::from_secs(5), asked).await.ok().flatten() })
+    }
+
+    fn burst(&self, text: &str, times: usize) -> Vec<String> {
+        let mut replies = self.replies.lock().unwrap();
+        RUNTIME.block_on(async {
+            self.opened(&mut replies).await.unwrap();
+            for _ in 0..times {
+                self.data_channel.send_text(text).await.unwrap();
+            }
+            let mut all = Vec::new();
+            while let Ok(Some(reply)) = tokio::time::timeout(Duration::from_secs(1), next(&mut replies)).await
+            {
+                all.push(reply);
+            }
+            all
+        })
+    }
+
+    async fn opened(&self, replies: &mut mpsc::UnboundedReceiver<String>) -> Option<()> {
+        let state = self.data_channel.ready_state().await;
+        if state.is_ok_and(|state| state != webrtc::data_channel::RTCDataChannelState::Open) {
+            while replies.recv().await? != OPENED {}
+        }
+        Some(())
+    }
+}
+
+async fn next(replies: &mut mpsc::UnboundedReceiver<String>) -> Option<String> {
+    loop {
+        let reply = replies.recv().await?;
+        if reply != OPENED {
+            return Some(reply);
+        }
     }
 }
 
@@ -387,13 +437,18 @@ impl PeerConnectionEventHandler for Handler {
             while let Some(event) = track.poll().await {
                 if let TrackRemoteEvent::OnRtpPacket(packet) = event {
                     let Some(counter) = packet.payload.last_chunk::<4>() else { continue };
-                    received.lock().unwrap().push(Received {
+                    let packet = Received {
                         counter: u32::from_be_bytes(*counter),
                         seq: packet.header.sequence_number,
                         timestamp: packet.header.timestamp,
                         marker: packet.header.marker,
                         ssrc: packet.header.ssrc,
-                    });
+                    };
+                    // A server probes the path by sending what was sent again; by its number a receiver knows it.
+                    let mut received = received.lock().unwrap();
+                    if !received.iter().rev().take(REPEATED_MAX).any(|known| *known == packet) {
+                        received.push(packet);
+                    }
                 }
             }
         });
@@ -462,3 +517,6 @@ fn packet(frame: u32, index: u32, counter: u32) -> rtp::Packet {
         payload: Bytes::from(payload),
     }
 }
+
+/// How far back a repeated packet lies at most.
+const REPEATED_MAX: usize = 512;

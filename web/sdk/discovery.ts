@@ -13,6 +13,7 @@ export interface Quality {
   /** bit/s */
   readonly bitrate?: number;
   readonly codec?: string;
+  /** Whether it can be had: it is being sent, or rests until somebody wants it. */
   readonly active: boolean;
 }
 
@@ -76,7 +77,7 @@ function decodeQuality(layer: unknown): Quality | null {
   };
   const known = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined));
   const label = height ? `${height}p` : `Layer ${id}`.trim();
-  return { id, label, active: layer['active'] !== false, ...known };
+  return { id, label, active: layer['active'] !== false || layer['resting'] === true, ...known };
 }
 
 /** Whether media can be expected: somebody is live, and not every layer has fallen silent. */

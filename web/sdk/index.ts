@@ -6,6 +6,18 @@ export { type CameraAsk, camera, type Device, devices, microphone, screen } from
 export { type DiscoverOptions, discover, type Quality, type RoomInfo } from './discovery.ts';
 export type { CodecPick, Layer } from './encodings.ts';
 export { type ErrorCode, isLiveError, LiveError, type LiveErrorFields } from './error.ts';
+export type {
+  ArrivingLayer,
+  CandidatePair,
+  ExplainReason,
+  Explanation,
+  ExplanationHead,
+  JoinSteps,
+  LayerBrief,
+  PublishExplanation,
+  WatchExplanation,
+  Why,
+} from './explain.ts';
 export { FailureEvent, type State, StateEvent } from './handle.ts';
 export type { TokenSource } from './http.ts';
 export type { Latency, LatencyMethod } from './latency.ts';

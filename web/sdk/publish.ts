@@ -1,7 +1,9 @@
 import { type CodecPick, codecPreferences, type Layer, sendEncodings, simulcastLayers } from './encodings.ts';
-import type { LiveError } from './error.ts';
+import { LiveError } from './error.ts';
+import type { PublishExplanation } from './explain.ts';
 import { Handle, type HandleEvents, type Progress } from './handle.ts';
 import type { TokenSource } from './http.ts';
+import { LayerSwitch } from './layer-switch.ts';
 import { type ReconnectPolicy, reconnectDefault } from './retry.ts';
 import { Session } from './session.ts';
 import { type PublishStats, StatsReader } from './stats.ts';
@@ -69,6 +71,16 @@ export class Publish extends Handle<PublishEvents> {
     await this.#senders[kind]?.replaceTrack(track);
   }
 
+  /** Asks the server why the session is as it is. Rejects with `session/not-found` while there is none. */
+  async explain(options: { readonly signal?: AbortSignal } = {}): Promise<PublishExplanation> {
+    const session = this.#session;
+    if (!session) throw new LiveError('session/not-found', 'there is no session to explain');
+    const explanation = await session.explain(options.signal);
+    if (explanation.role !== 'publisher')
+      throw new LiveError('protocol/bad-response', 'the explanation is of another role');
+    return explanation;
+  }
+
   protected override async attempt(progress: Progress, signal: AbortSignal): Promise<never> {
     const { url, token, prepareAnswer } = this.#options;
     const connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
@@ -86,6 +98,7 @@ export class Publish extends Handle<PublishEvents> {
       const leave = (): void => void session.close({ keepalive: true });
       globalThis.addEventListener?.('pagehide', leave, { signal: over.signal });
       signal.addEventListener('abort', leave, { signal: over.signal });
+      this.#followWishes(session, over.signal);
       progress.live();
       void this.#report(new StatsReader(connection), over.signal);
       const reason: LiveError = await session.lost;
@@ -96,6 +109,15 @@ export class Publish extends Handle<PublishEvents> {
       connection.close();
       this.#session = null;
     }
+  }
+
+  /** Rests the layers that nobody watches, as the server says. */
+  #followWishes({ room }: Session, signal: AbortSignal): void {
+    const sender = this.#senders.video;
+    if (!sender) return;
+    const layers = new LayerSwitch(sender);
+    room.on('layers', (event) => void layers.set(event.layers), { signal });
+    void layers.set(room.layers);
   }
 
   #addTracks(connection: RTCPeerConnection): void {

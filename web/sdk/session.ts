@@ -1,6 +1,8 @@
-import { LiveError } from './error.ts';
+import { isLiveError, LiveError } from './error.ts';
+import { decodeExplanation, type Explanation } from './explain.ts';
 import { request, type TokenSource } from './http.ts';
 import { iceServers, type Link, parseLinkHeader } from './link-header.ts';
+import { RoomChannel } from './room-channel.ts';
 import { applyRestart, buildFragment, iceCredentials, parseRestartAnswer } from './sdp-fragment.ts';
 import { Trickle } from './trickle.ts';
 
@@ -27,6 +29,8 @@ const restartTimeoutMs = 4000;
 export class Session {
   readonly url: URL;
   readonly links: readonly Link[];
+  /** The room protocol beside the media; closed where the server has no data channels. */
+  readonly room: RoomChannel;
   /** Settles when the session is over for good, with the reason. Never rejects. */
   readonly lost: Promise<LiveError>;
 
@@ -39,9 +43,10 @@ export class Session {
   #repairing = false;
   #closing: Promise<void> | null = null;
 
-  private constructor(created: Created, options: SessionOptions, trickle: Trickle) {
+  private constructor(created: Created, options: SessionOptions, trickle: Trickle, room: RoomChannel) {
     this.url = created.location;
     this.links = created.links;
+    this.room = room;
     this.#etag = created.etag;
     this.#connection = options.connection;
     this.#token = options.token;
@@ -55,6 +60,7 @@ export class Session {
   static async open(options: SessionOptions): Promise<Session> {
     const { connection, signal } = options;
     const trickle = new Trickle(connection, signal);
+    const room = new RoomChannel(connection);
     let session: Session | null = null;
     try {
       const offer = await connection.createOffer();
@@ -63,7 +69,7 @@ export class Session {
         post(options, offer.sdp ?? ''),
         connection.setLocalDescription(offer),
       ]);
-      session = new Session(created, options, trickle);
+      session = new Session(created, options, trickle, room);
       signal.throwIfAborted();
       const servers = iceServers(created.links);
       if (servers.length > 0)
@@ -105,6 +111,26 @@ export class Session {
     this.#etag = response.headers.get('ETag') ?? this.#etag;
     await setAnswer(connection, applyRestart(before, answer));
     this.#startTrickle();
+  }
+
+  /** Asks the server why the session is as it is: by the data channel where there is one, else by HTTP. */
+  async explain(signal?: AbortSignal): Promise<Explanation> {
+    const explanation = decodeExplanation(await this.#ask(signal));
+    if (!explanation) throw new LiveError('protocol/bad-response', 'the server gave no explanation');
+    return explanation;
+  }
+
+  async #ask(signal: AbortSignal | undefined): Promise<unknown> {
+    if (this.room.isOpen) {
+      try {
+        return (await this.room.request('explain', signal))['explain'];
+      } catch (error) {
+        if (!isLiveError(error, 'net/timeout') && !isLiveError(error, 'net/unreachable')) throw error;
+      }
+    }
+    const url = new URL(`/api/v1/sessions/${this.id}/explain`, this.url);
+    const response = await request(url, { method: 'GET', ...(signal ? { signal } : {}), ...this.#auth() });
+    return response.json().catch(() => null);
   }
 
   /** Ends the session here and on the server. Idempotent; `keepalive` lets the request outlive the page. */

@@ -1,5 +1,6 @@
 import { discover, isSending, type Quality, type RoomInfo } from './discovery.ts';
 import { isLiveError, LiveError } from './error.ts';
+import type { WatchExplanation } from './explain.ts';
 import { Handle, type HandleEvents, type Progress } from './handle.ts';
 import { request, type TokenSource } from './http.ts';
 import { type Latency, LatencyMeter } from './latency.ts';
@@ -24,8 +25,8 @@ export interface WatchOptions {
   readonly prepareAnswer?: (sdp: string) => string;
 }
 
-/** The layer to show: the server's choice, one by its id, or the highest not above a height in pixels. */
-export type QualityPick = 'auto' | { readonly id: string } | { readonly maxHeight: number };
+/** The layer to show: the server's choice, one by its id, the highest not above a height in pixels, or none. */
+export type QualityPick = 'auto' | 'audio-only' | { readonly id: string } | { readonly maxHeight: number };
 
 /** The events of a {@link Watch}. */
 export interface WatchEvents extends HandleEvents {
@@ -95,10 +96,20 @@ export class Watch extends Handle<WatchEvents> {
     this.#selected = pick;
     const session = this.#session;
     if (!session) return;
-    const body = JSON.stringify(pick === 'auto' || 'maxHeight' in pick ? pick : { rid: pick.id });
+    const body = JSON.stringify(typeof pick === 'object' && 'id' in pick ? { rid: pick.id } : pick);
     const headers = { 'Content-Type': 'application/json' };
     const url = new URL(`/api/v1/sessions/${session.id}/layer`, session.url);
     await request(url, { method: 'PUT', headers, body, ...this.#auth() });
+  }
+
+  /** Asks the server why the session is as it is. Rejects with `session/not-found` while there is none. */
+  async explain(options: { readonly signal?: AbortSignal } = {}): Promise<WatchExplanation> {
+    const session = this.#session;
+    if (!session) throw new LiveError('session/not-found', 'there is no session to explain');
+    const explanation = await session.explain(options.signal);
+    if (explanation.role !== 'viewer')
+      throw new LiveError('protocol/bad-response', 'the explanation is of another role');
+    return explanation;
   }
 
   protected override async attempt(progress: Progress, signal: AbortSignal): Promise<never> {

@@ -6,6 +6,7 @@
     reason = "a test may end its process, and its helpers stand outside of #[test]"
 )]
 
+mod explain;
 mod rules;
 mod sockets;
 mod support;

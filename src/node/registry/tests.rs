@@ -225,6 +225,7 @@ fn session(media: NewMedia) -> NewSession {
             viewer: false,
         },
         media,
+        began: at(0),
     }
 }
 

@@ -85,7 +85,7 @@ impl Shard {
         forwards.clear();
         service::guarded(session, |session| {
             let Media::Viewer(viewer) = &mut session.media else { return };
-            if readiness == Readiness::Resumes {
+            if readiness == Readiness::Resumes && !viewer.is_catching_up(now) {
                 viewer.handle_track_gone(now, MediaKind::Video);
                 entry.tracks().for_each(|info| viewer.handle_track(now, info));
             }
@@ -114,6 +114,7 @@ impl Shard {
             let Some(sealed) = link.seal_rtp(slot, len) else { continue };
             sender.commit(path, sealed);
             counters.packets_forwarded += 1;
+            counters.packets_padding += u64::from(forward.is_padding);
             counters.bytes_forwarded += sealed as u64;
         }
     }

@@ -33,6 +33,7 @@ impl Shard {
             Message::Track { room, from, info } => self.take_track(now, room, from, *info),
             Message::Gone { room, epoch } => self.take_gone(now, room, epoch),
             Message::Interest { room, shard, wanted } => self.take_interest(room, shard, wanted),
+            Message::Wanted { room, shard, layers } => self.take_wanted(now, room, (shard, layers)),
             Message::Keyframe { room, layer } => {
                 if self.rooms.get(&room).is_some_and(|entry| entry.publisher.is_some()) {
                     self.request_keyframe(now, room, layer);
@@ -45,11 +46,19 @@ impl Shard {
                     Err(error) => tracing::debug!(%error, "ICE-TCP socket refused"),
                 }
             }
-            Message::SetLayer { session, request } => self.with_session(session, |session| {
-                if let Media::Viewer(viewer) = &mut session.media {
-                    viewer.set_layer(now, *request);
+            Message::SetLayer { session, request } => {
+                self.with_session(session, |session| {
+                    if let Media::Viewer(viewer) = &mut session.media {
+                        viewer.set_layer(now, *request);
+                    }
+                });
+                // A layer that rests is to be woken at once.
+                let key = self.table.key_of(session);
+                let room = key.and_then(|key| self.table.get_mut(key)).map(|session| session.room);
+                if let Some(room) = room {
+                    self.announce_wanted(now, room);
                 }
-            }),
+            }
             Message::RestartIce { session, credentials } => self.with_session(session, |session| {
                 session.ufrags.push(credentials.ufrag.clone());
                 if session.ufrags.len() > GENERATIONS_MAX {
@@ -57,6 +66,13 @@ impl Shard {
                 }
                 session.link.restart_ice(credentials);
             }),
+            Message::Explain { session, reply } => {
+                let key = self.table.key_of(session);
+                if let Some(explanation) = key.and_then(|key| self.explain(now, key)) {
+                    // Whoever asked may have stopped waiting.
+                    let _ = reply.send(explanation);
+                }
+            }
             Message::End { session, reason } => {
                 if let Some(key) = self.table.key_of(session) {
                     self.end_session(now, key, reason);

@@ -8,18 +8,21 @@
 //! Start reading at [`Shard::run`].
 
 mod counters;
+mod explaining;
 mod fanout;
 mod gathering;
 mod inbox;
 pub(crate) mod load;
 mod receive;
 mod room;
+mod room_channel;
 mod sender;
 mod service;
 mod session;
 mod table;
 mod tcp;
 mod timers;
+pub(crate) mod wanted;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -199,16 +202,33 @@ impl Shard {
 
     fn call_due(&mut self, now: MonoTime) {
         // Bounded, so that a crowd of deadlines cannot hold up packets; the rest comes in the next turn.
+        let mut left = DUE_PACKETS;
         for _ in 0..DUE_MAX {
+            if left == 0 {
+                return;
+            }
             let Some((at, key)) = self.timers.pop_due(now) else { return };
             let Some(session) = self.table.get_mut(key) else { continue };
             if session.timer != Some(at) {
                 continue;
             }
             session.timer = None;
-            service::guarded(session, |session| session.handle_timeout(now));
+            left = left.saturating_sub(self.call(now, key));
             self.touch(key);
         }
+    }
+
+    /// Tells a session the time, and sends what it has for that; how many packets that was.
+    fn call(&mut self, now: MonoTime, key: SessionKey) -> usize {
+        let Self { table, rooms, forwards, sender, .. } = self;
+        let Some(session) = table.get_mut(key) else { return 0 };
+        let rings = rooms.get(&session.room).map(|room| &room.rings);
+        let rings = rings.filter(|_| session.takes_media(sender));
+        forwards.clear();
+        service::guarded(session, |session| session.handle_timeout(now, rings, forwards));
+        let count = forwards.len();
+        self.send_forwards(now, key);
+        count
     }
 
     /// Puts a session on the list of this turn's service.
@@ -264,6 +284,9 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// Sessions called per turn.
 const DUE_MAX: usize = 1_024;
+
+/// Packets of viewers that are being brought to the live edge, per turn: about a millisecond.
+const DUE_PACKETS: usize = 1_024;
 
 /// Decisions for one viewer in one turn: a keyframe and more.
 const FORWARDS_CAPACITY: usize = 2_048;

@@ -217,7 +217,8 @@ impl Shard {
             Media::Publisher(publisher, _) => publisher.handle_rtcp(now, compound),
             Media::Viewer(viewer) => viewer.handle_rtcp(now, &room.rings, compound, forwards),
         });
-        self.counters.packets_retransmitted += self.forwards.len() as u64;
+        let retransmitted = self.forwards.iter().filter(|forward| forward.rtx.is_some()).count();
+        self.counters.packets_retransmitted += retransmitted as u64;
         self.send_forwards(now, key);
     }
 

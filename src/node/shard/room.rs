@@ -8,6 +8,7 @@ use sfu::track::{Arrival, Epoch, TrackInfo};
 use super::gathering::Gathering;
 use super::load::Busy;
 use super::table::SessionKey;
+use super::wanted::WantedLayers;
 use crate::name::RoomName;
 use crate::registry::ShardId;
 
@@ -30,6 +31,8 @@ pub(super) struct ShardRoom {
     /// How many of those the other shards know of.
     told: usize,
     gathering: Gathering,
+    /// What viewers want of the publisher here.
+    pub(super) wanted: WantedLayers,
     /// Whether the room stands on the shard's list of rooms with something to send.
     is_listed: bool,
     epoch: Option<Epoch>,
@@ -50,6 +53,7 @@ impl ShardRoom {
             arrivals: Vec::with_capacity(ARRIVALS_CAPACITY),
             told: 0,
             gathering: Gathering::default(),
+            wanted: WantedLayers::default(),
             is_listed: false,
             epoch: None,
             audio: None,
@@ -65,6 +69,7 @@ impl ShardRoom {
             self.told = 0;
             self.serving.clear();
             self.gathering = Gathering::default();
+            self.wanted = WantedLayers::default();
             self.audio = None;
             self.video = None;
             self.epoch = Some(epoch);
@@ -77,6 +82,7 @@ impl ShardRoom {
     /// # Errors
     /// [`DropReason::Backlog`] when the fan-out is too far behind to take more.
     pub(super) fn note_arrival(&mut self, now: MonoTime, arrival: Arrival) -> Result<bool, DropReason> {
+        self.rings.handle_arrival(arrival);
         if self.arrivals.len() >= ARRIVALS_WAITING_MAX {
             return Err(DropReason::Backlog);
         }

@@ -5,17 +5,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use rtp::MediaKind;
 use rtp::MonoTime;
 use sfu::publisher::PublisherOutput;
-use sfu::track::{LayerIndex, TrackInfo};
+use sfu::track::{LayerIndex, MAX_LAYERS, TrackInfo};
 use sfu::viewer::ViewerOutput;
 use transport::link::{CloseReason, LinkOutput, SRTP_OVERHEAD};
 
 use super::session::{Media, Session};
 use super::table::SessionKey;
+use super::wanted::LayerSet;
 use super::{Shard, sender};
 use crate::api::LayerStatus;
 use crate::mesh::{EndReason, Message};
 use crate::name::RoomId;
-use crate::registry::Ended;
+use crate::registry::{Ended, ShardId};
 
 /// Calls into a session's machines; a panic there ends the session and nothing else.
 pub(super) fn guarded<R>(session: &mut Session, call: impl FnOnce(&mut Session) -> R) -> Option<R> {
@@ -39,6 +40,7 @@ impl Shard {
     }
 
     fn service(&mut self, now: MonoTime, key: SessionKey) {
+        self.tell_layers(now, key);
         self.drain_link(now, key);
         self.drain_publisher(now, key);
         self.drain_viewer(now, key);
@@ -68,16 +70,11 @@ impl Shard {
                     tracing::debug!(session = %session.public_id, ?path, "path selected");
                 }
                 LinkOutput::Connected { profile } => self.begin_media(now, key, profile),
-                LinkOutput::ChannelOpened { label, .. } => {
-                    tracing::debug!(session = %session.public_id, label, "data channel opened");
+                LinkOutput::ChannelOpened { channel, label, .. } => {
+                    self.open_data_channel(now, key, (channel, &label));
                 }
-                LinkOutput::ChannelClosed { .. } => {}
-                LinkOutput::Message { channel, message } => {
-                    // Nothing is spoken on data channels yet: what comes goes back.
-                    if let Err(error) = session.link.send_message(now, channel, &message) {
-                        tracing::debug!(session = %session.public_id, %error, "message was not echoed");
-                    }
-                }
+                LinkOutput::ChannelClosed { channel } => session.room_channel.handle_closed(channel),
+                LinkOutput::Message { channel, message } => self.take_data(now, key, channel, &message),
                 LinkOutput::Closed(reason) => {
                     if reason != CloseReason::Local {
                         tracing::info!(session = %session.public_id, reason = reason.name(), "link closed: {reason}");
@@ -92,6 +89,7 @@ impl Shard {
         self.world.metrics.links_connected.with_label_values(&[profile]).inc();
         let Self { table, rooms, .. } = self;
         let Some(session) = table.get_mut(key) else { return };
+        session.timeline.connected = Some(now);
         tracing::info!(session = %session.public_id, role = session.role(), profile, "media began");
         let Some(room) = rooms.get(&session.room) else { return };
         if let Media::Viewer(viewer) = &mut session.media {
@@ -118,12 +116,17 @@ impl Shard {
                         entry.rings.get_mut(kind, layer).add_page(page);
                     }
                 }
+                Some(PublisherOutput::GopOutgrewRing(layer)) => {
+                    let (session, kept) = (&session.public_id, sfu::ring::GOP_MAX);
+                    tracing::info!(%session, layer = layer.0, ?kept, "keyframes came too rarely for instant joins");
+                }
                 Some(PublisherOutput::Track(info)) => {
+                    let wanted = session.room_channel.wanted();
                     for shard in self.interested_shards(room) {
                         let info = Box::new(info.clone());
                         self.world.mailboxes.post(shard, Message::Track { room, from: self.id, info });
                     }
-                    self.note_layers(room, &info);
+                    self.note_layers(room, &info, wanted);
                     self.take_track(now, room, self.id, info);
                 }
             }
@@ -168,6 +171,7 @@ impl Shard {
                 }
                 Some(ViewerOutput::LayerChanged { kind, from, to, reason }) => {
                     let reason = reason.as_str();
+                    self.world.metrics.layer_changes.with_label_values(&[reason]).inc();
                     tracing::debug!(session = %session.public_id, ?kind, ?from, ?to, reason, "layer changed");
                 }
             }
@@ -295,8 +299,8 @@ impl Shard {
         }
     }
 
-    /// Tells the registry what a video track's layers are.
-    fn note_layers(&self, room: RoomId, info: &TrackInfo) {
+    /// Tells the registry what a video track's layers are, and which of them are wanted.
+    fn note_layers(&self, room: RoomId, info: &TrackInfo, wanted: [bool; MAX_LAYERS]) {
         let Some(entry) = self.rooms.get(&room).filter(|_| info.kind == MediaKind::Video) else { return };
         let layers = info
             .layers
@@ -308,6 +312,8 @@ impl Shard {
                 height: layer.size.map(|(_, height)| height),
                 bitrate: layer.bitrate_bps,
                 active: layer.active,
+                resting: !layer.active && wanted.get(usize::from(layer.index.0)) == Some(&false),
+                join_cache: layer.join_cache,
             })
             .collect();
         self.world.registry().note_layers(&entry.name, layers);
@@ -322,7 +328,10 @@ impl Shard {
         }
         let watched: Vec<RoomId> =
             self.rooms.iter().filter(|(_, entry)| !entry.viewers.is_empty()).map(|(room, _)| *room).collect();
-        watched.into_iter().for_each(|room| self.announce_interest(room, true));
+        for room in watched {
+            self.announce_interest(room, true);
+            self.announce_wanted(now, room);
+        }
         self.table.forget_foreign(now);
         self.sender.tcp.sweep(self.poll.registry(), now);
         self.counters.packets_unsent += std::mem::take(&mut self.sender.unsent);
@@ -352,6 +361,46 @@ impl Shard {
         let shard = self.id;
         for other in (0..self.world.mailboxes.len()).filter(|other| *other != shard) {
             self.world.mailboxes.post(other, Message::Interest { room, shard, wanted });
+        }
+    }
+
+    /// Tells the publisher's shard which layers the viewers here want.
+    pub(super) fn announce_wanted(&mut self, now: MonoTime, room: RoomId) {
+        let Self { table, rooms, .. } = self;
+        let Some(entry) = rooms.get(&room) else { return };
+        let mut layers = LayerSet::default();
+        for key in &entry.viewers {
+            if layers == LayerSet::ALL {
+                break;
+            }
+            let Some(Media::Viewer(viewer)) = table.get_mut(*key).map(|session| &session.media) else {
+                continue;
+            };
+            layers = layers.with(LayerSet::of(|layer| viewer.wants_layer(layer)));
+        }
+        match entry.publisher_shard {
+            Some(shard) if shard == self.id => self.take_wanted(now, room, (shard, layers)),
+            Some(shard) => {
+                let message = Message::Wanted { room, shard: self.id, layers };
+                self.world.mailboxes.post(shard, message);
+            }
+            None => {}
+        }
+    }
+
+    /// Takes what the viewers of one shard want, and tells the publisher of what has changed by it.
+    pub(super) fn take_wanted(&mut self, now: MonoTime, room: RoomId, (shard, layers): (ShardId, LayerSet)) {
+        let Some(entry) = self.rooms.get_mut(&room).filter(|entry| entry.publisher.is_some()) else { return };
+        entry.wanted.note(now, shard, layers);
+        while let Some((layer, wanted)) = self.rooms.get_mut(&room).and_then(|entry| entry.wanted.poll(now)) {
+            let listens = self.tell_wanted(now, room, (layer, wanted));
+            tracing::debug!(
+                room = room.0,
+                layer = layer.0,
+                wanted,
+                listens,
+                "layer wanted by viewers changed"
+            );
         }
     }
 

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use rtp::MonoTime;
 use sfu::drop_reason::DropCounts;
 use sfu::publisher::{Publisher, PublisherConfig};
+use sfu::ring::Rings;
 use sfu::track::Epoch;
-use sfu::viewer::{LayerRequest, Viewer, ViewerConfig};
+use sfu::viewer::{Forward, LayerRequest, Viewer, ViewerConfig};
 use transport::link::Link;
 use transport::path::Path;
 
+use super::room_channel::RoomChannel;
 use super::sender::Sender;
 use crate::clock::Clock;
+use crate::explain::timeline::Timeline;
 use crate::mesh::EndReason;
 use crate::name::{PublicId, RoomId, SessionId};
 use crate::registry::{Seed, SeedMedia, Shared};
@@ -39,6 +42,10 @@ pub(super) struct Session {
     pub(super) held_back: bool,
     /// What the viewer's tracks had dropped when it was last counted, audio and video.
     pub(super) counted: [DropCounts; 2],
+    /// When it passed each step of its join.
+    pub(super) timeline: Timeline,
+    /// The room protocol on its data channels.
+    pub(super) room_channel: RoomChannel,
 }
 
 /// Whether a viewer takes media.
@@ -95,6 +102,8 @@ impl Session {
             ending: None,
             held_back: false,
             counted: <[DropCounts; 2]>::default(),
+            timeline: Timeline { reached: Some(now), ..seed.timeline },
+            room_channel: RoomChannel::new(now),
         }
     }
 
@@ -138,13 +147,20 @@ impl Session {
         }
     }
 
-    /// Tells both machines the time.
-    pub(super) fn handle_timeout(&mut self, now: MonoTime) {
+    /// Tells both machines the time. A viewer gets the room's rings, unless it takes no media now.
+    pub(super) fn handle_timeout(&mut self, now: MonoTime, rings: Option<&Rings>, out: &mut Vec<Forward>) {
         self.link.handle_timeout(now);
-        match &mut self.media {
-            Media::Publisher(publisher, _) => publisher.handle_timeout(now),
-            Media::Viewer(viewer) => viewer.handle_timeout(now),
+        match (&mut self.media, rings) {
+            (Media::Publisher(publisher, _), _) => publisher.handle_timeout(now),
+            (Media::Viewer(viewer), Some(rings)) => viewer.handle_timeout(now, rings, out),
+            (Media::Viewer(viewer), None) => viewer.handle_blocked(now),
         }
+    }
+
+    /// Says whether what is sent now would leave.
+    pub(super) fn takes_media(&self, sender: &Sender) -> bool {
+        let path = self.link.selected_path().filter(|_| self.link.is_connected() && !self.held_back);
+        path.is_some_and(|path| sender.is_writable(path))
     }
 
     /// Says whether a viewer takes media now. A TCP socket that filled up waits until it has drained, then begins

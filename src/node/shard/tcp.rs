@@ -99,6 +99,11 @@ impl TcpTable {
         self.pipes.get(&number).is_some_and(|pipe| pipe.outgoing.is_empty())
     }
 
+    /// Returns our address on a socket.
+    pub(super) fn local_address(&self, number: u32) -> Option<SocketAddr> {
+        self.pipes.get(&number).and_then(|pipe| pipe.socket.local_addr().ok())
+    }
+
     /// Writes what the kernel takes.
     pub(super) fn flush(&mut self) {
         for pipe in self.pipes.values_mut() {

@@ -1,16 +1,18 @@
-//! RTCP: a borrowed parse of a compound and a writer into the caller's buffer (RFC 3550 §6, RFC 4585, RFC 5104).
+//! RTCP: a borrowed parse of a compound and a writer into the caller's buffer (RFC 3550 §6, RFC 4585, RFC 5104, RFC 8888).
 //!
 //! Packet path. [`packets`] walks a decrypted compound without allocating; what a packet lists (report blocks,
 //! lost numbers, arrivals) is an iterator over the bytes present, whatever its count fields claim.
 //! [`Writer`] is the way back. Reduced-size packets are accepted (RFC 5506).
 #![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::arithmetic_side_effects)]
 
+mod congestion;
 mod extended;
 mod feedback;
 mod report;
 mod transport_cc;
 mod writer;
 
+pub use congestion::{CongestionView, Fate, PacketReport, PacketReports};
 pub use extended::ReferenceAnswer;
 pub use feedback::{FirTargets, NackIter, Ssrcs};
 pub use report::{Cnames, ReportBlock, ReportBlocks, SenderInfo};
@@ -81,6 +83,8 @@ pub enum Packet<'a> {
     },
     /// When the packets of a session arrived (draft-holmer-rmcat-transport-wide-cc-extensions-01).
     TransportCc(TransportCcView<'a>),
+    /// Which packets arrived, by source (RFC 8888).
+    Congestion(CongestionView<'a>),
     /// An extended report (RFC 3611 §2), as far as we use it.
     Extended {
         /// The receiver.
@@ -177,6 +181,7 @@ fn parse_packet(header: Header, body: &[u8]) -> Result<Packet<'_>, ParseError> {
             Ok(Packet::Nack { media: Ssrc(reader.u32()?), lost: NackIter::new(reader.rest()) })
         }
         (TRANSPORT_FEEDBACK, TRANSPORT_CC) => TransportCcView::parse(body).map(Packet::TransportCc),
+        (TRANSPORT_FEEDBACK, CONGESTION) => CongestionView::parse(body).map(Packet::Congestion),
         (PAYLOAD_FEEDBACK, PICTURE_LOSS) => {
             let _sender = reader.u32()?;
             Ok(Packet::Pli { media: Ssrc(reader.u32()?) })
@@ -206,6 +211,7 @@ const PAYLOAD_FEEDBACK: u8 = 206;
 const EXTENDED_REPORT: u8 = 207;
 
 const GENERIC_NACK: u8 = 1;
+const CONGESTION: u8 = 11;
 const TRANSPORT_CC: u8 = 15;
 const PICTURE_LOSS: u8 = 1;
 const FULL_INTRA_REQUEST: u8 = 4;

@@ -48,6 +48,11 @@ impl KeyframeRequests {
         Some(self.last_sent.map_or(MonoTime::ZERO, |sent| sent + INTERVAL))
     }
 
+    /// Returns when a request went out last.
+    pub(super) const fn last_sent(&self) -> Option<MonoTime> {
+        self.last_sent
+    }
+
     /// True when a request should go out now.
     pub(super) fn is_due(&self, now: MonoTime) -> bool {
         self.next_timeout().is_some_and(|due| due <= now)

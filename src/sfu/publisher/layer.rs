@@ -20,7 +20,7 @@ use super::report::Reception;
 use super::stats::LayerStats;
 use crate::drop_reason::DropReason;
 use crate::packet::{CARRIED, Parts};
-use crate::ring::{Inserted, Limits, Page, RingWriter};
+use crate::ring::{GOP_MAX, Inserted, Limits, Page, RingWriter};
 use crate::track::{LayerIndex, LayerInfo, Timing};
 
 /// How long a video layer without media counts as active.
@@ -55,8 +55,29 @@ pub(super) struct Layer {
     newest_timestamp: Option<RtpTimestamp>,
     size: Option<Size>,
     sender_report: Option<SenderReport>,
+    gop: Gop,
     /// The bitrate that viewers were told last.
     told_bitrate_bps: u64,
+}
+
+/// What is known of the newest group of pictures.
+#[derive(Clone, Copy, Debug, Default)]
+struct Gop {
+    /// The packet that began it, and when that came.
+    keyframe: Option<(ExtSeq, MonoTime)>,
+    /// Whether the ring still holds it whole.
+    kept: bool,
+    /// Whether one has outgrown the ring while media came.
+    outgrew: Outgrew,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Outgrew {
+    #[default]
+    Never,
+    /// And the driver has not heard of it.
+    News,
+    Told,
 }
 
 /// The picture's size, and the spatial layer that showed it.
@@ -127,6 +148,7 @@ impl Layer {
             newest_timestamp: None,
             size: None,
             sender_report: None,
+            gop: Gop::default(),
             told_bitrate_bps: 0,
         }
     }
@@ -168,7 +190,10 @@ impl Layer {
             Inserted::TooLarge => return Err(DropReason::TooLarge),
         };
         let filled = self.nack.handle_packet(now, incoming.place.seq);
-        let changed = self.measure(now, &incoming, &descriptor);
+        let mut changed = self.measure(now, &incoming, &descriptor);
+        if page.is_some() {
+            changed |= self.watch_gop(now);
+        }
         Ok(Some(Stored { seq: incoming.place.seq, content, page, filled, changed }))
     }
 
@@ -199,11 +224,21 @@ impl Layer {
             changed |= measured > told.saturating_mul(BITRATE_FACTOR)
                 || told > measured.saturating_mul(BITRATE_FACTOR);
         }
+        changed |= self.watch_gop(now);
         if self.silent_at().is_some_and(|silent| silent <= now) {
             self.active = false;
             changed = true;
         }
         changed
+    }
+
+    /// Says, once, that a group of pictures has outgrown the ring: joining viewers have to wait for keyframes.
+    pub(super) fn take_outgrown(&mut self) -> bool {
+        let is_news = self.gop.outgrew == Outgrew::News;
+        if is_news {
+            self.gop.outgrew = Outgrew::Told;
+        }
+        is_news
     }
 
     /// Takes losses as they are now: gives up what is hopeless and turns that into a wish for a keyframe.
@@ -222,10 +257,16 @@ impl Layer {
     /// Returns when something is due, feedback included.
     pub(super) fn next_timeout(&self, pace: Pace) -> Option<MonoTime> {
         let keyframe = self.keyframes.next_timeout().filter(|_| self.reception.has_begun());
-        [self.nack.next_timeout(pace), keyframe, self.meter.next_timeout(), self.silent_at()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.nack.next_timeout(pace),
+            keyframe,
+            self.meter.next_timeout(),
+            self.silent_at(),
+            self.outgrown_at(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// True when a request for a keyframe should go out now; never to a source that has sent nothing yet.
@@ -253,6 +294,7 @@ impl Layer {
             size: self.size.map(|size| size.pixels),
             bitrate_bps: self.meter.bitrate_bps(),
             frames_per_second: self.meter.frames_per_second(),
+            join_cache: self.gop.kept,
             timing: self
                 .sender_report
                 .and_then(|report| clock.server_time(report.ntp).map(|ntp| Timing { rtp: report.rtp, ntp })),
@@ -267,6 +309,9 @@ impl Layer {
             jitter: Duration::from_secs_f64(jitter),
             bitrate_bps: self.meter.bitrate_bps(),
             frames_per_second: self.meter.frames_per_second(),
+            fraction_lost: self.reception.fraction_lost(),
+            last_keyframe: self.gop.keyframe.map(|(_, arrival)| arrival),
+            last_keyframe_request: self.keyframes.last_sent(),
             unanswered_nacks: self.nack.is_unanswered(),
             ..self.stats
         }
@@ -315,6 +360,7 @@ impl Layer {
         if bytes == 0 {
             return false;
         }
+        self.stats.first_packet.get_or_insert(now);
         let mut changed = !std::mem::replace(&mut self.active, true);
         self.last_media = Some(now);
         let place = incoming.place;
@@ -331,8 +377,37 @@ impl Layer {
             self.keyframes.handle_keyframe();
             let begins = begins_frame || !place.newest;
             self.stats.keyframes = self.stats.keyframes.saturating_add(u64::from(begins));
+            changed |= self.begin_gop(now, place.seq);
         }
         changed | self.take_size(descriptor)
+    }
+
+    /// Takes note of a keyframe; true when viewers need to hear that they may be started from it.
+    fn begin_gop(&mut self, now: MonoTime, seq: ExtSeq) -> bool {
+        if self.gop.keyframe.is_some_and(|(known, _)| seq < known) {
+            return false;
+        }
+        self.gop.keyframe = Some((seq, now));
+        self.stats.first_keyframe.get_or_insert(now);
+        !std::mem::replace(&mut self.gop.kept, true)
+    }
+
+    /// Looks whether the ring still keeps the newest group of pictures; true when that has just ended.
+    fn watch_gop(&mut self, now: MonoTime) -> bool {
+        let Some((keyframe, _)) = self.gop.keyframe.filter(|_| self.gop.kept) else { return false };
+        let expired = self.outgrown_at().is_some_and(|at| at <= now);
+        if !expired && self.ring.packet(keyframe).is_some() {
+            return false;
+        }
+        self.gop.kept = false;
+        if self.active && self.gop.outgrew == Outgrew::Never {
+            self.gop.outgrew = Outgrew::News;
+        }
+        true
+    }
+
+    fn outgrown_at(&self) -> Option<MonoTime> {
+        self.gop.keyframe.filter(|_| self.gop.kept).map(|(_, arrival)| arrival + GOP_MAX)
     }
 
     /// Takes the picture's size if the packet shows it; of several spatial layers, the highest counts.

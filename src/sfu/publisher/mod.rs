@@ -86,6 +86,8 @@ pub enum PublisherOutput {
     },
     /// A track changed; viewers get the whole of it.
     Track(TrackInfo),
+    /// A group of pictures has outgrown the ring: viewers who join wait for a keyframe. Once per layer.
+    GopOutgrewRing(LayerIndex),
 }
 
 /// One publisher session.
@@ -245,6 +247,12 @@ impl Publisher {
     #[must_use]
     pub fn rtt(&self) -> Duration {
         self.rtt.current()
+    }
+
+    /// Returns the round trip if it has been measured; `None` while it is only assumed.
+    #[must_use]
+    pub fn measured_rtt(&self) -> Option<Duration> {
+        self.rtt.measured.or(self.rtt.told)
     }
 
     fn receive(&mut self, now: MonoTime, packet: &[u8]) -> Result<Option<Arrival>, DropReason> {
@@ -419,6 +427,9 @@ impl Publisher {
     /// Puts out every track that has changed since viewers heard of it.
     fn tell_changes(&mut self, now: MonoTime) {
         for track in &mut self.tracks {
+            let outgrown =
+                track.layers.iter_mut().filter_map(|layer| layer.take_outgrown().then_some(layer.index));
+            self.outputs.extend(outgrown.map(PublisherOutput::GopOutgrewRing));
             let news = track.take_news(now, self.epoch, &self.clock);
             self.outputs.extend(news.map(PublisherOutput::Track));
         }

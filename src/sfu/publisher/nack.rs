@@ -1,8 +1,8 @@
 //! Which packets of a layer are missing, and when to ask for them again (RFC 4585 §6.2.1). Packet path.
 //!
 //! A hole in the numbering may be a packet that is merely late, so the first request waits a moment; then it is
-//! repeated at the pace of the round trip until the packet comes or is worth no more. What is given up leaves a
-//! damaged picture, which only a keyframe mends.
+//! repeated at the pace of the round trip until the packet comes or is worth no more: what could not come in time is not
+//! asked for. What is given up leaves a damaged picture, which only a keyframe mends.
 //!
 //! Some publishers ignore requests (OBS on all but its top layer). A layer whose first losses bring no answer is
 //! marked, and from then on a hole asks for a keyframe at once.
@@ -25,6 +25,9 @@ const TRIES_MAX: u8 = 10;
 
 /// How old a hole may become: past this, viewers' jitter buffers have moved on.
 const AGE_MAX: Duration = Duration::from_millis(500);
+
+/// The same for a hole before a keyframe that has begun: pictures that are about to be passed over.
+const SUPERSEDED_AGE_MAX: Duration = Duration::from_millis(150);
 
 /// How many packets may be missing at once. Beyond it, repair costs more than a keyframe.
 const MISSING_MAX: usize = 256;
@@ -126,7 +129,9 @@ impl Nack {
         self.missing.retain(|missing| {
             let due = missing.due(arrivals, pace) <= now;
             let in_vain = !repairs && (due || missing.tries > 0);
-            let given_up = in_vain || missing.is_hopeless(now) || (due && missing.tries >= TRIES_MAX);
+            let last = missing.useful_until(keyframe);
+            let too_late = last <= now || (due && now + pace.rtt > last);
+            let given_up = in_vain || too_late || (due && missing.tries >= TRIES_MAX);
             matters |= given_up && keyframe.is_none_or(|keyframe| missing.seq > keyframe);
             !given_up
         });
@@ -162,7 +167,7 @@ impl Nack {
     pub(super) fn next_timeout(&self, pace: Pace) -> Option<MonoTime> {
         self.missing
             .iter()
-            .map(|missing| missing.due(self.arrivals, pace).min(missing.noticed + AGE_MAX))
+            .map(|missing| missing.due(self.arrivals, pace).min(missing.useful_until(self.keyframe)))
             .min()
     }
 
@@ -217,8 +222,10 @@ impl Missing {
         self.noticed + REORDER_WAIT
     }
 
-    fn is_hopeless(&self, now: MonoTime) -> bool {
-        now.since(self.noticed) >= AGE_MAX
+    /// Until when the packet has to be here.
+    fn useful_until(&self, keyframe: Option<ExtSeq>) -> MonoTime {
+        let superseded = keyframe.is_some_and(|keyframe| self.seq < keyframe);
+        self.noticed + if superseded { SUPERSEDED_AGE_MAX } else { AGE_MAX }
     }
 }
 

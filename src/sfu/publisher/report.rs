@@ -17,6 +17,7 @@ pub(super) struct Reception {
     received: u64,
     /// Expected and received packets when the last report was made.
     reported: (u64, u64),
+    fraction_lost: u8,
     transit: Option<u32>,
     /// Sixteen times the interarrival jitter, in timestamp ticks.
     jitter_scaled: u32,
@@ -53,12 +54,11 @@ impl Reception {
         let (expected_before, received_before) = self.reported;
         self.reported = (expected, self.received);
         let (last_sr, delay) = self.last_sr.map_or((0, 0), |(sr, at)| (sr, in_65536ths(now.since(at))));
+        self.fraction_lost =
+            fraction(expected.saturating_sub(expected_before), self.received.saturating_sub(received_before));
         Some(ReportBlock {
             ssrc,
-            fraction_lost: fraction(
-                expected.saturating_sub(expected_before),
-                self.received.saturating_sub(received_before),
-            ),
+            fraction_lost: self.fraction_lost,
             cumulative_lost: self.lost(),
             highest_seq: wire_highest(highest),
             jitter: self.jitter(),
@@ -75,6 +75,11 @@ impl Reception {
     /// Returns the interarrival jitter in timestamp ticks.
     pub(super) const fn jitter(&self) -> u32 {
         self.jitter_scaled >> 4
+    }
+
+    /// Returns the share of lost packets that was reported last, in 256ths.
+    pub(super) const fn fraction_lost(&self) -> u8 {
+        self.fraction_lost
     }
 
     /// Returns how many packets are missing in all; negative when duplicates outnumber them.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rtp::MonoTime;
+
 use crate::drop_reason::DropCounts;
 
 /// Counters of one publisher session since its start.
@@ -56,6 +58,16 @@ pub struct LayerStats {
     pub bitrate_bps: u64,
     /// Frames per second over the last second.
     pub frames_per_second: f32,
+    /// Share of packets lost in the last receiver report, before repair, in 1/256 (RFC 3550 §6.4.1).
+    pub fraction_lost: u8,
+    /// When the first packet with media was stored.
+    pub first_packet: Option<MonoTime>,
+    /// When the first keyframe began.
+    pub first_keyframe: Option<MonoTime>,
+    /// When the newest keyframe began.
+    pub last_keyframe: Option<MonoTime>,
+    /// When the publisher was asked for a keyframe last.
+    pub last_keyframe_request: Option<MonoTime>,
     /// True when the publisher answered none of the first NACKs: losses ask for keyframes instead.
     pub unanswered_nacks: bool,
 }

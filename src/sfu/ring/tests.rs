@@ -201,19 +201,61 @@ fn packet_too_large_for_a_slot_is_refused() {
 }
 
 #[test]
-fn last_keyframe_is_the_newest_of_those_kept() {
+fn newest_group_of_pictures_is_known_at_once_and_says_up_to_where_it_is_whole() {
+    let mut writer = RingWriter::new(Limits::default());
+    let mut reader = Ring::new();
+    for seq in (0..300).filter(|seq| *seq != 250) {
+        pass_frame(&mut writer, &mut reader, seq, at_packet(seq), seq % 100 == 7);
+    }
+
+    let before = reader.gop().unwrap();
+    pass_frame(&mut writer, &mut reader, 250, at_packet(300), false);
+    let after = reader.gop().unwrap();
+
+    assert_eq!(
+        (before.keyframe, before.whole, reader.newest()),
+        (ExtSeq(207), ExtSeq(249), Some(ExtSeq(299)))
+    );
+    assert_eq!((after.keyframe, after.whole), (ExtSeq(207), ExtSeq(299)));
+}
+
+#[test]
+fn reader_that_comes_later_knows_the_newest_group_of_pictures_from_the_pages() {
     let mut writer = RingWriter::new(Limits::default());
     let mut reader = Ring::new();
     for seq in 0..300 {
-        let bytes = payload(seq);
-        let mut parts = Parts::new(ExtSeq(seq), RtpTimestamp(0), Codec::Vp8, &bytes);
-        parts.descriptor.keyframe = seq % 100 == 7;
-        if let Inserted::New { page: Some(page) } = writer.insert(&parts) {
-            reader.add_page(page);
-        }
+        pass_frame(&mut writer, &mut reader, seq, at_packet(seq), seq % 100 == 7);
     }
 
-    assert_eq!(reader.last_keyframe().unwrap().seq, ExtSeq(207));
+    let mut late = Ring::new();
+    reader.pages().for_each(|page| late.add_page(Arc::clone(page)));
+
+    assert_eq!(late.gop(), reader.gop());
+    assert_eq!(late.next_keyframe(), reader.next_keyframe());
+    assert_eq!(late.next_keyframe(), Some(at_packet(307)));
+}
+
+#[test]
+fn keyframes_at_irregular_distances_promise_nothing() {
+    let mut writer = RingWriter::new(Limits::default());
+    let mut reader = Ring::new();
+    for seq in 0..3_000 {
+        let keyframe = [7, 1_007, 2_700].contains(&seq);
+        pass_frame(&mut writer, &mut reader, seq, at_packet(seq), keyframe);
+    }
+
+    assert_eq!(reader.next_keyframe(), None);
+}
+
+#[test]
+fn group_of_pictures_whose_keyframe_has_left_the_ring_is_none() {
+    let mut writer = RingWriter::new(Limits::default());
+    let mut reader = Ring::new();
+    for seq in 0..6_000 {
+        pass_frame(&mut writer, &mut reader, seq, at_packet(seq), seq == 7);
+    }
+
+    assert_eq!(reader.gop(), None);
 }
 
 #[test]
@@ -257,4 +299,17 @@ fn pass(writer: &mut RingWriter, reader: &mut Ring, seq: u64, now: MonoTime) -> 
         }
         _ => false,
     }
+}
+
+/// Passes a packet that is a frame of its own, and announces it.
+fn pass_frame(writer: &mut RingWriter, reader: &mut Ring, seq: u64, now: MonoTime, keyframe: bool) {
+    let bytes = payload(seq);
+    let mut parts = Parts::new(ExtSeq(seq), RtpTimestamp(seq as u32 * 90), Codec::Vp8, &bytes);
+    parts.arrival = now;
+    parts.descriptor.keyframe = keyframe;
+    parts.descriptor.frame_start = true;
+    if let Inserted::New { page: Some(page) } = writer.insert(&parts) {
+        reader.add_page(page);
+    }
+    reader.handle_arrival(ExtSeq(seq));
 }

@@ -32,6 +32,9 @@ fn stretch_of(forwards: &[Forward]) -> usize {
 }
 
 fn pad(stretch: &mut [Forward], is_last: bool) {
+    if stretch.iter().any(|forward| !is_paddable(forward)) {
+        return;
+    }
     let most = stretch.iter().map(|forward| forward.payload_len).max().unwrap_or_default();
     let padded = stretch.len().saturating_sub(usize::from(is_last));
     for forward in stretch.iter_mut().take(padded) {
@@ -41,7 +44,7 @@ fn pad(stretch: &mut [Forward], is_last: bool) {
 
 /// A filler is padding already, and a retransmission goes out alone.
 const fn is_paddable(forward: &Forward) -> bool {
-    !forward.filler && forward.rtx.is_none()
+    !forward.filler && forward.rtx.is_none() && !forward.is_padding
 }
 
 /// More than any packetiser's rounding, less than a percent of a full packet.
@@ -67,6 +70,8 @@ mod tests {
                 ssrc: Ssrc(1),
             },
             rtx: None,
+            probe: None,
+            is_padding: false,
             picture: None,
             frame_number: None,
             primary_only: false,

@@ -12,14 +12,19 @@
 //! Start reading at [`Viewer`], then `subscription` (which layer, when), `outgoing` and `rewriter` (under which
 //! numbers).
 
+mod catch_up;
+mod congestion;
 mod equalise;
 mod format;
 mod outgoing;
 mod pictures;
+mod regulate;
+mod regulator;
 mod report;
 mod retransmit;
 mod rewriter;
 mod selector;
+mod source_numbers;
 mod stats;
 mod subscription;
 mod temporal;
@@ -38,12 +43,16 @@ use rtp::{
     Codec, ExtSeq, Extension, MediaClock, MediaKind, MonoTime, OutgoingHeader, RtpTimestamp, SeqNo, Ssrc,
 };
 
+use self::regulator::Regulator;
 use self::report::{Reference, Report, Reporter};
 use self::retransmit::Budget;
+use self::source_numbers::SourceNumbers;
 use self::subscription::{Repair, Start, Step, Subscription};
 use self::write::Additions;
+use crate::bwe::Cluster;
 use crate::{Arrival, DropReason, LayerIndex, Rings, TrackInfo};
 
+pub use self::congestion::Congestion;
 pub use self::selector::LayerRequest;
 pub use self::stats::{TrackStats, ViewerStats};
 
@@ -59,6 +68,11 @@ pub struct Viewer {
     /// The viewer's wall time that the next report answers.
     reference: Option<Reference>,
     budget: Budget,
+    /// What keeps the viewer within its path; `None` without video, or without feedback to learn from.
+    regulator: Option<Box<Regulator>>,
+    is_regulated: bool,
+    /// For a viewer that reports by source.
+    numbers: Option<Box<SourceNumbers>>,
     stats: ViewerStats,
 }
 
@@ -108,6 +122,8 @@ pub enum SwitchReason {
     NewPublisher,
     /// Forwarding had paused, and goes on with the same publisher.
     Resume,
+    /// The viewer's path carries more than before, or less.
+    Path,
 }
 
 impl SwitchReason {
@@ -121,6 +137,7 @@ impl SwitchReason {
             Self::BetterLayer => "better_layer",
             Self::NewPublisher => "new_publisher",
             Self::Resume => "resume",
+            Self::Path => "path",
         }
     }
 }
@@ -138,6 +155,11 @@ pub struct Forward {
     pub header: OutgoingHeader,
     /// For a retransmission, the original sequence number (OSN, RFC 4588 §4).
     pub rtx: Option<SeqNo>,
+    /// The probe that the packet belongs to.
+    pub probe: Option<Cluster>,
+    /// Whether it is there only to fill a probe up: a retransmission that nobody asked for, or, without
+    /// [`Self::rtx`], padding alone.
+    pub is_padding: bool,
     /// The picture id and TL0PICIDX of VP8 or VP9 as they go out.
     pub picture: Option<(u16, u8)>,
     /// The frame number of the dependency descriptor as it goes out.
@@ -155,6 +177,26 @@ pub struct Forward {
 }
 
 impl Forward {
+    /// Makes a packet of padding alone.
+    pub(crate) const fn padding(kind: MediaKind, header: OutgoingHeader) -> Self {
+        Self {
+            kind,
+            layer: LayerIndex(0),
+            source: ExtSeq(0),
+            header,
+            rtx: None,
+            probe: None,
+            is_padding: true,
+            picture: None,
+            frame_number: None,
+            primary_only: false,
+            filler: false,
+            payload_len: 0,
+            carried_len: 0,
+            padding: u8::MAX,
+        }
+    }
+
     /// Returns how many bytes suffice for the packet before it is sealed.
     #[must_use]
     pub const fn size_hint(&self) -> usize {
@@ -205,16 +247,38 @@ impl Viewer {
             transport_cc: 0,
             reference: None,
             budget: Budget::new(now),
+            regulator: None,
+            is_regulated: true,
+            numbers: None,
             stats: ViewerStats::default(),
         }
+    }
+
+    /// Lets the viewer wish for itself, so that a test sees what a subscription does alone.
+    #[cfg(test)]
+    fn unregulated(mut self) -> Self {
+        self.is_regulated = false;
+        self
     }
 
     /// Takes the description of a track: of this publisher session, or of a new one.
     ///
     /// A new epoch must be described before its arrivals are announced, and after the rings were reset.
     pub fn handle_track(&mut self, now: MonoTime, info: &TrackInfo) {
+        self.begin_regulation(now, info);
         if let Some(track) = self.track_mut(info.kind) {
-            track.subscription.handle_track(now, info);
+            let is_new = track.subscription.info().is_none_or(|known| known.epoch != info.epoch);
+            track.subscription.describe(info);
+            if let Some(regulator) =
+                self.regulator.as_mut().filter(|_| is_new && info.kind == MediaKind::Video)
+            {
+                regulator.clear();
+                regulator.forget_layers();
+            }
+        }
+        self.tell_layers(now);
+        if let Some(track) = self.track_mut(info.kind) {
+            track.subscription.retarget(now, None);
         }
     }
 
@@ -233,11 +297,15 @@ impl Viewer {
     }
 
     /// Learns that the publisher of a track has left, or that forwarding shall pause. The numbering waits;
-    /// [`Self::handle_track`] goes on with it, for video at the next keyframe.
-    pub fn handle_track_gone(&mut self, _now: MonoTime, kind: MediaKind) {
+    /// [`Self::handle_track`] goes on with it, for video at a keyframe: the newest of the ring or the next.
+    pub fn handle_track_gone(&mut self, now: MonoTime, kind: MediaKind) {
         if let Some(track) = self.track_mut(kind) {
-            track.subscription.handle_track_gone();
+            track.subscription.handle_track_gone(now);
         }
+        if let Some(regulator) = self.regulator.as_mut().filter(|_| kind == MediaKind::Video) {
+            regulator.clear();
+        }
+        self.tell_layers(now);
     }
 
     /// Decides about the packets of one tick, in their order of arrival, and appends what goes out to `out`.
@@ -252,34 +320,30 @@ impl Viewer {
         out: &mut Vec<Forward>,
     ) {
         let first = out.len();
-        for arrival in arrivals {
-            let track = match arrival.kind {
-                MediaKind::Audio => &mut self.audio,
-                MediaKind::Video => &mut self.video,
-            };
-            if let Some(track) = track {
-                let mut step = Step { out, stats: self.stats.track_mut(arrival.kind) };
-                track.subscription.handle_arrival(now, rings, *arrival, &mut step);
-            }
-        }
+        self.take(now, rings, arrivals, out);
+        self.release(now, rings, out);
         equalise::equalise(out.get_mut(first..).unwrap_or_default());
     }
 
     /// Takes a decrypted RTCP compound of the viewer: answers NACKs with retransmissions appended to `out`,
-    /// passes on keyframe requests, notes loss and round trip.
+    /// answers keyframe requests with packets of the ring, appended too, or passes them on; notes loss and round trip.
     pub fn handle_rtcp(&mut self, now: MonoTime, rings: &Rings, compound: &[u8], out: &mut Vec<Forward>) {
+        let first = out.len();
         for packet in rtcp::packets(compound) {
             match packet {
                 Ok(rtcp::Packet::Nack { media, lost }) => self.handle_nack(now, rings, (media, lost), out),
-                Ok(rtcp::Packet::Pli { media }) => self.handle_keyframe_wanted(now, media),
+                Ok(rtcp::Packet::Pli { media }) => self.handle_keyframe_wanted(now, rings, media, out),
                 Ok(rtcp::Packet::Fir { targets }) => {
-                    targets.for_each(|media| self.handle_keyframe_wanted(now, media));
+                    targets.for_each(|media| self.handle_keyframe_wanted(now, rings, media, out));
                 }
                 Ok(
                     rtcp::Packet::ReceiverReport { reports, .. } | rtcp::Packet::SenderReport { reports, .. },
                 ) => {
                     reports.for_each(|block| self.handle_report(now, &block));
                 }
+                Ok(rtcp::Packet::TransportCc(view)) => self.handle_twcc(now, &view),
+                Ok(rtcp::Packet::Congestion(view)) => self.handle_congestion(now, &view),
+                Ok(rtcp::Packet::Remb { bitrate_bps, .. }) => self.handle_remb(now, bitrate_bps),
                 Ok(rtcp::Packet::Extended { ssrc, reference: Some(ntp) }) => {
                     self.reference = Some(Reference { ssrc, ntp, arrival: now });
                 }
@@ -287,6 +351,12 @@ impl Viewer {
                 Err(_) => self.stats.malformed_rtcp = self.stats.malformed_rtcp.saturating_add(1),
             }
         }
+        if let Some(regulator) = &mut self.regulator {
+            regulator.spend(now, out.get(first..).unwrap_or_default());
+            self.note_starved(now, rings);
+            self.pace_burst(now);
+        }
+        equalise::equalise(out.get_mut(first..).unwrap_or_default());
     }
 
     /// Writes the packet of one instruction, before it is sealed, and returns its length.
@@ -303,6 +373,10 @@ impl Viewer {
         let written = self.write(now, forward, rings, out);
         let stats = self.stats.track_mut(forward.kind);
         match written {
+            Some(length) if forward.is_padding => {
+                stats.padding_packets = stats.padding_packets.saturating_add(1);
+                stats.padding_octets = stats.padding_octets.saturating_add(octets(length));
+            }
             Some(length) if forward.rtx.is_some() => {
                 stats.rtx_packets = stats.rtx_packets.saturating_add(1);
                 stats.rtx_octets = stats.rtx_octets.saturating_add(octets(length));
@@ -315,8 +389,17 @@ impl Viewer {
 
     /// Changes the layer that the viewer desires.
     pub fn set_layer(&mut self, now: MonoTime, request: LayerRequest) {
+        let of_audio =
+            if request == LayerRequest::Paused { LayerRequest::Paused } else { LayerRequest::Auto };
+        if let Some(track) = &mut self.audio {
+            track.subscription.set_layer(now, of_audio);
+        }
         if let Some(track) = &mut self.video {
-            track.subscription.set_layer(now, request);
+            track.subscription.wish(request);
+        }
+        self.tell_layers(now);
+        if let Some(track) = &mut self.video {
+            track.subscription.retarget(now, Some(SwitchReason::Request));
         }
     }
 
@@ -328,10 +411,32 @@ impl Viewer {
         }
     }
 
-    /// Does what is due by `now`; reports are written by [`Self::write_rtcp`].
-    pub fn handle_timeout(&mut self, now: MonoTime) {
+    /// Does what is due by `now`, and appends what goes out of the rings to `out`, as [`Self::handle_arrivals`] does;
+    /// reports are written by [`Self::write_rtcp`]. If the path takes nothing now, call [`Self::handle_blocked`]
+    /// instead.
+    pub fn handle_timeout(&mut self, now: MonoTime, rings: &Rings, out: &mut Vec<Forward>) {
+        let first = out.len();
         if let Some(track) = &mut self.video {
-            track.subscription.handle_timeout(now);
+            let mut step = Step { out, stats: &mut self.stats.video };
+            track.subscription.handle_timeout(now, rings, &mut step);
+            if track.subscription.is_bursting()
+                && let Some(regulator) = &mut self.regulator
+            {
+                regulator.clear();
+            }
+        }
+        self.regulate(now, rings);
+        self.release(now, rings, out);
+        equalise::equalise(out.get_mut(first..).unwrap_or_default());
+    }
+
+    /// Puts off what is due by `now`, because nothing can be sent.
+    pub fn handle_blocked(&mut self, now: MonoTime) {
+        if let Some(track) = &mut self.video {
+            track.subscription.handle_blocked(now);
+        }
+        if let Some(regulator) = &mut self.regulator {
+            regulator.handle_blocked(now);
         }
     }
 
@@ -387,7 +492,15 @@ impl Viewer {
     #[must_use]
     pub fn next_timeout(&self) -> Option<MonoTime> {
         let tracks = [&self.video, &self.audio].into_iter().flatten();
-        tracks.flat_map(|track| [track.subscription.next_timeout(), track.reporter.next()]).flatten().min()
+        let due = tracks.flat_map(|track| [track.subscription.next_timeout(), track.reporter.next()]);
+        due.chain([self.regulator.as_ref().and_then(|regulator| regulator.next_timeout())]).flatten().min()
+    }
+
+    /// Says whether the viewer is being brought to the live edge: packets that could not be sent meanwhile are not lost
+    /// to it, they come from the ring.
+    #[must_use]
+    pub fn is_catching_up(&self, now: MonoTime) -> bool {
+        self.video.as_ref().is_some_and(|track| track.subscription.is_catching_up(now))
     }
 
     /// Returns the layer of a track that is being forwarded.
@@ -402,6 +515,27 @@ impl Viewer {
         self.track(kind)?.subscription.target()
     }
 
+    /// Says whether the viewer gets a video layer, or might soon, were it sent: what nobody wants need not be sent.
+    #[must_use]
+    pub fn wants_layer(&self, layer: LayerIndex) -> bool {
+        let Some(track) = &self.video else { return false };
+        let subscription = &track.subscription;
+        if subscription.current() == Some(layer) || subscription.target() == Some(layer) {
+            return true;
+        }
+        // A layer that is asked for by name counts while it sleeps: nothing else would wake it.
+        let named = subscription.info().and_then(|info| info.layers.iter().find(|info| info.index == layer));
+        if let (LayerRequest::Rid(name), Some(named)) = (subscription.request(), named)
+            && named.rid.as_ref() == Some(name)
+        {
+            return true;
+        }
+        match &self.regulator {
+            Some(regulator) => regulator.reaches(layer),
+            None => !matches!(subscription.request(), LayerRequest::AudioOnly | LayerRequest::Paused),
+        }
+    }
+
     /// Returns the video layer that the viewer desires; `None` without a video track.
     #[must_use]
     pub fn desired_layer(&self) -> Option<&LayerRequest> {
@@ -412,6 +546,12 @@ impl Viewer {
     #[must_use]
     pub fn track_info(&self, kind: MediaKind) -> Option<&TrackInfo> {
         self.track(kind)?.subscription.info()
+    }
+
+    /// Returns what is known of the viewer's path; `None` while there is no video, or no feedback to learn from.
+    #[must_use]
+    pub fn congestion(&self) -> Option<Congestion> {
+        self.regulator.as_ref().map(|regulator| regulator.congestion())
     }
 
     /// Returns the counters.
@@ -446,7 +586,9 @@ impl Viewer {
         out: &mut Vec<Forward>,
     ) {
         let (media, lost) = asked;
-        let interval = self.stats.rtt.unwrap_or(ROUND_TRIP_ASSUMED).max(REPEAT_INTERVAL_MIN);
+        let reported = self.stats.rtt.unwrap_or(ROUND_TRIP_ASSUMED);
+        let trip = self.regulator.as_ref().and_then(|regulator| regulator.round_trip()).unwrap_or(reported);
+        let interval = trip.mul_f64(REPEAT_PART).max(REPEAT_INTERVAL_MIN);
         let Self { audio, video, budget, stats, .. } = self;
         let tracks = [video, audio].into_iter().flatten();
         let Some(track) = tracks.into_iter().find(|track| track.ssrc() == media) else { return };
@@ -465,10 +607,12 @@ impl Viewer {
         }
     }
 
-    fn handle_keyframe_wanted(&mut self, now: MonoTime, media: Ssrc) {
+    fn handle_keyframe_wanted(&mut self, now: MonoTime, rings: &Rings, media: Ssrc, out: &mut Vec<Forward>) {
         if let Some(track) = self.video.as_mut().filter(|track| track.ssrc() == media) {
-            track.subscription.handle_keyframe_wanted(now);
+            let mut step = Step { out, stats: &mut self.stats.video };
+            track.subscription.handle_keyframe_wanted(now, rings, &mut step);
             self.stats.video.keyframes_wanted = self.stats.video.keyframes_wanted.saturating_add(1);
+            self.stats.video.last_keyframe_wanted = Some(now);
         }
     }
 
@@ -484,14 +628,13 @@ impl Viewer {
         stats.jitter = block.jitter;
         if let Some(trip) = report::round_trip(ntp, block) {
             self.stats.rtt = Some(trip);
+            if let Some(regulator) = &mut self.regulator {
+                regulator.handle_rtt(now, trip);
+            }
         }
     }
 
     fn write(&mut self, now: MonoTime, forward: &Forward, rings: &Rings, out: &mut [u8]) -> Option<usize> {
-        let Some(packet) = rings.get(forward.kind, forward.layer).packet(forward.source) else {
-            self.stats.track_mut(forward.kind).drops.add(DropReason::NotInRing);
-            return None;
-        };
         let track = match forward.kind {
             MediaKind::Audio => self.audio.as_mut(),
             MediaKind::Video => self.video.as_mut(),
@@ -499,19 +642,37 @@ impl Viewer {
         let outgoing = track.subscription.outgoing();
         let viewed = outgoing.track();
         let numbered = viewed.transport_cc && viewed.extensions.id(Extension::TransportCc).is_some();
+        let number = (numbered || self.numbers.is_some()).then_some(self.transport_cc);
         let additions = Additions {
             extensions: &viewed.extensions,
-            transport_cc: numbered.then_some(self.transport_cc),
+            transport_cc: number.filter(|_| numbered),
             ntp: self.clock.ntp(now),
             opus: outgoing.formats().opus(),
         };
-        let written = write::write(forward, packet, &additions, out)?;
-        if numbered {
-            self.transport_cc = self.transport_cc.wrapping_add(1);
+        let mut is_keyframe = false;
+        let written = if forward.is_padding && forward.rtx.is_none() {
+            write::write_padding(forward, &additions, out)?
+        } else {
+            let Some(packet) = rings.get(forward.kind, forward.layer).packet(forward.source) else {
+                self.stats.track_mut(forward.kind).drops.add(DropReason::NotInRing);
+                return None;
+            };
+            is_keyframe = packet.descriptor.keyframe;
+            write::write(forward, packet, &additions, out)?
+        };
+        if let Some(number) = number {
+            self.transport_cc = number.wrapping_add(1);
+            if let Some(numbers) = &mut self.numbers {
+                numbers.note(forward.header.ssrc, forward.header.seq, SeqNo(number));
+            }
         }
-        if forward.rtx.is_none() {
+        if let Some(regulator) = &mut self.regulator {
+            regulator.note_sent(now, (number, written.length), forward.probe);
+        }
+        if forward.rtx.is_none() && !forward.is_padding {
             track.reporter.note_sent(now, written.payload);
             self.budget.earn(now, written.length);
+            self.stats.note_written(now, forward.kind, is_keyframe);
             let stats = self.stats.track_mut(forward.kind);
             stats.octets = stats.octets.saturating_add(octets(written.payload));
         }
@@ -534,5 +695,8 @@ fn octets(length: usize) -> u64 {
 const FIRST_SEQ_MASK: u32 = 0x7fff;
 /// The round trip until a receiver report shows one.
 const ROUND_TRIP_ASSUMED: Duration = Duration::from_millis(50);
+/// A viewer asks again when its own measure of the round trip is over, which is shorter than ours when the queue just was
+/// longer. So much of ours must be over: a request that is refused costs the viewer another round trip.
+const REPEAT_PART: f64 = 0.7;
 /// Two requests for one number closer than this come from one loss, however short the round trip.
 const REPEAT_INTERVAL_MIN: Duration = Duration::from_millis(10);

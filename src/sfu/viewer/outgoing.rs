@@ -3,10 +3,13 @@
 //! Packet path. Numbers, timestamps, picture numbers, temporal layers and payload types each live in their own
 //! part; this joins them for one packet. It knows nothing of why a layer was chosen.
 
+use std::time::Duration;
+
 use rtp::negotiation::ViewedTrack;
 use rtp::{ExtSeq, MediaKind, MonoTime, NtpTime, OutgoingHeader, RtpTimestamp, SeqNo};
 
 use super::Forward;
+use super::catch_up::Squeeze;
 use super::format::FormatTable;
 use super::pictures::{Numbers, Pictures};
 use super::rewriter::{Located, Offsets, Rewriter, Source};
@@ -50,9 +53,18 @@ impl Outgoing {
     }
 
     /// Goes over to another layer, whose packet `first` comes next.
-    pub(crate) fn join(&mut self, source: Source, first: &Packet, timing: Option<Timing>) {
-        let mut offsets =
-            Offsets { timestamp: self.timeline.join(sample(first), timing), ..Offsets::default() };
+    ///
+    /// `live` is the packet whose place on the outgoing time line is now: `first` itself, or, when `first` lies in
+    /// the past, the newest, up to which `squeeze` draws the timestamps together.
+    pub(crate) fn join(
+        &mut self,
+        source: Source,
+        (first, live): (&Packet, &Packet),
+        timing: Option<Timing>,
+        squeeze: Option<Squeeze>,
+    ) {
+        let timestamp = self.timeline.join(sample(live), timing);
+        let mut offsets = Offsets { timestamp, squeeze, ..Offsets::default() };
         self.pictures.join(Numbers::of(first), &mut offsets);
         self.temporal.reset();
         self.rewriter.close();
@@ -98,6 +110,15 @@ impl Outgoing {
         self.frame = None;
     }
 
+    /// Goes on behind `upto` with `next`, of a keyframe: what the layer sent up to there was dropped on purpose, and gets
+    /// no numbers.
+    pub(crate) fn leap(&mut self, source: Source, upto: ExtSeq, next: &Packet) {
+        let mut offsets = self.rewriter.offsets();
+        self.pictures.join(Numbers::of(next), &mut offsets);
+        self.rewriter.leap(source, upto, offsets);
+        self.frame = None;
+    }
+
     /// Takes a newer place of the current layer on the server media time line.
     pub(crate) fn set_timing(&mut self, timing: Option<Timing>) {
         self.timeline.set_timing(timing);
@@ -139,6 +160,11 @@ impl Outgoing {
             && self.frame.is_some_and(|(timestamp, _)| timestamp != packet.timestamp)
     }
 
+    /// Says whether a packet belongs to another frame than the newest that went out.
+    pub(crate) fn is_other_frame(&self, packet: &Packet) -> bool {
+        self.frame.is_none_or(|(timestamp, _)| timestamp != packet.timestamp)
+    }
+
     /// Says whether the packet has a number, given or kept for it.
     pub(crate) fn holds(&self, source: Source, seq: ExtSeq) -> bool {
         self.rewriter.holds(source, seq)
@@ -152,6 +178,16 @@ impl Outgoing {
     /// Finds the packet of an outgoing number that was given.
     pub(crate) fn locate(&self, wire: SeqNo) -> Option<Located> {
         self.rewriter.locate(wire)
+    }
+
+    /// Finds the packet of the outgoing number that lies `back` before the newest one.
+    pub(crate) fn locate_back(&self, back: u64) -> Option<Located> {
+        self.rewriter.locate_back(back)
+    }
+
+    /// Says whether a packet will be withheld for its temporal layer.
+    pub(crate) fn withholds(&self, packet: &Packet) -> bool {
+        self.temporal.withholds(&packet.descriptor)
     }
 
     /// Returns the outgoing timestamp of the instant `now`, `ntp` in server media time.
@@ -175,10 +211,12 @@ impl Outgoing {
                 payload_type: choice.payload_type,
                 marker: packet.marker && !located.filler,
                 seq: located.out.wire(),
-                timestamp: packet.timestamp.plus(located.offsets.timestamp),
+                timestamp: located.offsets.timestamp_of(packet.timestamp),
                 ssrc: self.track.ssrc,
             },
             rtx: None,
+            probe: None,
+            is_padding: false,
             picture: picture.or(tl0.map(|_| 0)).map(|picture| (picture, tl0.unwrap_or_default())),
             frame_number: frame,
             primary_only: choice.primary_only,
@@ -191,6 +229,10 @@ impl Outgoing {
 
     fn forward_new(&mut self, source: Source, packet: &Packet) -> Result<Option<Forward>, DropReason> {
         let mut offsets = self.rewriter.offsets();
+        if offsets.squeeze.is_some_and(|squeeze| squeeze.is_past(packet.timestamp)) {
+            offsets.squeeze = None;
+            self.rewriter.turn(source, packet.seq, offsets);
+        }
         if let Some(reason) = self.unsendable(source, packet) {
             self.rewriter.skip(source, packet.seq, offsets);
             return Err(reason);
@@ -221,7 +263,7 @@ impl Outgoing {
         filler: bool,
     ) -> Result<Option<Forward>, DropReason> {
         let Some(numbered) = self.rewriter.number(source, packet.seq, filler)? else { return Ok(None) };
-        self.timeline.note(sample(packet), numbered.offsets.timestamp);
+        self.timeline.note(sample_at(packet, numbered.offsets.squeeze), numbered.offsets.timestamp);
         let located =
             Located { source, seq: packet.seq, out: numbered.out, offsets: numbered.offsets, filler };
         Ok(self.describe(&located, packet))
@@ -246,6 +288,15 @@ fn sample(packet: &Packet) -> Sample {
     Sample { timestamp: packet.timestamp, arrival: packet.arrival }
 }
 
+/// A packet of the past that goes out as if it had come later counts as sampled and come then.
+fn sample_at(packet: &Packet, squeeze: Option<Squeeze>) -> Sample {
+    let shift = squeeze.map_or(0, |squeeze| squeeze.shift(packet.timestamp));
+    let later = Duration::from_nanos(u64::from(shift).saturating_mul(1_000_000_000) / VIDEO_RATE);
+    Sample { timestamp: packet.timestamp.plus(shift), arrival: packet.arrival + later }
+}
+
+/// The clock of every video format (RFC 6184 §5.1, RFC 7741 §4.1); audio is never squeezed.
+const VIDEO_RATE: u64 = 90_000;
 /// Remembered intervals: four seconds of a layer at 30 frames/s of which every second frame is withheld.
 const VIDEO_INTERVALS: usize = 64;
 /// Audio begins an interval at a restart, a takeover or a withheld packet only.

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use rtp::{ExtSeq, MonoTime, SeqNo};
 
+use crate::Bitrate;
+
 /// The retransmission source of one subscription.
 #[derive(Debug)]
 pub(crate) struct Retransmitter {
@@ -34,6 +36,11 @@ impl Retransmitter {
         if let Some(entry) = self.recent.get_mut(place(out)) {
             *entry = Some((out, now));
         }
+        self.next_number()
+    }
+
+    /// Returns the next number of the source, for a packet that repeats nothing.
+    pub(crate) const fn next_number(&mut self) -> SeqNo {
         let number = self.next;
         self.next = self.next.plus(1);
         number
@@ -52,6 +59,10 @@ pub(crate) struct Budget {
     second: u64,
     second_before: u64,
     second_began: MonoTime,
+    /// What the path carries, once that is known, and the share of it that may go now.
+    path: Option<Bitrate>,
+    path_credit: u64,
+    path_refilled: MonoTime,
 }
 
 impl Budget {
@@ -64,11 +75,21 @@ impl Budget {
             second: 0,
             second_before: 0,
             second_began: now,
+            path: None,
+            path_credit: BYTES_MIN,
+            path_refilled: now,
         }
     }
 
     pub(crate) const fn warm(&self) -> u64 {
         self.second
+    }
+
+    /// Takes what the path carries, once that is known: what is lost because it carries less than was sent is not
+    /// brought back by sending more.
+    pub(crate) fn set_path(&mut self, now: MonoTime, path: Option<Bitrate>) {
+        self.refill_path(now);
+        self.path = path;
     }
 
     /// Notes media bytes, which earn retransmission bytes.
@@ -101,11 +122,25 @@ impl Budget {
     }
 
     /// Takes the bytes of one retransmission; false when they are not there.
-    pub(crate) fn take_bytes(&mut self, bytes: usize) -> bool {
+    pub(crate) fn take_bytes(&mut self, now: MonoTime, bytes: usize) -> bool {
+        self.refill_path(now);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        let left = self.credit.checked_sub(bytes);
-        self.credit = left.unwrap_or(self.credit);
-        left.is_some()
+        let path_left =
+            if self.path.is_some() { self.path_credit.checked_sub(bytes) } else { Some(self.path_credit) };
+        let Some((left, path_left)) = self.credit.checked_sub(bytes).zip(path_left) else { return false };
+        (self.credit, self.path_credit) = (left, path_left);
+        true
+    }
+
+    fn refill_path(&mut self, now: MonoTime) {
+        let Some(path) = self.path else { return };
+        let share = path.scaled(PATH_SHARE);
+        let most = path.bytes_in(PATH_BURST).max(PATH_BYTES_MIN);
+        let earned = share.bytes_in(now.since(self.path_refilled));
+        if earned > 0 {
+            self.path_credit = self.path_credit.saturating_add(earned).min(most);
+            self.path_refilled = now;
+        }
     }
 
     fn credit_max(&self) -> u64 {
@@ -122,10 +157,14 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Numbers that one viewer may ask for in a second: a 10 Mbit/s layer lost whole.
 const REQUESTS_PER_SECOND: u64 = 1_000;
 /// Retransmission bytes, of the media bytes, that may go for any length of time.
-const SUSTAINED_PERCENT: u64 = 15;
-/// Retransmission bytes, of one second's media bytes, that may go after a burst of loss: the sustained share
-/// and 35 % more.
+const SUSTAINED_PERCENT: u64 = 25;
+/// Retransmission bytes, of one second's media bytes, that may go after a burst of loss: twice the sustained
+/// share.
 const BURST_PERCENT: u64 = 50;
+/// The part of the path that retransmissions may take, and what of it may be saved up: a moment's loss of everything.
+const PATH_SHARE: f64 = 0.3;
+const PATH_BURST: Duration = Duration::from_millis(200);
+const PATH_BYTES_MIN: u64 = 6_000;
 /// Bytes that may always be saved up: half a keyframe, lost right after the join.
 const BYTES_MIN: u64 = 32_000;
 /// Repeated numbers that are remembered: a quarter second of the most that may be asked for.
@@ -171,20 +210,23 @@ mod tests {
             for count in 0..per_second {
                 budget.earn(MonoTime::from_millis(second * 1_000 + count * 3), packet);
                 // For ten seconds nothing is asked for, then everything.
-                this_second += usize::from(second >= 10 && budget.take_bytes(packet));
+                this_second += usize::from(
+                    second >= 10
+                        && budget.take_bytes(MonoTime::from_millis(second * 1_000 + count * 3), packet),
+                );
             }
             sent.push(this_second);
         }
 
-        assert!((150..=200).contains(&sent[10]), "{sent:?}");
-        assert!(sent[12..].iter().all(|&count| (44..=46).contains(&count)), "{sent:?}");
+        assert!((150..=230).contains(&sent[10]), "{sent:?}");
+        assert!(sent[12..].iter().all(|&count| (74..=76).contains(&count)), "{sent:?}");
     }
 
     #[test]
     fn a_first_burst_of_loss_is_repaired_before_anything_was_earned() {
         let mut budget = Budget::new(MonoTime::ZERO);
 
-        let repaired = (0..100).filter(|_| budget.take_bytes(1_200)).count();
+        let repaired = (0..100).filter(|_| budget.take_bytes(MonoTime::ZERO, 1_200)).count();
 
         assert_eq!(repaired, 26);
     }

@@ -10,8 +10,9 @@
 
 use std::collections::VecDeque;
 
-use rtp::{ExtSeq, SeqNo};
+use rtp::{ExtSeq, RtpTimestamp, SeqNo};
 
+use super::catch_up::Squeeze;
 use crate::track::MAX_LAYERS;
 use crate::{DropReason, Epoch, LayerIndex};
 
@@ -88,6 +89,23 @@ impl Rewriter {
         }
     }
 
+    /// Opens another interval at `seq`, newer than all before it, because the offsets change there. What is missing
+    /// before it keeps its numbers.
+    pub(crate) fn turn(&mut self, source: Source, seq: ExtSeq, offsets: Offsets) {
+        if self.is_new(source, seq) {
+            self.extend(source, seq);
+            self.begin(source, seq, offsets);
+        }
+    }
+
+    /// Goes on behind `upto`, with `offsets` and without keeping numbers for what is missing before: it was dropped on
+    /// purpose.
+    pub(crate) fn leap(&mut self, source: Source, upto: ExtSeq, offsets: Offsets) {
+        if self.is_new(source, upto) {
+            self.begin(source, upto.plus(1), offsets);
+        }
+    }
+
     /// Numbers a packet of the open interval or of an earlier one; `None` when it has gone out already.
     ///
     /// # Errors
@@ -130,6 +148,12 @@ impl Rewriter {
             offsets: interval.offsets,
             filler: self.fillers.contains(out),
         })
+    }
+
+    /// Finds the source packet of the number that lies `back` before the newest one.
+    pub(crate) fn locate_back(&self, back: u64) -> Option<Located> {
+        let out = ExtSeq(self.next.0.checked_sub(back.saturating_add(1))?);
+        self.locate(out.wire())
     }
 
     /// Says whether a packet comes after every packet of the open interval.
@@ -208,13 +232,16 @@ impl Rewriter {
     }
 }
 
-/// Where a packet comes from: two epochs of one layer are two sources.
+/// Where a packet comes from: two epochs of one layer are two sources, and so are two passes over one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Source {
     /// The publisher session.
     pub(crate) epoch: Epoch,
     /// The layer.
     pub(crate) layer: LayerIndex,
+    /// How often the layer was begun anew from packets that had been sent before: a viewer that lost its picture gets
+    /// them again, under other numbers.
+    pub(crate) pass: u32,
 }
 
 /// What is added, wrapping, to the numbers inside a packet of one interval.
@@ -222,12 +249,22 @@ pub(crate) struct Source {
 pub(crate) struct Offsets {
     /// To the RTP timestamp, in ticks.
     pub(crate) timestamp: u32,
+    /// What draws timestamps of the past together, before `timestamp` is added.
+    pub(crate) squeeze: Option<Squeeze>,
     /// To the VP8 picture id, modulo 2^15 (or 2^7 where the field has seven bits).
     pub(crate) picture: u16,
     /// To the VP8 tl0picidx.
     pub(crate) tl0: u8,
     /// To the frame number of the dependency descriptor.
     pub(crate) frame: u16,
+}
+
+impl Offsets {
+    /// Returns the outgoing timestamp of a source's timestamp.
+    pub(crate) fn timestamp_of(self, timestamp: RtpTimestamp) -> RtpTimestamp {
+        let shift = self.squeeze.map_or(0, |squeeze| squeeze.shift(timestamp));
+        timestamp.plus(shift).plus(self.timestamp)
+    }
 }
 
 /// What the rewriter says of a packet to forward.
@@ -361,7 +398,7 @@ mod tests {
 
     #[test]
     fn numbers_kept_behind_the_last_packet_are_taken_back_at_a_switch() {
-        let other = Source { epoch: Epoch(1), layer: LayerIndex(1) };
+        let other = Source { epoch: Epoch(1), layer: LayerIndex(1), pass: 0 };
         let mut rewriter = begun_at(100);
         let before = number(&mut rewriter, 101);
         rewriter.skip(SOURCE, ExtSeq(105), Offsets::default());
@@ -444,7 +481,7 @@ mod tests {
         assert!(rewriter.intervals.len() <= 8);
     }
 
-    const SOURCE: Source = Source { epoch: Epoch(1), layer: LayerIndex(0) };
+    const SOURCE: Source = Source { epoch: Epoch(1), layer: LayerIndex(0), pass: 0 };
 
     fn begun_at(first: u64) -> Rewriter {
         let mut rewriter = Rewriter::new(ExtSeq(1 << 16), 8);

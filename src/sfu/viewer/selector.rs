@@ -15,9 +15,13 @@ pub enum LayerRequest {
     Rid(String),
     /// The highest layer whose measured height, in pixels, is at most this; without one, the lowest layer.
     MaxHeight(u16),
+    /// No picture.
+    AudioOnly,
+    /// Neither picture nor sound.
+    Paused,
 }
 
-/// Chooses among the layers of a track; `None` when the viewer can decode none of them.
+/// Chooses among the layers of a track; `None` when the viewer can decode none of them, or wants none.
 ///
 /// `decodable` says which layers the viewer negotiated a codec for. `holding` is the layer chosen before: it
 /// stays on a tie, and on a bitrate that differs by noise.
@@ -27,6 +31,9 @@ pub(crate) fn choose(
     decodable: impl Fn(LayerIndex) -> bool,
     holding: Option<LayerIndex>,
 ) -> Option<LayerIndex> {
+    if matches!(request, LayerRequest::AudioOnly | LayerRequest::Paused) {
+        return None;
+    }
     let decodable = || layers.iter().filter(|layer| decodable(layer.index));
     if !decodable().any(|layer| layer.active) {
         let held = decodable().find(|layer| Some(layer.index) == holding);
@@ -37,6 +44,7 @@ pub(crate) fn choose(
     let fitting =
         |height_max| active().filter(move |layer| layer.size.is_some_and(|(_, height)| height <= height_max));
     let chosen = match request {
+        LayerRequest::AudioOnly | LayerRequest::Paused => None,
         LayerRequest::Auto => highest(active(), holding),
         LayerRequest::Rid(name) => named(name).or_else(|| highest(active(), holding)),
         LayerRequest::MaxHeight(max) => highest(fitting(*max), holding).or_else(|| lowest(active(), holding)),
@@ -51,7 +59,8 @@ fn highest<'a>(
     layers.reduce(|best, layer| if ranks_above(layer, best, holding) { layer } else { best })
 }
 
-fn lowest<'a>(
+/// Returns the layer with the smallest picture.
+pub(crate) fn lowest<'a>(
     layers: impl Iterator<Item = &'a LayerInfo>,
     holding: Option<LayerIndex>,
 ) -> Option<&'a LayerInfo> {
@@ -172,6 +181,7 @@ mod tests {
             size: Some(size),
             bitrate_bps: 500_000,
             frames_per_second: 30.0,
+            join_cache: true,
             timing: None,
         }
     }

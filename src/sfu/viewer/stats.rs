@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rtp::MediaKind;
+use rtp::{MediaKind, MonoTime};
 
 use crate::DropCounts;
 
@@ -34,6 +34,16 @@ impl ViewerStats {
         self.video.packets ^ self.video.octets ^ self.audio.packets
     }
 
+    /// Notes that a packet was written, and whether it belongs to a keyframe.
+    pub(crate) fn note_written(&mut self, now: MonoTime, kind: MediaKind, is_keyframe: bool) {
+        let stats = self.track_mut(kind);
+        stats.first_packet.get_or_insert(now);
+        if is_keyframe {
+            stats.first_keyframe.get_or_insert(now);
+            stats.last_keyframe = Some(now);
+        }
+    }
+
     pub(crate) const fn track_mut(&mut self, kind: MediaKind) -> &mut TrackStats {
         match kind {
             MediaKind::Audio => &mut self.audio,
@@ -53,6 +63,10 @@ pub struct TrackStats {
     pub rtx_packets: u64,
     /// Their bytes with headers.
     pub rtx_octets: u64,
+    /// Packets written to probe the path: retransmissions that nobody asked for, and padding.
+    pub padding_packets: u64,
+    /// Their bytes with headers.
+    pub padding_octets: u64,
     /// Packets that did not fit the buffer they were to be written to.
     pub unwritten: u64,
     /// Packets that went no further, by reason.
@@ -67,10 +81,20 @@ pub struct TrackStats {
     pub keyframes_requested: u64,
     /// Changes of the current layer, the first included.
     pub layer_changes: u64,
+    /// Bursts from a packet ring: joins, resumptions, and answers to the viewer's keyframe requests.
+    pub catch_ups: u64,
     /// Packets lost on the way to the viewer since its last report, in 1/256 (RFC 3550 §6.4.1).
     pub fraction_lost: u8,
     /// Packets lost on the way to the viewer since the start.
     pub cumulative_lost: i32,
     /// Interarrival jitter at the viewer, in ticks of the track's clock.
     pub jitter: u32,
+    /// When the first packet was written.
+    pub first_packet: Option<MonoTime>,
+    /// When the first packet of a keyframe was written.
+    pub first_keyframe: Option<MonoTime>,
+    /// When a packet of a keyframe was written last, retransmissions aside.
+    pub last_keyframe: Option<MonoTime>,
+    /// When the viewer asked for a keyframe last (PLI or FIR).
+    pub last_keyframe_wanted: Option<MonoTime>,
 }

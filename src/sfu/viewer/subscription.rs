@@ -6,8 +6,17 @@
 //! the frame's end, and the keyframe is taken from the packet ring afterwards, so that nothing is lost and the
 //! viewer never sees half a frame. Audio joins at any packet.
 //!
+//! A viewer that has no picture is not made to wait for that: it gets the newest group of pictures from the ring
+//! ([`CatchUp`]), of the lowest layer that has one, and goes up at the target's next keyframe. Only where no ring has
+//! a usable one, or something else is being shown meanwhile, a keyframe is asked for.
+//!
 //! **Invariant:** what is forwarded belongs to one source at a time; late packets of earlier ones go out only
 //! under numbers that were kept for them.
+
+mod granted;
+mod joining;
+mod padding;
+mod replays;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,14 +24,19 @@ use std::time::Duration;
 use rtp::negotiation::ViewedTrack;
 use rtp::{Codec, ExtSeq, MediaKind, MonoTime, RtpTimestamp, SeqNo};
 
+use super::catch_up::{Cache, CatchUp};
 use super::outgoing::Outgoing;
 use super::retransmit::{Budget, Retransmitter};
 use super::rewriter::Source;
 use super::selector::{self, LayerRequest};
 use super::{Forward, SwitchReason, TrackStats, ViewerOutput};
 use crate::ring::Ring;
+use crate::ring::gop::{frame_start, lacks_beginning};
 use crate::track::{Arrival, MAX_LAYERS, TrackInfo};
-use crate::{DropReason, Epoch, LayerIndex, Packet, Rings};
+use crate::{Bitrate, DropReason, Epoch, LayerIndex, Packet, Rings};
+
+pub(crate) use self::granted::{Grant, Place};
+use self::replays::Replays;
 
 /// The state machine of one subscription.
 #[derive(Debug)]
@@ -33,7 +47,21 @@ pub(crate) struct Subscription {
     request: LayerRequest,
     /// The track as it was described last; `None` without a publisher.
     info: Option<TrackInfo>,
+    /// What the path carries of it; without regulation, all.
+    grant: Grant,
+    /// The highest temporal layer that was asked for, and that the path carries.
+    temporal: [u8; 2],
     target: Option<LayerIndex>,
+    /// What the path carries besides sound, once that was measured.
+    path: Option<Bitrate>,
+    /// Whether there is no target because none is wished or carried.
+    is_silenced: bool,
+    /// Since when the target is a lower layer because the path does not carry the current one.
+    falls_since: Option<MonoTime>,
+    /// Whether what is being forwarded cannot be decoded any more.
+    is_starved: bool,
+    /// Which packet a probe repeats next.
+    pad_turn: u64,
     /// Why the target is not the current layer.
     reason: SwitchReason,
     /// The publisher session that was forwarded last.
@@ -41,8 +69,22 @@ pub(crate) struct Subscription {
     pending: Option<Pending>,
     /// The highest packet that was announced, by layer, in this epoch.
     highest: [Option<ExtSeq>; MAX_LAYERS],
-    /// When a keyframe of the target may be asked for again.
-    next_request: Option<MonoTime>,
+    /// When to see how the target can be joined.
+    next_attempt: Option<MonoTime>,
+    /// The burst that brings the current layer to the live edge, and when it goes on.
+    catch_up: Option<CatchUp>,
+    next_step: Option<MonoTime>,
+    /// How many packets the burst may still send before the path has shown that it keeps up; `None` where nobody says.
+    burst_room: Option<u64>,
+    /// When the path showed that last.
+    burst_widened: MonoTime,
+    /// Whether the current layer is a lower one that the viewer was started with.
+    starts_low: bool,
+    /// How often each layer was begun anew from packets that had been sent before.
+    passes: [u32; MAX_LAYERS],
+    replays: Replays,
+    /// Until when this publisher session is not joined by a burst, because the path did not carry the last one.
+    barred: Option<(Epoch, MonoTime)>,
     last_wanted: Option<MonoTime>,
     /// The codec that the driver was told of in this epoch.
     unsupported: Option<Codec>,
@@ -66,6 +108,8 @@ struct Pending {
     layer: LayerIndex,
     start: ExtSeq,
     since: MonoTime,
+    /// Whether it came before the switch was wanted.
+    is_past: bool,
 }
 
 impl Subscription {
@@ -77,20 +121,35 @@ impl Subscription {
             retransmitter: Retransmitter::new(start.rtx),
             request: LayerRequest::Auto,
             info: None,
+            grant: Grant::Any,
+            temporal: [u8::MAX; 2],
             target: None,
+            path: None,
+            is_silenced: false,
+            falls_since: None,
+            is_starved: false,
+            pad_turn: 0,
             reason: SwitchReason::Join,
             joined: None,
             pending: None,
             highest: [None; MAX_LAYERS],
-            next_request: None,
+            next_attempt: None,
+            catch_up: None,
+            next_step: None,
+            burst_room: None,
+            burst_widened: MonoTime::ZERO,
+            starts_low: false,
+            passes: [0; MAX_LAYERS],
+            replays: Replays::default(),
+            barred: None,
             last_wanted: None,
             unsupported: None,
             outputs: VecDeque::with_capacity(OUTPUTS_MAX),
         }
     }
 
-    /// Takes the description of the track, of this publisher session or of a newer one.
-    pub(crate) fn handle_track(&mut self, now: MonoTime, info: &TrackInfo) {
+    /// Takes the description of the track, of this publisher session or of a newer one; [`Self::retarget`] follows.
+    pub(crate) fn describe(&mut self, info: &TrackInfo) {
         let known = self.info.as_ref().map(|known| known.epoch);
         if known.is_some_and(|known| info.epoch < known) {
             return;
@@ -109,14 +168,16 @@ impl Subscription {
             self.outgoing.set_timing(timing_of(info, current));
         }
         self.info = Some(info.clone());
-        self.retarget(now, None);
     }
 
     /// Forgets the publisher; the numbering stays for the next one.
-    pub(crate) fn handle_track_gone(&mut self) {
+    pub(crate) fn handle_track_gone(&mut self, now: MonoTime) {
+        if let Some((_, epoch)) = self.catch_up.zip(self.epoch()) {
+            self.barred = Some((epoch, now + BAR));
+        }
         self.leave();
         self.info = None;
-        self.next_request = None;
+        self.next_attempt = None;
     }
 
     /// Decides about one announced packet and appends what goes out; a switch may append many.
@@ -131,7 +192,7 @@ impl Subscription {
         if let Some(highest) = self.highest.get_mut(usize::from(arrival.layer.0)) {
             *highest = (*highest).max(Some(arrival.seq));
         }
-        let source = Source { epoch, layer: arrival.layer };
+        let source = self.source(epoch, arrival.layer);
         let is_current = self.current() == Some(arrival.layer);
         let is_target = self.target == Some(arrival.layer);
         if !is_current && !is_target && !self.outgoing.holds(source, arrival.seq) {
@@ -141,7 +202,9 @@ impl Subscription {
         let Some(packet) = rings.get(self.kind, arrival.layer).packet(arrival.seq) else {
             return step.count(DropReason::NotInRing);
         };
-        if is_current {
+        if is_current && self.catch_up.is_some_and(|burst| arrival.seq >= burst.next) {
+            self.continue_catch_up(now, rings, step);
+        } else if is_current {
             self.handle_current(source, packet, step);
         } else if self.outgoing.holds(source, arrival.seq) {
             self.forward(source, packet, step);
@@ -179,6 +242,10 @@ impl Subscription {
         if self.epoch() != Some(located.source.epoch) {
             return Err(DropReason::NotInRing);
         }
+        // The keyframe that the viewer went over at needs nothing from before it.
+        if self.kind == MediaKind::Video && self.outgoing.source() != Some(located.source) {
+            return Err(DropReason::RetransmissionRefused);
+        }
         let ring = ask.rings.get(self.kind, located.source.layer);
         let packet = ring.packet(located.seq).ok_or(DropReason::NotInRing)?;
         let choice = self.outgoing.formats().choice(located.source.layer, packet);
@@ -187,7 +254,7 @@ impl Subscription {
             .zip(self.outgoing.track().rtx_ssrc)
             .ok_or(DropReason::RetransmissionRefused)?;
         let mut forward = self.outgoing.describe(&located, packet).ok_or(DropReason::CodecUnsupported)?;
-        if !budget.take_bytes(forward.size_hint()) {
+        if !budget.take_bytes(ask.now, forward.size_hint()) {
             return Err(DropReason::RetransmissionLimit);
         }
         forward.rtx = Some(forward.header.seq);
@@ -197,8 +264,12 @@ impl Subscription {
         Ok(forward)
     }
 
-    /// Takes the viewer's wish for a keyframe; passed on at most once in [`WANTED_INTERVAL`].
-    pub(crate) fn handle_keyframe_wanted(&mut self, now: MonoTime) {
+    /// Takes the viewer's wish for a keyframe: answers it from the ring where that is sooner, and else passes it on, at
+    /// most once in [`WANTED_INTERVAL`].
+    pub(crate) fn handle_keyframe_wanted(&mut self, now: MonoTime, rings: &Rings, step: &mut Step<'_>) {
+        if self.catch_up.is_some() || self.replay(now, rings, step) {
+            return;
+        }
         if self.last_wanted.is_some_and(|at| now.since(at) < WANTED_INTERVAL) {
             return;
         }
@@ -208,11 +279,26 @@ impl Subscription {
         }
     }
 
-    /// Asks again for the keyframe that a switch waits for.
-    pub(crate) fn handle_timeout(&mut self, now: MonoTime) {
-        if self.next_request.is_some_and(|at| at <= now) {
-            self.request_keyframe(now);
+    /// Does what is due: goes on with a burst, sees how the target can be joined.
+    pub(crate) fn handle_timeout(&mut self, now: MonoTime, rings: &Rings, step: &mut Step<'_>) {
+        if self.next_step.is_some_and(|at| at <= now) {
+            self.continue_catch_up(now, rings, step);
         }
+        if self.next_attempt.is_some_and(|at| at <= now) {
+            self.attempt(now, rings, step);
+        }
+    }
+
+    /// Puts off what is due, because the path takes nothing now.
+    pub(crate) fn handle_blocked(&mut self, now: MonoTime) {
+        for due in [&mut self.next_step, &mut self.next_attempt].into_iter().flatten() {
+            *due = (*due).max(now + BLOCKED_INTERVAL);
+        }
+    }
+
+    /// Takes what the viewer desires; [`Self::retarget`] follows.
+    pub(crate) fn wish(&mut self, request: LayerRequest) {
+        self.request = request;
     }
 
     /// Changes what the viewer desires.
@@ -221,9 +307,16 @@ impl Subscription {
         self.retarget(now, Some(SwitchReason::Request));
     }
 
-    /// Sets the highest temporal layer to send.
+    /// Sets the highest temporal layer that the viewer wants.
     pub(crate) fn set_temporal_limit(&mut self, limit: u8) {
-        self.outgoing.set_temporal_limit(limit);
+        let [wished, granted] = &mut self.temporal;
+        *wished = limit;
+        self.outgoing.set_temporal_limit(limit.min(*granted));
+    }
+
+    /// Says whether a burst is under way.
+    pub(crate) const fn is_bursting(&self) -> bool {
+        self.catch_up.is_some()
     }
 
     /// Returns the next thing for the driver to do.
@@ -238,7 +331,12 @@ impl Subscription {
 
     /// Returns when [`Self::handle_timeout`] has something to do.
     pub(crate) fn next_timeout(&self) -> Option<MonoTime> {
-        self.next_request
+        [self.next_step, self.next_attempt].into_iter().flatten().min()
+    }
+
+    /// Says whether a burst is under way that still gets somewhere.
+    pub(crate) fn is_catching_up(&self, now: MonoTime) -> bool {
+        self.catch_up.is_some_and(|burst| !burst.is_stuck(now))
     }
 
     /// Gives the numbering.
@@ -275,19 +373,34 @@ impl Subscription {
         self.outgoing.leave();
         self.target = None;
         self.pending = None;
+        self.catch_up = None;
+        self.next_step = None;
+        self.starts_low = false;
+        self.is_silenced = false;
+        self.falls_since = None;
         self.highest = [None; MAX_LAYERS];
     }
 
-    /// Chooses the target anew and asks for its keyframe.
-    fn retarget(&mut self, now: MonoTime, reason: Option<SwitchReason>) {
+    /// Chooses the target anew; how to join it shows when the rings are next at hand.
+    pub(crate) fn retarget(&mut self, now: MonoTime, reason: Option<SwitchReason>) {
         let Some(info) = &self.info else { return };
         let formats = self.outgoing.formats();
-        let target =
-            selector::choose(&self.request, &info.layers, |layer| formats.decodes(layer), self.target);
+        let choose =
+            || selector::choose(&self.request, &info.layers, |layer| formats.decodes(layer), self.target);
+        let usable =
+            |layer| info.layers.iter().any(|it| it.index == layer && it.active && formats.decodes(layer));
+        let target = match self.grant {
+            Grant::Nothing => None,
+            Grant::Layer(layer) if usable(layer) => Some(layer),
+            Grant::Layer(_) | Grant::Any => choose(),
+        };
         if target == self.target {
             return;
         }
-        if self.current().is_some() {
+        self.falls_since = None;
+        if std::mem::replace(&mut self.is_silenced, target.is_none()) {
+            self.reason = reason.unwrap_or(SwitchReason::Resume);
+        } else if self.current().is_some() {
             self.reason = reason.unwrap_or_else(|| {
                 let active = |layer: LayerIndex| info.layers.iter().any(|it| it.index == layer && it.active);
                 if self.target.is_some_and(active) {
@@ -299,10 +412,19 @@ impl Subscription {
         }
         self.target = target;
         self.pending = None;
-        self.next_request = None;
-        if self.is_waiting() {
-            self.request_keyframe(now);
+        if target.is_none() {
+            self.fall_silent();
         }
+        self.starts_low &= reason.is_none();
+        self.next_attempt = self.is_waiting().then_some(now);
+    }
+
+    /// Ends what is being forwarded; the numbering waits.
+    fn fall_silent(&mut self) {
+        self.outgoing.leave();
+        self.catch_up = None;
+        self.next_step = None;
+        self.starts_low = false;
     }
 
     /// Says whether a keyframe of the target is needed.
@@ -310,15 +432,135 @@ impl Subscription {
         self.kind == MediaKind::Video && self.target.is_some() && self.target != self.current()
     }
 
-    fn request_keyframe(&mut self, now: MonoTime) {
-        let Some(layer) = self.target.filter(|_| self.is_waiting()) else {
-            self.next_request = None;
+    /// Sees how the target can be joined.
+    fn attempt(&mut self, now: MonoTime, rings: &Rings, step: &mut Step<'_>) {
+        self.next_attempt = None;
+        let Some(target) = self.target.filter(|_| self.is_waiting()) else { return };
+        if let Some(burst) = &self.catch_up {
+            self.next_attempt = Some(burst.end().max(now + BLOCKED_INTERVAL));
             return;
-        };
-        self.next_request = Some(now + REQUEST_INTERVAL);
-        if self.pending.is_none() {
-            self.push(ViewerOutput::RequestKeyframe(layer));
         }
+        self.next_attempt =
+            Some(now + if self.falls_since.is_some() { FALL_INTERVAL } else { REQUEST_INTERVAL });
+        if self.pending.is_some() {
+            return;
+        }
+        let wait =
+            if self.is_shown() { self.wait_shown(now, rings, target) } else { wait_dark(now, rings, target) };
+        if let Some(until) = wait.or_else(|| self.wait_slow(now, rings, target)) {
+            self.next_attempt = Some(until);
+        } else if let Some(layer) = self.startable(now, rings, target) {
+            self.begin_at_newest(now, rings, layer, step);
+        } else {
+            self.push(ViewerOutput::RequestKeyframe(target));
+        }
+    }
+
+    /// Joins a layer at the newest keyframe of its ring: at once, or where the frame ends that is being shown.
+    fn begin_at_newest(&mut self, now: MonoTime, rings: &Rings, layer: LayerIndex, step: &mut Step<'_>) {
+        let Some(gop) = rings.get(self.kind, layer).gop() else { return };
+        if self.is_shown() {
+            self.pending = Some(Pending { layer, start: gop.keyframe, since: now, is_past: true });
+            self.switch_if_ready(now, rings, step);
+        } else {
+            self.starts_low = self.target != Some(layer);
+            self.begin_catch_up(now, rings, layer, step);
+        }
+    }
+
+    /// Says whether the viewer sees something that goes on.
+    fn is_shown(&self) -> bool {
+        let active =
+            |layer| self.info.iter().flat_map(|info| &info.layers).any(|it| it.index == layer && it.active);
+        !self.is_starved && self.current().is_some_and(active)
+    }
+
+    /// Answers a viewer's wish for a keyframe from the ring, if that is allowed now and sooner than a fresh one.
+    fn replay(&mut self, now: MonoTime, rings: &Rings, step: &mut Step<'_>) -> bool {
+        let Some(layer) = self.current().filter(|_| self.kind == MediaKind::Video) else { return false };
+        let ring = rings.get(self.kind, layer);
+        let fresh = ring.next_keyframe().filter(|due| *due > now).map_or(FRESH_ASSUMED, |due| due.since(now));
+        let sooner = Cache::find(now, ring).is_some_and(|cache| self.lasts(&cache, layer) < fresh);
+        sooner && self.replays.take(now) && self.begin_catch_up(now, rings, layer, step)
+    }
+
+    /// Makes `layer` the current one from its newest keyframe on and begins the burst; false when there is none.
+    fn begin_catch_up(
+        &mut self,
+        now: MonoTime,
+        rings: &Rings,
+        layer: LayerIndex,
+        step: &mut Step<'_>,
+    ) -> bool {
+        let (Some(info), Some(cache)) = (&self.info, Cache::find(now, rings.get(self.kind, layer))) else {
+            return false;
+        };
+        let (epoch, timing) = (info.epoch, timing_of(info, layer));
+        if !self.outgoing.may_join(self.source(epoch, layer), cache.first.seq)
+            && let Some(pass) = self.passes.get_mut(usize::from(layer.0))
+        {
+            *pass = pass.wrapping_add(1);
+        }
+        let source = self.source(epoch, layer);
+        let burst = CatchUp::new(now, &cache, self.lasts(&cache, layer));
+        let from = self.current();
+        self.outgoing.join(source, (cache.first, cache.newest), timing, Some(burst.squeeze()));
+        self.note_joined(source, from, step);
+        self.pending = None;
+        self.replays.note(now);
+        self.catch_up = Some(burst);
+        step.stats.catch_ups = step.stats.catch_ups.saturating_add(1);
+        self.continue_catch_up(now, rings, step);
+        true
+    }
+
+    /// Sends what is due of the burst, and ends it at the live edge.
+    ///
+    /// The target's next keyframe may come meanwhile: the burst goes over to it when it has got as far as that, so
+    /// that the viewer sees nothing twice.
+    fn continue_catch_up(&mut self, now: MonoTime, rings: &Rings, step: &mut Step<'_>) {
+        let (Some(mut burst), Some(source)) = (self.catch_up, self.outgoing.source()) else { return };
+        let ring = rings.get(self.kind, source.layer);
+        let mut left = STEP_PACKETS;
+        let next_step = loop {
+            if ring.newest().is_none_or(|newest| burst.next > newest) {
+                break (burst.end() > now).then(|| burst.end());
+            }
+            let Some(packet) = ring.packet(burst.next) else {
+                burst.next = burst.next.plus(1);
+                continue;
+            };
+            let due = burst.due(packet);
+            if due > now {
+                break Some(due);
+            }
+            if left == 0 {
+                break Some(now + STEP_INTERVAL);
+            }
+            let is_held = self.burst_room == Some(0) && now.since(self.burst_widened) < REPORT_MAX;
+            if (is_held || self.path.is_some())
+                && self.outgoing.is_other_frame(packet)
+                && has_newer_keyframe(ring, packet)
+                && self.begin_catch_up(now, rings, source.layer, step)
+            {
+                return;
+            }
+            if is_held {
+                break Some(now + BLOCKED_INTERVAL);
+            }
+            if let Some(pending) = self.pending.filter(|pending| packet.arrival >= pending.since)
+                && self.outgoing.is_other_frame(packet)
+                && self.begin_catch_up(now, rings, pending.layer, step)
+            {
+                return;
+            }
+            self.forward(source, packet, step);
+            burst.next = burst.next.plus(1);
+            left = left.saturating_sub(1);
+            self.burst_room = self.burst_room.map(|room| room.saturating_sub(1));
+        };
+        self.catch_up = next_step.is_some().then_some(burst);
+        self.next_step = next_step;
     }
 
     /// Forwards a packet of the current layer, unless a switch waits for just this: a new frame.
@@ -342,44 +584,63 @@ impl Subscription {
         if !joins {
             return step.count(DropReason::AwaitingKeyframe);
         }
-        self.pending = Some(Pending { layer, start: packet.seq, since: now });
+        self.pending = Some(Pending { layer, start: packet.seq, since: now, is_past: false });
     }
 
     fn switch_if_ready(&mut self, now: MonoTime, rings: &Rings, step: &mut Step<'_>) {
-        let Some(pending) = self.pending else { return };
+        let Some(pending) = self.pending.filter(|_| self.catch_up.is_none()) else { return };
         let ring = rings.get(self.kind, pending.layer);
         let overdue = now.since(pending.since) >= SWITCH_DELAY_MAX;
-        let start = frame_start(ring, pending.start);
-        if !overdue && (self.outgoing.is_mid_frame() || lacks_beginning(ring, start)) {
+        let packet = |seq| ring.packet(seq);
+        let start = frame_start(packet, pending.start);
+        if !overdue && (self.outgoing.is_mid_frame() || lacks_beginning(packet, start)) {
             return;
         }
         self.pending = None;
-        self.join_from(ring, pending.layer, start, step);
+        if !(pending.is_past && self.begin_catch_up(now, rings, pending.layer, step)) {
+            self.join_from(ring, pending.layer, start, step);
+        }
     }
 
     /// Makes `layer` the current one from the packet `start` on and forwards what the ring has since then.
     ///
-    /// Nothing happens when `start` is gone, was forwarded before, or lies too far back: the next keyframe will
-    /// do. A join that begins in the past is this same step with an earlier start.
+    /// Nothing happens when `start` is gone, was forwarded before, or lies too far back: the next keyframe will do.
     fn join_from(&mut self, ring: &Ring, layer: LayerIndex, start: ExtSeq, step: &mut Step<'_>) {
         let (Some(info), Some(first)) = (&self.info, ring.packet(start)) else { return };
-        let source = Source { epoch: info.epoch, layer };
+        let source = self.source(info.epoch, layer);
         let newest = self.highest.get(usize::from(layer.0)).copied().flatten().unwrap_or(start);
         if !self.outgoing.may_join(source, start) || newest.since(start) > CATCH_UP_MAX {
             return;
         }
         let from = self.current();
-        self.joined = Some(source.epoch);
-        self.outgoing.join(source, first, timing_of(info, layer));
-        self.next_request = None;
-        let reason = std::mem::replace(&mut self.reason, SwitchReason::BetterLayer);
-        self.push(ViewerOutput::LayerChanged { kind: self.kind, from, to: layer, reason });
-        step.stats.layer_changes = step.stats.layer_changes.saturating_add(1);
+        self.outgoing.join(source, (first, first), timing_of(info, layer), None);
+        self.note_joined(source, from, step);
         for seq in start.0..=newest.0 {
             if let Some(packet) = ring.packet(ExtSeq(seq)) {
                 self.forward(source, packet, step);
             }
         }
+    }
+
+    /// Keeps what follows from having gone over to a source.
+    fn note_joined(&mut self, source: Source, from: Option<LayerIndex>, step: &mut Step<'_>) {
+        self.joined = Some(source.epoch);
+        let to = source.layer;
+        if Some(to) == self.target {
+            self.next_attempt = None;
+            self.starts_low = false;
+            self.falls_since = None;
+        }
+        if from == Some(to) {
+            return;
+        }
+        let reason = std::mem::replace(&mut self.reason, SwitchReason::BetterLayer);
+        self.push(ViewerOutput::LayerChanged { kind: self.kind, from, to, reason });
+        step.stats.layer_changes = step.stats.layer_changes.saturating_add(1);
+    }
+
+    fn source(&self, epoch: Epoch, layer: LayerIndex) -> Source {
+        Source { epoch, layer, pass: self.passes.get(usize::from(layer.0)).copied().unwrap_or_default() }
     }
 
     fn forward(&mut self, source: Source, packet: &Packet, step: &mut Step<'_>) {
@@ -452,39 +713,42 @@ fn timing_of(info: &TrackInfo, layer: LayerIndex) -> Option<crate::Timing> {
     info.layers.iter().find(|it| it.index == layer).and_then(|it| it.timing)
 }
 
-/// Walks back from a keyframe's packet to the first one of its frame: an H.264 keyframe begins with a delimiter
-/// or parameter sets, and packets may have changed places on the way.
-fn frame_start(ring: &Ring, keyframe: ExtSeq) -> ExtSeq {
-    let Some(packet) = ring.packet(keyframe) else { return keyframe };
-    let mut start = keyframe;
-    for _ in 0..WALK_MAX {
-        let before = ExtSeq(start.0.saturating_sub(1));
-        match ring.packet(before) {
-            Some(earlier) if earlier.timestamp == packet.timestamp && !earlier.is_padding() => start = before,
-            _ => break,
-        }
-    }
-    start
+/// Says whether a keyframe has come behind a packet of a burst: worth more, on a path that is slow, than what lies
+/// between.
+fn has_newer_keyframe(ring: &Ring, packet: &Packet) -> bool {
+    ring.gop().is_some_and(|gop| gop.keyframe > packet.seq && gop.timestamp != packet.timestamp)
 }
 
-/// Says whether the packet before a keyframe's start is missing where it may hold the parameter sets that a
-/// decoder needs first.
-fn lacks_beginning(ring: &Ring, start: ExtSeq) -> bool {
-    let needs_parameters = ring.packet(start).is_some_and(|packet| {
-        matches!(packet.codec, Codec::H264 | Codec::H265) && packet.descriptor.size.is_none()
-    });
-    needs_parameters && ring.packet(ExtSeq(start.0.saturating_sub(1))).is_none()
+/// Until when a keyframe of the target is waited for while nothing is shown, because it should come in a moment.
+fn wait_dark(now: MonoTime, rings: &Rings, target: LayerIndex) -> Option<MonoTime> {
+    let due = rings.get(MediaKind::Video, target).next_keyframe()?;
+    (due.since(now) <= DARK_PATIENCE && due + KEYFRAME_LATE > now).then(|| due + KEYFRAME_LATE)
 }
 
 /// How often a keyframe is asked for while a switch waits; the publisher's side merges all viewers.
 const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a viewer's wish for a keyframe is passed on.
 const WANTED_INTERVAL: Duration = Duration::from_millis(500);
+/// How often it is looked whether a lower layer that the path asks for can be joined.
+const FALL_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a switch waits for the end of the current frame: three frames at 30 frames/s.
 const SWITCH_DELAY_MAX: Duration = Duration::from_millis(100);
 /// The most packets that one switch takes from the ring: under half of the numbers that are remembered.
 const CATCH_UP_MAX: u64 = 1_000;
-/// Delimiter, parameter sets and supplements of one keyframe, with room.
-const WALK_MAX: usize = 16;
+/// How near the next keyframe must be for a viewer without a picture to wait for it.
+const DARK_PATIENCE: Duration = Duration::from_millis(100);
+/// How late an expected keyframe may be.
+const KEYFRAME_LATE: Duration = Duration::from_millis(50);
+/// Packets that one step of a burst sends: a large keyframe takes a few steps, and delays others by a few at a time.
+const STEP_PACKETS: usize = 32;
+const STEP_INTERVAL: Duration = Duration::from_millis(1);
+/// How long a burst waits for a report: a viewer that sends none gets it at last.
+const REPORT_MAX: Duration = Duration::from_secs(1);
+/// How soon a path that took nothing is tried again.
+const BLOCKED_INTERVAL: Duration = Duration::from_millis(10);
+/// After a burst that was broken off: as long as a group of pictures, so that the next try is a keyframe.
+const BAR: Duration = Duration::from_secs(4);
+/// How long a publisher takes to answer a request, encoder and path included.
+const FRESH_ASSUMED: Duration = Duration::from_millis(200);
 /// Outputs that wait for the driver, which polls after each input.
 const OUTPUTS_MAX: usize = 16;

@@ -59,6 +59,11 @@ impl TemporalFilter {
         admitted
     }
 
+    /// Says whether a packet lies above the limit.
+    pub(crate) const fn withholds(&self, descriptor: &Descriptor) -> bool {
+        descriptor.temporal > self.limit
+    }
+
     /// Decides about a packet that later ones have overtaken.
     pub(crate) fn admit_late(
         &self,
@@ -138,7 +143,7 @@ mod tests {
         assert!(!filter.admit(SOURCE, RtpTimestamp(4), &frame(2)));
     }
 
-    const SOURCE: Source = Source { epoch: Epoch(1), layer: LayerIndex(0) };
+    const SOURCE: Source = Source { epoch: Epoch(1), layer: LayerIndex(0), pass: 0 };
 
     fn limited_to_base() -> TemporalFilter {
         let mut filter = TemporalFilter::new();

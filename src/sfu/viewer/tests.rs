@@ -3,8 +3,12 @@
 mod audio;
 mod feedback;
 mod harness;
+mod hostile;
+mod joining;
 mod model;
+mod path;
 mod publisher;
+mod regulation;
 mod reporting;
 mod switching;
 mod writing;

@@ -60,6 +60,16 @@ pub(crate) fn write(
     Some(Written { length: end, payload: payload.len() })
 }
 
+/// Writes a packet of padding alone on the source of retransmissions: there is nothing that it could repeat.
+pub(crate) fn write_padding(forward: &Forward, additions: &Additions<'_>, out: &mut [u8]) -> Option<Written> {
+    let mut writer = ExtensionWriter::new(out.get_mut(OutgoingHeader::LENGTH..)?);
+    push_own(&mut writer, additions)?;
+    let block = writer.finish();
+    forward.header.write(block > 0, true, out)?;
+    let end = OutgoingHeader::LENGTH.checked_add(block)?;
+    append_padding(out, end, forward.padding).map(|length| Written { length, payload: 0 })
+}
+
 /// Writes the extension block and returns its length; `None` when one element does not fit.
 fn write_extensions(
     forward: &Forward,
@@ -68,15 +78,12 @@ fn write_extensions(
     out: &mut [u8],
 ) -> Option<usize> {
     let mut writer = ExtensionWriter::new(out);
+    push_own(&mut writer, additions)?;
     let ids = additions.extensions;
     let mut push = |extension: Extension, value: &[u8]| match ids.id(extension) {
         Some(id) => writer.push(id, value).then_some(()),
         None => Some(()),
     };
-    if let Some(number) = additions.transport_cc {
-        push(Extension::TransportCc, &number.to_be_bytes())?;
-    }
-    push(Extension::AbsSendTime, &send_time(additions.ntp))?;
     for extension in CARRIED {
         let Some(value) = packet.carried(extension) else { continue };
         match forward.frame_number {
@@ -93,6 +100,18 @@ fn write_extensions(
         }
     }
     Some(writer.finish())
+}
+
+/// Writes the extensions that every packet has: transport-wide number and sending time.
+fn push_own(writer: &mut ExtensionWriter<'_>, additions: &Additions<'_>) -> Option<()> {
+    let ids = additions.extensions;
+    if let Some((number, id)) = additions.transport_cc.zip(ids.id(Extension::TransportCc)) {
+        writer.push(id, &number.to_be_bytes()).then_some(())?;
+    }
+    match ids.id(Extension::AbsSendTime) {
+        Some(id) => writer.push(id, &send_time(additions.ntp)).then_some(()),
+        None => Some(()),
+    }
 }
 
 /// Returns absolute send time: 24 bits, six of seconds and eighteen of their fraction.

@@ -9,6 +9,7 @@ import {
 } from '../../sdk/index.ts';
 import { roomOf, setText } from '../shared/dom.ts';
 import { duration, stateWord, viewers } from '../shared/words.ts';
+import { Arrivals } from './arrivals.ts';
 import { LevelMeter } from './level-meter.ts';
 import { networkWords, showLayers } from './sent-table.ts';
 import { Source } from './source.ts';
@@ -20,6 +21,7 @@ const room = roomOf(location.pathname, '/studio/') ?? 'demo';
 const view = new View();
 const source = new Source();
 const meter = new LevelMeter(view.level);
+const arrivals = new Arrivals();
 const codecs: readonly CodecPick[] = ['auto', 'h264', 'vp8', 'vp9', 'av1'];
 const viewersIntervalMs = 3000;
 
@@ -38,6 +40,7 @@ function showState(state: State): void {
   view.codec.disabled = busy;
   view.simulcast.disabled = busy;
   if (state !== 'live') setText(view.viewers, '');
+  arrivals.follow(state === 'live' ? live : null);
 }
 
 function showSource(): void {

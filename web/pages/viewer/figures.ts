@@ -1,4 +1,5 @@
 import type { Latency, WatchStats } from '../../sdk/index.ts';
+import type { Row } from '../shared/explanation.ts';
 import { bitrate, seconds } from '../shared/words.ts';
 
 /** How good a latency is, for the colour of its dot. */
@@ -21,7 +22,7 @@ const methods: Readonly<Record<Latency['method'], string>> = {
 };
 
 /** What the details list shows, in order. */
-export function figures(stats: WatchStats, latency: Latency | null): readonly (readonly [string, string])[] {
+export function figures(stats: WatchStats, latency: Latency | null): readonly Row[] {
   return [
     ['Latency', latency ? `${Math.round(latency.ms)} ms ± ${Math.round(latency.accuracyMs)} ms` : '–'],
     ['Measured by', latency ? methods[latency.method] : '–'],
@@ -32,17 +33,4 @@ export function figures(stats: WatchStats, latency: Latency | null): readonly (r
     ['Jitter buffer', `${Math.round(stats.bufferMs)} ms`],
     ['Freezes', `${stats.freezeCount}, ${seconds(stats.freezeMs)} in all`],
   ];
-}
-
-/** Writes the details list. */
-export function showFigures(list: HTMLElement, rows: readonly (readonly [string, string])[]): void {
-  list.replaceChildren(
-    ...rows.flatMap(([term, value]) => {
-      const name = document.createElement('dt');
-      const text = document.createElement('dd');
-      name.textContent = term;
-      text.textContent = value;
-      return [name, text];
-    }),
-  );
 }

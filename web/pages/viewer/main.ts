@@ -1,8 +1,10 @@
 import { type Watch, watch } from '../../sdk/index.ts';
 import { byId, roomOf, setText } from '../shared/dom.ts';
+import { showRows } from '../shared/explanation.ts';
 import { stateWord, viewers } from '../shared/words.ts';
+import { ExplanationPanel } from './explanation-panel.ts';
 import { Face } from './face.ts';
-import { figures, latencyLevel, latencyWords, showFigures } from './figures.ts';
+import { figures, latencyLevel, latencyWords } from './figures.ts';
 import { QualityMenu } from './quality-menu.ts';
 
 /** The viewer's page: plays the room as soon as somebody is live in it. */
@@ -19,9 +21,13 @@ const figureList = byId('figures', HTMLElement);
 const fullscreen = byId('fullscreen', HTMLButtonElement);
 const player = byId('player', HTMLElement);
 const face = new Face();
+const explanation = new ExplanationPanel();
 const menu = new QualityMenu(byId('quality', HTMLSelectElement), (pick) => {
   // A layer that has just gone is refused; the menu learns of it with the next reading.
-  void session.setQuality(pick).catch(() => undefined);
+  void session
+    .setQuality(pick)
+    .catch(() => undefined)
+    .then(() => explanation.refresh(() => session));
 });
 
 let session: Watch = open();
@@ -38,7 +44,7 @@ function open(): Watch {
     setText(latencyText, latency ? latencyWords(latency) : 'No picture yet');
     if (latency) details.dataset['level'] = latencyLevel(latency);
     else delete details.dataset['level'];
-    if (details.open) showFigures(figureList, figures(stats, latency));
+    if (details.open) showRows(figureList, figures(stats, latency));
   });
   return next;
 }
@@ -74,6 +80,10 @@ face.retry.addEventListener('click', () => {
   void session.close();
   session = open();
   showState();
+});
+details.addEventListener('toggle', () => explanation.setOpen(details.open, () => session));
+byId('close', HTMLButtonElement).addEventListener('click', () => {
+  details.open = false;
 });
 details.addEventListener('keydown', (event) => {
   if (event.key === 'Escape') details.open = false;

@@ -63,17 +63,22 @@ export class ClockReader {
 
   /** The age of the picture in milliseconds at `atMs` of the wall clock, or null when the code cannot be read. */
   age(video: HTMLVideoElement, atMs: number): number | null {
-    const value = this.#read(video);
+    const value = this.#read(video, video.videoWidth);
     if (value === null) return null;
     const age = (((Math.floor(atMs) % modulus) - value + modulus + modulus / 2) % modulus) - modulus / 2;
     // A wrong bit gives nonsense: nothing on one machine is older than ten seconds or from the future.
     return age > -100 && age < 10_000 ? age : null;
   }
 
-  #read(video: HTMLVideoElement): number | null {
+  /** The code of a decoded frame, or null when it cannot be read. */
+  code(frame: VideoFrame): number | null {
+    return this.#read(frame, frame.displayWidth);
+  }
+
+  #read(picture: CanvasImageSource, pictureWidth: number): number | null {
     const { width, height } = this.#context.canvas;
-    const scale = video.videoWidth / this.#sourceWidth;
-    this.#context.drawImage(video, 0, 0, width * scale, height * scale, 0, 0, width, height);
+    const scale = pictureWidth / this.#sourceWidth;
+    this.#context.drawImage(picture, 0, 0, width * scale, height * scale, 0, 0, width, height);
     const { data } = this.#context.getImageData(0, 0, width, height);
     const side = height;
     const lit = (index: number): boolean => {

@@ -1,9 +1,19 @@
 import { WHEPClient } from 'whip-whep/whep.js';
 import { WHIPClient } from 'whip-whep/whip.js';
-import { type Layer, type Publish, publish, type QualityPick, type Watch, watch } from '../../sdk/index.ts';
+import {
+  type Layer,
+  type Publish,
+  publish,
+  type QualityPick,
+  type Watch,
+  type WatchExplanation,
+  watch,
+} from '../../sdk/index.ts';
 import { Session } from '../../sdk/session.ts';
 import { onlyThrough, onlyTransport, startBitrate } from './answer.ts';
 import { type CanvasAsk, canvasStream } from './canvas-source.ts';
+import { publishGops } from './gop-source.ts';
+import { type JoinTrace, joinAndTrace, type Seen, trace } from './join-trace.ts';
 import { type Reading, take } from './reading.ts';
 import { type Exchange, recordConnections, recordExchanges } from './recorder.ts';
 
@@ -60,6 +70,7 @@ let publishing: Publish | null = null;
 let watching: Watch | null = null;
 let whip: WHIPClient | null = null;
 let whep: WHEPClient | null = null;
+let tracing: { readonly seen: Promise<readonly Seen[]>; readonly stop: AbortController } | null = null;
 
 const lab = {
   exchanges,
@@ -79,6 +90,34 @@ const lab = {
     });
     await publishing.ready();
     return publishing.sessionUrl?.href ?? '';
+  },
+
+  /** Goes live with one layer whose keyframes come every `gopMs` and never on request; resolves once connected. */
+  async publishGops(ask: CanvasAsk & { url: string; codec: string }, gopMs: number): Promise<void> {
+    await publishGops(ask, gopMs);
+  },
+
+  /** Joins with a bare connection and notes every frame of `seconds`; leaves again. */
+  join(endpoint: string, seconds: number, sourceWidth: number): Promise<JoinTrace> {
+    const postedAt = (): number =>
+      exchanges.findLast(({ method }) => method === 'POST')?.startedAt ?? Number.NaN;
+    return joinAndTrace(video, endpoint, { seconds, sourceWidth }, postedAt);
+  },
+
+  /** Begins to note every frame that is decoded. */
+  startTrace(sourceWidth: number): void {
+    const stream = video.srcObject;
+    const track = stream instanceof MediaStream ? stream.getVideoTracks()[0] : undefined;
+    if (!track) throw new Error('nothing is being watched');
+    const stop = new AbortController();
+    const seen = trace(track, { seconds: Number.POSITIVE_INFINITY, sourceWidth }, stop.signal);
+    tracing = { seen, stop };
+  },
+
+  /** Returns what was noted. */
+  async stopTrace(): Promise<readonly Seen[]> {
+    tracing?.stop.abort();
+    return (await tracing?.seen) ?? [];
   },
 
   /** Watches with the SDK; resolves with the milliseconds from the POST to the first frame. */
@@ -117,6 +156,20 @@ const lab = {
   watchState(): { state: string; location: string; error: string } {
     const { state = 'none', sessionUrl, error } = watching ?? {};
     return { state, location: sessionUrl?.href ?? '', error: error ? `${error.code}: ${error.message}` : '' };
+  },
+
+  /** Why the viewer has what it has, as the SDK asks for it. */
+  async explain(): Promise<WatchExplanation> {
+    if (!watching) throw new Error('nothing is being watched');
+    return watching.explain();
+  },
+
+  /** The same by a plain request. */
+  async explainByHttp(): Promise<unknown> {
+    const session = watching?.sessionUrl;
+    if (!session) throw new Error('nothing is being watched');
+    const url = new URL(`/api/v1/sessions/${session.pathname.split('/').at(-1)}/explain`, session);
+    return (await fetch(url)).json();
   },
 
   async setQuality(pick: QualityPick): Promise<void> {

@@ -37,6 +37,15 @@ test('a layer without name or size is still a layer, and what is none is left ou
   expect(others).toEqual([]);
 });
 
+test('a layer that rests until somebody wants it can be chosen', () => {
+  const [resting, silent] = decodeQualities([
+    { rid: 'f', height: 720, active: false, resting: true },
+    { rid: 'q', height: 180, active: false },
+  ]);
+
+  expect([resting?.active, silent?.active]).toEqual([true, false]);
+});
+
 test('a room sends when it is live and not all its layers are silent', () => {
   const room = (live: boolean, ...active: boolean[]): boolean => {
     const layers = active.map((each, index) => ({ rid: String(index), active: each }));

@@ -30,6 +30,8 @@ pub(crate) enum Budget {
     Nanos(f64),
     /// Times the cost of another part of the same run.
     Times(f64, &'static str),
+    /// CPU nanoseconds per operation more than another part of the same run.
+    More(f64, &'static str),
     /// None: it is what others are compared with.
     Reference,
 }
@@ -99,6 +101,7 @@ impl Bench {
             let allowed = match part.budget {
                 Budget::Nanos(nanos) => Some(nanos),
                 Budget::Times(times, of) => reference(of).map(|nanos| times * nanos),
+                Budget::More(nanos, than) => reference(than).map(|reference| reference + nanos),
                 Budget::Reference => None,
             };
             let verdict = Verdict { name, median, budget: part.budget, allowed };
@@ -174,6 +177,10 @@ impl fmt::Display for Verdict<'_> {
             Budget::Times(times, of) => {
                 let reference = self.allowed.map_or(f64::NAN, |allowed| allowed / times);
                 write!(formatter, " ({:.2} of {times} times {of})", self.median / reference)
+            }
+            Budget::More(nanos, than) => {
+                let reference = self.allowed.map_or(f64::NAN, |allowed| allowed - nanos);
+                write!(formatter, " ({:.1} of {nanos} ns more than {than})", self.median - reference)
             }
             Budget::Nanos(_) | Budget::Reference => Ok(()),
         }

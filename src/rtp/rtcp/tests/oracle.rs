@@ -11,6 +11,9 @@ use rtc_rtcp::sender_report::SenderReport;
 use rtc_rtcp::source_description::{
     SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem,
 };
+use rtc_rtcp::transport_feedbacks::cc_feedback_report::{
+    CcFeedbackMetricBlock, CcFeedbackReport, CcFeedbackReportBlock, Ecn,
+};
 use rtc_rtcp::transport_feedbacks::transport_layer_cc::{
     PacketStatusChunk, RecvDelta, RunLengthChunk, StatusChunkTypeTcc, StatusVectorChunk, SymbolSizeTypeTcc,
     SymbolTypeTcc, TransportLayerCc,
@@ -54,6 +57,59 @@ fn the_answer_to_a_viewers_time_means_the_same_to_both() {
     let answer = ReferenceAnswer { ssrc: THEIRS, last_rr: 0x1234_5678, delay_since_last_rr: 0x8000 };
 
     assert_same(&compound(|writer| writer.reference_answer(OURS, answer)), theirs);
+}
+
+#[test]
+fn arrivals_by_source_are_read_as_the_oracle_writes_them() {
+    let metric = |received, arrival_time_offset| CcFeedbackMetricBlock {
+        received,
+        ecn: Ecn::Ect1,
+        arrival_time_offset,
+    };
+    let block = |media_ssrc, begin_sequence, metric_blocks| CcFeedbackReportBlock {
+        media_ssrc,
+        begin_sequence,
+        metric_blocks,
+    };
+    let theirs = CcFeedbackReport {
+        sender_ssrc: THEIRS.0,
+        report_blocks: vec![
+            block(1, 65_535, vec![metric(true, 1_024), metric(false, 0), metric(true, 0x1ffd)]),
+            block(2, 7, vec![]),
+            block(3, 9, vec![metric(true, 0x1ffe), metric(true, 0x1fff)]),
+        ],
+        report_timestamp: 0x8765_4321,
+    };
+    let bytes = marshal(theirs);
+
+    let Some(Ok(Packet::Congestion(view))) = packets(&bytes).next() else { panic!("no feedback") };
+
+    let report = |ssrc, seq, fate| PacketReport { ssrc: Ssrc(ssrc), seq: SeqNo(seq), fate };
+    assert_eq!(view.report_time, 0x8765_4321);
+    assert_eq!(
+        view.reports().collect::<Vec<_>>(),
+        [
+            report(1, 65_535, Fate::Arrived(1_024)),
+            report(1, 0, Fate::Lost),
+            report(1, 1, Fate::Arrived(0x1ffd)),
+            report(3, 9, Fate::ArrivedSometime),
+            report(3, 10, Fate::ArrivedSometime),
+        ]
+    );
+}
+
+#[test]
+fn arrivals_end_where_the_bytes_do_whatever_is_claimed() {
+    // One source, 16,384 reports claimed, two and a half there.
+    let mut bytes = vec![0x8b, 205, 0, 6];
+    for word in [1_u32, 2, 0x0005_4000, 0xa001_0000, 0xa002_a003, 0x0000_0000] {
+        bytes.extend(word.to_be_bytes());
+    }
+    let Some(Ok(Packet::Congestion(view))) = packets(&bytes).next() else { panic!("no feedback") };
+
+    assert_eq!(view.reports().count(), 4);
+    assert!(matches!(packets(&[0x8b, 205, 0, 1, 0, 0, 0, 1]).next(), Some(Err(_))));
+    assert!(matches!(packets(&[0x8b, 205, 0, 0]).next(), Some(Err(_))));
 }
 
 #[test]

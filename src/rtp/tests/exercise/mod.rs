@@ -58,6 +58,7 @@ fn rtcp_packet(packet: Packet<'_>, bytes: usize) {
             assert!(statuses <= usize::from(view.status_count));
             assert!(arrived <= bytes, "an arrival takes at least a byte");
         }
+        Packet::Congestion(view) => assert!(view.reports().count() * 2 <= bytes),
         Packet::Pli { .. } | Packet::Extended { .. } | Packet::Other => {}
     }
 }

@@ -77,21 +77,37 @@ fn hole_is_given_up_after_ten_requests_and_wants_one_keyframe() {
 }
 
 #[test]
-fn hole_is_given_up_after_half_a_second_when_the_round_trip_is_long() {
-    let pace = Pace { rtt: Duration::from_millis(200), repairs: true };
+fn hole_is_given_up_when_no_answer_could_come_within_half_a_second() {
+    for (rtt, requests, given_up_at) in [(100, 4, 410), (200, 2, 410), (495, 0, 10)] {
+        let pace = Pace { rtt: Duration::from_millis(rtt), repairs: true };
+        let mut nack = Nack::new();
+        nack.handle_answer();
+        receive(&mut nack, 0, &[100, 102]);
+        let (mut asked, mut given_up) = (0, None);
+
+        for now in 0..1_000 {
+            asked += due_at(&mut nack, now, pace).len();
+            if nack.take_gave_up() {
+                given_up.get_or_insert(now);
+            }
+        }
+
+        assert_eq!((asked, given_up), (requests, Some(given_up_at)), "{rtt} ms");
+        assert_eq!(nack.next_timeout(pace), None);
+    }
+}
+
+#[test]
+fn hole_before_a_keyframe_is_asked_for_only_while_its_picture_may_still_be_shown() {
     let mut nack = Nack::new();
     nack.handle_answer();
     receive(&mut nack, 0, &[100, 102]);
-    let mut given_up_at = None;
+    nack.handle_keyframe(ExtSeq(102));
 
-    for now in 0..1_000 {
-        due_at(&mut nack, now, pace);
-        if nack.take_gave_up() {
-            given_up_at.get_or_insert(now);
-        }
-    }
+    let asked: Vec<u64> = (0..1_000).filter(|now| !due_at(&mut nack, *now, PACE).is_empty()).collect();
 
-    assert_eq!(given_up_at, Some(500));
+    assert_eq!(asked, [10, 60]);
+    assert!(!nack.take_gave_up());
 }
 
 #[test]

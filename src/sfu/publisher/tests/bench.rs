@@ -32,6 +32,8 @@ pub(super) struct Bench {
     pub(super) publisher: Publisher,
     pub(super) rings: Rings,
     pub(super) tracks: Vec<TrackInfo>,
+    /// Layers whose group of pictures outgrew the ring.
+    pub(super) outgrown: Vec<LayerIndex>,
     /// What went back to the publisher.
     pub(super) compounds: Vec<Vec<u8>>,
 }
@@ -49,6 +51,7 @@ impl Bench {
             publisher: Publisher::new(config, at(0), 1),
             rings: Rings::new(),
             tracks: Vec::new(),
+            outgrown: Vec::new(),
             compounds: Vec::new(),
         };
         bench.drain(0);
@@ -139,6 +142,7 @@ impl Bench {
                     self.rings.get_mut(kind, layer).add_page(page);
                 }
                 PublisherOutput::Track(info) => self.tracks.push(info),
+                PublisherOutput::GopOutgrewRing(layer) => self.outgrown.push(layer),
             }
         }
         let mut out = [0; 1_200];

@@ -27,10 +27,12 @@ fn lost_packet_is_asked_for_and_its_retransmission_fills_the_hole() {
 fn round_trip_is_what_the_driver_says_until_a_retransmission_measures_it() {
     let mut bench = Bench::new(vec![video()]);
     assert_eq!(bench.publisher.rtt(), Duration::from_millis(100));
+    assert_eq!(bench.publisher.measured_rtt(), None, "an assumption is no measurement");
 
     bench.publisher.set_rtt(Duration::from_millis(20));
 
     assert_eq!(bench.publisher.rtt(), Duration::from_millis(20));
+    assert_eq!(bench.publisher.measured_rtt(), Some(Duration::from_millis(20)));
 }
 
 #[test]

@@ -25,6 +25,26 @@ fn receiver_reports_go_out_once_a_second_with_a_block_for_each_source() {
 }
 
 #[test]
+fn layer_keeps_the_moments_of_its_keyframes_and_the_loss_that_was_reported() {
+    let mut bench = Bench::new(vec![video()]);
+    let stats = |bench: &Bench| bench.publisher.layer_stats(MediaKind::Video, LayerIndex(0)).unwrap();
+    assert_eq!((stats(&bench).first_packet, stats(&bench).first_keyframe), (None, None));
+
+    bench.store(10, &Sent::vp8(70, 1));
+    bench.store(43, &Sent::vp8_keyframe(70, 2, 640, 360));
+    bench.store(76, &Sent::vp8(70, 4));
+    bench.store(109, &Sent::vp8_keyframe(70, 5, 640, 360));
+    bench.publisher.request_keyframe(at(110), LayerIndex(0));
+    bench.pass(110, 1_500);
+
+    let stats = stats(&bench);
+    assert_eq!((stats.first_packet, stats.first_keyframe), (Some(at(10)), Some(at(43))));
+    assert_eq!(stats.last_keyframe, Some(at(109)));
+    assert!(stats.last_keyframe_request.is_some_and(|asked| asked >= at(110)));
+    assert_eq!(stats.fraction_lost, 51, "one of five");
+}
+
+#[test]
 fn session_without_media_needs_no_timer() {
     let mut bench = Bench::new(vec![audio(), video()]);
 

@@ -114,3 +114,22 @@ fn publisher_that_changes_codec_with_every_packet_is_told_of_ten_times_a_second(
     bench.pass(10_020, 11_100);
     assert_eq!(bench.tracks.last(), bench.publisher.track_info(MediaKind::Audio).as_ref());
 }
+
+#[test]
+fn group_of_pictures_that_outgrows_the_ring_is_told_once_and_shows_in_the_track() {
+    let mut bench = Bench::new(vec![video()]);
+    let mut cached = Vec::new();
+    // A keyframe at 0 s and at 10 s, a frame each 100 ms.
+    for (seq, now) in (1..).zip((0..20_000).step_by(100)) {
+        let frame =
+            if now % 10_000 == 0 { Sent::vp8_keyframe(70, seq, 640, 360) } else { Sent::vp8(70, seq) };
+        bench.store(now, &frame);
+        bench.pass(now, now + 100);
+        cached.push(bench.layer(0).join_cache);
+    }
+
+    let kept = cached.iter().filter(|cached| **cached).count();
+    assert!((88..=92).contains(&kept), "{kept} of 200 moments: 4.5 s behind each of two keyframes");
+    assert_eq!(bench.outgrown, [LayerIndex(0)]);
+    assert!(bench.tracks.iter().any(|track| !track.layers[0].join_cache && track.layers[0].active));
+}

@@ -31,6 +31,8 @@ pub(super) struct Room {
     video: [RingWriter; MAX_LAYERS],
     audio: RingWriter,
     forwards: Vec<Forward>,
+    /// What went out while outputs were read.
+    early: Vec<Sent>,
 }
 
 impl Room {
@@ -42,13 +44,21 @@ impl Room {
     pub(super) fn with_tracks(tracks: Vec<ViewedTrack>, seed: u64) -> Self {
         let now = MonoTime::from_millis(1_000);
         Self {
-            viewer: Viewer::new(config(tracks), now, seed),
+            viewer: Viewer::new(config(tracks), now, seed).unregulated(),
             rings: Rings::new(),
             now,
             video: std::array::from_fn(|_| RingWriter::new(Limits::default())),
             audio: RingWriter::new(Limits::default()),
             forwards: Vec::new(),
+            early: Vec::new(),
         }
+    }
+
+    /// Lets the viewer's path decide what it gets, as it does outside of tests.
+    pub(super) fn regulated(tracks: Vec<ViewedTrack>, seed: u64) -> Self {
+        let mut room = Self::with_tracks(tracks.clone(), seed);
+        room.viewer = Viewer::new(config(tracks), room.now, seed);
+        room
     }
 
     /// Lets every outgoing number begin shortly before its wrap.
@@ -56,7 +66,8 @@ impl Room {
         let start =
             Start { seq: ExtSeq(0x1_ff80), timestamp: RtpTimestamp(u32::MAX - 200_000), rtx: SeqNo(0xfff0) };
         self.viewer =
-            Viewer::starting_at(config(vec![video_track(), audio_track(false)]), self.now, || start);
+            Viewer::starting_at(config(vec![video_track(), audio_track(false)]), self.now, || start)
+                .unregulated();
         self
     }
 
@@ -101,8 +112,16 @@ impl Room {
 
     /// Announces stored packets and writes what goes out.
     pub(super) fn announce(&mut self, arrivals: &[Arrival]) -> Vec<Sent> {
+        arrivals.iter().for_each(|arrival| self.rings.handle_arrival(*arrival));
         let mut forwards = std::mem::take(&mut self.forwards);
         self.viewer.handle_arrivals(self.now, &self.rings, arrivals, &mut forwards);
+        self.write(forwards)
+    }
+
+    /// Calls the viewer as its timer would, if it is due.
+    pub(super) fn tick(&mut self) -> Vec<Sent> {
+        let mut forwards = std::mem::take(&mut self.forwards);
+        self.viewer.handle_timeout(self.now, &self.rings, &mut forwards);
         self.write(forwards)
     }
 
@@ -112,13 +131,21 @@ impl Room {
         self.announce(&[arrival])
     }
 
+    /// Puts packets that went out in front of what goes out next.
+    pub(super) fn keep(&mut self, sent: Vec<Sent>) {
+        self.early.extend(sent);
+    }
+
     pub(super) fn rtcp(&mut self, compound: &[u8]) -> Vec<Sent> {
         let mut forwards = std::mem::take(&mut self.forwards);
         self.viewer.handle_rtcp(self.now, &self.rings, compound, &mut forwards);
         self.write(forwards)
     }
 
+    /// Returns what the viewer asks of its driver, which calls it for what is due first.
     pub(super) fn outputs(&mut self) -> Vec<ViewerOutput> {
+        let early = self.tick();
+        self.early.extend(early);
         std::iter::from_fn(|| self.viewer.poll_output()).collect()
     }
 
@@ -133,7 +160,7 @@ impl Room {
 
     fn write(&mut self, mut forwards: Vec<Forward>) -> Vec<Sent> {
         let mut bytes = [0; 2_048];
-        let mut sent = Vec::new();
+        let mut sent = std::mem::take(&mut self.early);
         for forward in forwards.drain(..) {
             let length = self.viewer.write_packet(self.now, &forward, &self.rings, &mut bytes).unwrap();
             let hint = forward.size_hint();
@@ -208,6 +235,8 @@ pub(super) struct Media {
     pub(super) extensions: Vec<(Extension, Vec<u8>)>,
     /// For codecs other than VP8.
     pub(super) raw: Vec<u8>,
+    /// How many bytes the payload has at least.
+    pub(super) size: usize,
 }
 
 impl Media {
@@ -227,6 +256,7 @@ impl Media {
             padding: false,
             extensions: Vec::new(),
             raw: Vec::new(),
+            size: 0,
         }
     }
 
@@ -267,6 +297,7 @@ impl Media {
         payload.extend([0, 0, 0x9d, 0x01, 0x2a, 64, 0, 64, 0, self.layer]);
         payload.extend(self.seq.to_be_bytes());
         payload.extend(self.timestamp.to_be_bytes());
+        payload.resize(payload.len().max(self.size), 0x5a);
         payload
     }
 
@@ -302,6 +333,7 @@ pub(super) fn layer_info(index: u8, rid: &str, height: u16) -> LayerInfo {
         size: Some((height * 2, height)),
         bitrate_bps: u64::from(height) * 1_000,
         frames_per_second: 30.0,
+        join_cache: true,
         timing: None,
     }
 }

@@ -85,6 +85,7 @@ fn receive(publisher: &mut Publisher, room: &mut Room, media: &Media) -> Arrival
         match output {
             PublisherOutput::Page { kind, layer, page } => room.rings.get_mut(kind, layer).add_page(page),
             PublisherOutput::Track(info) => room.viewer.handle_track(room.now, &info),
+            PublisherOutput::GopOutgrewRing(_) => {}
         }
     }
     arrival

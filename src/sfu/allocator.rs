@@ -1,0 +1,569 @@
+//! Which layer a viewer gets: what it wishes, what the publisher sends, and what the path carries.
+//!
+//! Think of a ladder. Its rungs are, from the bottom: sound alone; the lowest layer's temporal layers, one by one;
+//! each further layer whole (fewer frames of a larger picture look worse than all of a smaller one). The viewer
+//! stands on one rung. It steps down at once to the highest rung that fits when the estimate falls below
+//! [`STEP_DOWN`] of its rung's rate. It steps up, over as many rungs as fit, when [`STEP_UP`] of the higher rung's
+//! rate has been there for [`CONFIRM`]; a step up that did not last makes the next one wait, twice as long each time.
+//!
+//! The lowest picture is another matter: it is given up when it has not fitted for [`GIVE_UP`], and is back when
+//! [`STEP_BACK`] of its rate is there. An estimate that is a little wrong costs the others quality, and it the show.
+//!
+//! Where only one layer is being sent there is no ladder: the viewer gets it, and the reason tells when it is more than
+//! the path carries.
+//!
+//! Audio comes first: its rate is part of every rung. A wish for a fixed layer is obeyed whatever the estimate says,
+//! and the reason tells when it is more than the path carries.
+//!
+//! [`Allocator::wanted`] is the rate to prove before the next step, for [`crate::bwe::Estimator::set_wanted`].
+
+use std::time::Duration;
+
+use rtp::MonoTime;
+
+use crate::bwe::{Estimate, Limiter};
+use crate::track::MAX_LAYERS;
+use crate::{Bitrate, LayerIndex};
+
+/// Below this part of a rung's rate the viewer leaves it.
+pub const STEP_DOWN: f64 = 0.95;
+
+/// A rung is stepped up to when the estimate is this many times its rate.
+pub const STEP_UP: f64 = 1.15;
+
+/// What is enough for who stands still.
+const STAND: f64 = 1.05;
+
+/// A viewer without a picture gets the lowest one again when the estimate is this many times its rate.
+const STEP_BACK: f64 = 1.05;
+
+/// For how long not even the lowest picture has to be too much before it is given up.
+const GIVE_UP: Duration = Duration::from_secs(3);
+
+/// For how long it has to be.
+pub const CONFIRM: Duration = Duration::from_secs(1);
+
+/// How far above the need a probe should prove, so that noise does not undo it.
+const PROVE: f64 = 1.05;
+
+/// How near a layer must be to be wanted before the step up to it.
+const NEAR: f64 = 0.85;
+
+/// A step up that is undone within this time has failed.
+const FAILED_WITHIN: Duration = Duration::from_secs(10);
+
+/// The wait after a first failure, and the longest.
+const WAIT_FIRST: Duration = Duration::from_secs(4);
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// The wait after a first failure, for a viewer without a picture.
+const WAIT_FIRST_DARK: Duration = Duration::from_secs(1);
+
+/// How many temporal layers are told apart.
+const TEMPORAL_MAX: usize = 3;
+
+/// Sound alone, the lowest layer's temporal layers, the other layers.
+const RUNGS_MAX: usize = TEMPORAL_MAX + MAX_LAYERS;
+
+/// The allocator of one viewer.
+#[derive(Debug)]
+pub struct Allocator {
+    wish: Wish,
+    audio: Bitrate,
+    /// The rungs, from the bottom; the first is sound alone.
+    ladder: [Rung; RUNGS_MAX],
+    rungs: usize,
+    /// How many of them need a reduced frame rate.
+    reduced: usize,
+    /// Whether the wish took rungs away at the top.
+    cut: bool,
+    /// Whether one layer is all that there is.
+    only: bool,
+    estimate: Estimate,
+    standing: usize,
+    stepped_up: Option<MonoTime>,
+    fits_since: Option<MonoTime>,
+    /// Since when not even the lowest picture fits.
+    unfit_since: Option<MonoTime>,
+    failures: u32,
+    retry_at: MonoTime,
+    told: Option<Allocation>,
+    now: MonoTime,
+}
+
+/// What a viewer wishes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wish {
+    /// The best that fits.
+    #[default]
+    Auto,
+    /// The best that fits, of at most this height in pixels; without one, the lowest.
+    MaxHeight(u16),
+    /// This layer, whether it fits or not; while it is not sent, as `Auto`.
+    Fixed(LayerIndex),
+    /// No picture.
+    AudioOnly,
+    /// Nothing.
+    Paused,
+}
+
+/// A layer that can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The layer.
+    pub layer: LayerIndex,
+    /// The picture's height, once known.
+    pub height: Option<u16>,
+    /// The rate of all its temporal layers on the wire.
+    pub bitrate: Bitrate,
+    /// How many temporal layers it has; 1 without any.
+    pub temporal_layers: u8,
+    /// Whether the publisher has stopped sending it and may begin again: nobody is given it, but what it takes may be
+    /// proved already.
+    pub asleep: bool,
+}
+
+/// What the viewer shall get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allocation {
+    /// The layer; `None` for no picture.
+    pub layer: Option<LayerIndex>,
+    /// The highest temporal layer; `u8::MAX` for all.
+    pub temporal: u8,
+    /// Whether sound goes out.
+    pub audio: bool,
+    /// Why it is not more.
+    pub reason: Reason,
+}
+
+/// Why a viewer does not get more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It gets the best there is.
+    Best,
+    /// It asked for no more.
+    Wish,
+    /// It asked for this layer although the path hardly carries it.
+    WishAbovePath,
+    /// It asked for a pause.
+    Paused,
+    /// There is one picture only, and the path hardly carries it.
+    OnlyLayer,
+    /// More is not proved to fit.
+    Path,
+    /// More fits, and has to for a while.
+    Confirming,
+    /// A step up failed lately.
+    BackingOff,
+    /// Not even the lowest layer fits at its full frame rate.
+    ReducedFrameRate,
+    /// No picture fits.
+    AudioOnly,
+    /// The publisher sends no picture that the viewer can have.
+    NoLayer,
+}
+
+impl Reason {
+    /// Returns the reason's label in logs, metrics and explanations.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Best => "best",
+            Self::Wish => "wish",
+            Self::WishAbovePath => "wish_above_path",
+            Self::Paused => "paused",
+            Self::OnlyLayer => "only_layer",
+            Self::Path => "path",
+            Self::Confirming => "confirming",
+            Self::BackingOff => "backing_off",
+            Self::ReducedFrameRate => "reduced_frame_rate",
+            Self::AudioOnly => "audio_only",
+            Self::NoLayer => "no_layer",
+        }
+    }
+
+    /// Returns the reason as a sentence for people.
+    #[must_use]
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Best => "This is the best picture that is being sent.",
+            Self::Wish => "You asked for no more than this.",
+            Self::WishAbovePath => "You asked for this picture, and your connection hardly carries it.",
+            Self::Paused => "You paused.",
+            Self::OnlyLayer => "One picture is being sent only, and your connection hardly carries it.",
+            Self::Path => "Your connection has not shown that it carries more.",
+            Self::Confirming => "Your connection carries more, and a better picture comes in a moment.",
+            Self::BackingOff => {
+                "A better picture was tried a moment ago, and your connection did not carry it."
+            }
+            Self::ReducedFrameRate => "Your connection carries only a part of the frames.",
+            Self::AudioOnly => "Your connection carries sound only.",
+            Self::NoLayer => "No picture is being sent that your player can show.",
+        }
+    }
+}
+
+impl Allocator {
+    /// Makes an allocator that knows no layer yet.
+    #[must_use]
+    pub fn new(estimate: Estimate, now: MonoTime) -> Self {
+        Self {
+            wish: Wish::Auto,
+            audio: Bitrate::ZERO,
+            ladder: [Rung::AUDIO_ONLY; RUNGS_MAX],
+            rungs: 1,
+            reduced: 0,
+            cut: false,
+            only: false,
+            estimate,
+            standing: 0,
+            stepped_up: None,
+            fits_since: None,
+            unfit_since: None,
+            failures: 0,
+            retry_at: now,
+            told: None,
+            now,
+        }
+    }
+
+    /// Takes what can be had now: the layers that are being sent and can be decoded, in any order, and the rate of
+    /// the sound. Those beyond [`MAX_LAYERS`] are ignored.
+    pub fn handle_layers(&mut self, now: MonoTime, wish: Wish, layers: &[Candidate], audio: Bitrate) {
+        self.now = now;
+        if wish != self.wish {
+            self.failures = 0;
+            self.retry_at = now;
+        }
+        self.wish = wish;
+        self.audio = audio;
+        let held = self.rung(self.standing);
+        self.build(layers);
+        let place = |rung: Rung| {
+            let same = |it: &Rung| it.layer == rung.layer && it.temporal == rung.temporal && !it.asleep;
+            self.rungs().iter().position(same)
+        };
+        let held = held.filter(|rung| rung.layer.is_some());
+        self.standing = match held {
+            None => self.lowest_whole(),
+            Some(held) => place(held).unwrap_or_else(|| self.highest_proved()),
+        };
+        self.step();
+    }
+
+    /// Takes the newest estimate.
+    pub fn handle_estimate(&mut self, now: MonoTime, estimate: Estimate) {
+        self.now = now;
+        self.estimate = estimate;
+        self.step();
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: MonoTime) {
+        self.now = now;
+        self.step();
+    }
+
+    /// Returns the allocation when it has changed.
+    pub fn poll_output(&mut self) -> Option<Allocation> {
+        let allocation = self.allocation();
+        (self.told != Some(allocation)).then(|| {
+            self.told = Some(allocation);
+            allocation
+        })
+    }
+
+    /// Returns when [`Self::handle_timeout`] has something to do.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<MonoTime> {
+        let up = self.fits_since.map(|since| (since + CONFIRM).max(self.retry_at));
+        let down = self.unfit_since.map(|since| since + GIVE_UP);
+        [up, down].into_iter().flatten().min()
+    }
+
+    /// Returns the rate to prove before the next step up; `None` when there is none.
+    #[must_use]
+    pub fn wanted(&self) -> Option<Bitrate> {
+        // Who stands still wants to know whether the path carries it, so that the pacer does not hold it back.
+        let (from, factor) = if self.steps() {
+            (self.standing.saturating_add(1), STEP_UP)
+        } else {
+            (self.standing.max(1), STAND)
+        };
+        let above = self.rungs().get(from..)?;
+        let needed = above.iter().map(|rung| self.need(rung).scaled(factor));
+        // What an estimate begins with is proved by nothing, and nobody climbs on it.
+        let proved =
+            if self.estimate.limiter == Limiter::Start { Bitrate::ZERO } else { self.estimate.bitrate };
+        needed
+            .min_by_key(|need| (*need <= proved, *need))
+            .and_then(|need| (need > proved).then(|| need.scaled(PROVE)))
+    }
+
+    /// Says whether the viewer gets a layer, or might soon: it falls no higher than where it stands, or more of the path
+    /// is proved than the layer takes, nearly. Who wishes for nothing at present wants nothing.
+    #[must_use]
+    pub fn reaches(&self, layer: LayerIndex) -> bool {
+        let lowest = self.rung(1).and_then(|rung| rung.layer);
+        self.rungs().iter().enumerate().any(|(at, rung)| {
+            let near = self.need(rung).scaled(STEP_UP * NEAR);
+            let reached = at <= self.standing || near <= self.estimate.bitrate;
+            rung.layer == Some(layer) && (reached || rung.layer == lowest)
+        })
+    }
+
+    /// Returns the allocation as it is now.
+    #[must_use]
+    pub fn allocation(&self) -> Allocation {
+        let rung = self.rung(self.standing).unwrap_or(Rung::AUDIO_ONLY);
+        let reason = self.reason(&rung);
+        let layer = rung.layer.filter(|_| !matches!(self.wish, Wish::AudioOnly | Wish::Paused));
+        Allocation { layer, temporal: rung.temporal, audio: self.wish != Wish::Paused, reason }
+    }
+
+    fn reason(&self, rung: &Rung) -> Reason {
+        let more = self.standing.saturating_add(1) < self.rungs;
+        match self.wish {
+            Wish::Paused => Reason::Paused,
+            Wish::AudioOnly => Reason::Wish,
+            _ if self.rungs().iter().all(|rung| rung.layer.is_none() || rung.asleep) => Reason::NoLayer,
+            Wish::Fixed(layer) if rung.layer == Some(layer) => {
+                if self.fits(rung, STEP_DOWN) {
+                    Reason::Wish
+                } else {
+                    Reason::WishAbovePath
+                }
+            }
+            _ if self.only && !self.fits(rung, STEP_DOWN) => Reason::OnlyLayer,
+            _ if !more && self.cut => Reason::Wish,
+            _ if !more || self.is_asleep_above() => Reason::Best,
+            _ if self.fits_since.is_some() && self.now < self.retry_at => Reason::BackingOff,
+            _ if self.fits_since.is_some() => Reason::Confirming,
+            _ if rung.layer.is_none() => Reason::AudioOnly,
+            _ if self.standing <= self.reduced => Reason::ReducedFrameRate,
+            _ => Reason::Path,
+        }
+    }
+
+    /// Builds the ladder of what the wish leaves.
+    fn build(&mut self, layers: &[Candidate]) {
+        let mut sorted: [Option<Candidate>; MAX_LAYERS] = [None; MAX_LAYERS];
+        for (place, candidate) in sorted.iter_mut().zip(layers) {
+            *place = Some(*candidate);
+        }
+        sorted.sort_unstable_by_key(|candidate| {
+            candidate.map_or((true, Bitrate::ZERO), |it| (false, it.bitrate))
+        });
+        let fixed = |candidate: &Candidate| self.wish == Wish::Fixed(candidate.layer);
+        let all = || sorted.iter().flatten();
+        let awake = || all().filter(|candidate| !candidate.asleep);
+        let only = awake().find(|candidate| fixed(candidate)).copied();
+        let lowest = awake().next().map(|candidate| candidate.layer);
+        let allowed = |candidate: &Candidate| match (self.wish, only) {
+            (Wish::AudioOnly | Wish::Paused, _) => false,
+            (Wish::Fixed(_), Some(only)) => candidate.layer == only.layer,
+            (Wish::MaxHeight(max), _) => {
+                candidate.height.is_none_or(|height| height <= max) || Some(candidate.layer) == lowest
+            }
+            _ => true,
+        };
+        let offered = all().count();
+        self.only = all().filter(|candidate| !candidate.asleep).count() == 1 && offered == 1;
+        let mut kept = sorted;
+        kept.iter_mut().for_each(|place| *place = place.filter(allowed));
+        self.cut = kept.iter().flatten().count() < offered;
+        self.fill(kept.iter().flatten(), only.is_some());
+    }
+
+    fn fill<'a>(&mut self, layers: impl Iterator<Item = &'a Candidate>, fixed: bool) {
+        self.ladder = [Rung::AUDIO_ONLY; RUNGS_MAX];
+        self.rungs = 1;
+        self.reduced = 0;
+        let mut is_first = true;
+        for candidate in layers {
+            let asleep = candidate.asleep;
+            if !asleep && std::mem::take(&mut is_first) && !fixed && !self.only {
+                let parts = temporal_parts(candidate.temporal_layers);
+                for (temporal, part) in (0_u8..).zip(parts) {
+                    self.push(Rung {
+                        layer: Some(candidate.layer),
+                        temporal,
+                        rate: candidate.bitrate.scaled(*part),
+                        asleep,
+                    });
+                    self.reduced = self.reduced.saturating_add(1);
+                }
+            }
+            let (layer, rate) = (Some(candidate.layer), candidate.bitrate);
+            self.push(Rung { layer, temporal: u8::MAX, rate, asleep });
+        }
+    }
+
+    fn push(&mut self, rung: Rung) {
+        if let Some(place) = self.ladder.get_mut(self.rungs) {
+            *place = rung;
+            self.rungs = self.rungs.saturating_add(1);
+        }
+    }
+
+    /// Moves along the ladder.
+    fn step(&mut self) {
+        if !self.steps() {
+            self.standing = self.rungs.saturating_sub(1);
+            self.fits_since = None;
+            return;
+        }
+        let Some(rung) = self.rung(self.standing) else { return };
+        if self.fits(&rung, STEP_DOWN) {
+            self.unfit_since = None;
+        } else {
+            self.step_down();
+            return;
+        }
+        if rung.layer.is_none() && self.step_back() {
+            return;
+        }
+        let Some(higher) = self.highest_that_fits() else {
+            self.fits_since = None;
+            return;
+        };
+        let since = *self.fits_since.get_or_insert(self.now);
+        if self.now.since(since) >= CONFIRM && self.now >= self.retry_at {
+            self.standing = higher;
+            self.stepped_up = Some(self.now);
+            self.fits_since = None;
+        }
+    }
+
+    fn step_down(&mut self) {
+        self.fits_since = None;
+        let below = self.rungs().get(..self.standing).unwrap_or_default();
+        let fitting = below.iter().rposition(|rung| !rung.asleep && self.fits(rung, 1.0)).unwrap_or(0);
+        let lowest = self.lowest_picture();
+        if fitting == 0 && lowest > 0 && self.standing >= lowest {
+            // An estimate is wrong by a seventh now and then; a picture is not given up for that.
+            let since = *self.unfit_since.get_or_insert(self.now);
+            if self.standing == lowest && self.now.since(since) < GIVE_UP {
+                return;
+            }
+            if self.standing > lowest {
+                self.standing = lowest;
+                self.note_step_down();
+                return;
+            }
+            self.unfit_since = None;
+        }
+        self.standing = fitting;
+        self.note_step_down();
+    }
+
+    /// Shows the lowest picture again as soon as it fits; true when it does.
+    fn step_back(&mut self) -> bool {
+        let lowest = self.lowest_picture();
+        let fits = lowest > 0 && self.rung(lowest).is_some_and(|rung| self.fits(&rung, STEP_BACK));
+        if !fits || self.estimate.limiter == Limiter::Start || self.now < self.retry_at {
+            return false;
+        }
+        self.standing = lowest;
+        self.stepped_up = Some(self.now);
+        self.fits_since = None;
+        true
+    }
+
+    /// The lowest rung with a picture that is being sent; the one without any, if there is none.
+    fn lowest_picture(&self) -> usize {
+        let awake = |rung: &Rung| rung.layer.is_some() && !rung.asleep;
+        self.rungs().iter().position(awake).unwrap_or(0)
+    }
+
+    fn note_step_down(&mut self) {
+        if let Some(up) = self.stepped_up.take() {
+            let failed = self.now.since(up) < FAILED_WITHIN;
+            self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
+            if failed {
+                let first = if self.standing == 0 { WAIT_FIRST_DARK } else { WAIT_FIRST };
+                let doubled = first.saturating_mul(1 << self.failures.saturating_sub(1).min(8));
+                self.retry_at = self.now + doubled.min(WAIT_MAX);
+            }
+        }
+    }
+
+    fn highest_that_fits(&self) -> Option<usize> {
+        // What nobody has proved is no reason to climb.
+        if self.estimate.limiter == Limiter::Start {
+            return None;
+        }
+        let highest = self.rungs().iter().rposition(|rung| !rung.asleep && self.fits(rung, STEP_UP))?;
+        (highest > self.standing).then_some(highest)
+    }
+
+    /// Says whether the ladder is climbed at all.
+    fn steps(&self) -> bool {
+        let fixed = match self.wish {
+            Wish::Fixed(layer) => self.rungs().iter().any(|rung| rung.layer == Some(layer) && !rung.asleep),
+            _ => false,
+        };
+        self.rungs > 1 && !fixed && !self.only
+    }
+
+    fn fits(&self, rung: &Rung, factor: f64) -> bool {
+        rung.layer.is_none() || self.estimate.bitrate >= self.need(rung).scaled(factor)
+    }
+
+    fn need(&self, rung: &Rung) -> Bitrate {
+        rung.rate.plus(self.audio)
+    }
+
+    /// The lowest layer at its full frame rate: where a viewer begins.
+    fn lowest_whole(&self) -> usize {
+        let is_whole = |rung: &Rung| rung.layer.is_some() && rung.temporal == u8::MAX && !rung.asleep;
+        self.rungs().iter().position(is_whole).unwrap_or(0)
+    }
+
+    /// The highest rung that the path was proved to carry: where a viewer goes whose rung is gone.
+    fn highest_proved(&self) -> usize {
+        let is_proved = |rung: &Rung| !rung.asleep && self.fits(rung, 1.0);
+        let proved = self.rungs().iter().rposition(is_proved).unwrap_or(0);
+        if self.estimate.limiter == Limiter::Start { self.lowest_whole() } else { proved }
+    }
+
+    /// Says whether nothing above is being sent.
+    fn is_asleep_above(&self) -> bool {
+        let above = self.rungs().get(self.standing.saturating_add(1)..).unwrap_or_default();
+        above.iter().all(|rung| rung.asleep)
+    }
+
+    fn rungs(&self) -> &[Rung] {
+        self.ladder.get(..self.rungs).unwrap_or_default()
+    }
+
+    fn rung(&self, index: usize) -> Option<Rung> {
+        self.rungs().get(index).copied()
+    }
+}
+
+/// One rung of the ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rung {
+    layer: Option<LayerIndex>,
+    temporal: u8,
+    rate: Bitrate,
+    asleep: bool,
+}
+
+impl Rung {
+    const AUDIO_ONLY: Self = Self { layer: None, temporal: 0, rate: Bitrate::ZERO, asleep: false };
+}
+
+/// Returns what part of a layer's rate its lower temporal layers take, as encoders divide it: each without the
+/// highest.
+const fn temporal_parts(layers: u8) -> &'static [f64] {
+    match layers {
+        0 | 1 => &[],
+        2 => &[0.6],
+        _ => &[0.4, 0.6],
+    }
+}
+
+#[cfg(test)]
+mod tests;

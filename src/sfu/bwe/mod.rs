@@ -1,0 +1,645 @@
+//! How much one viewer's path carries: the send-side bandwidth estimate. Packet path.
+//!
+//! Think of one [`Estimator`] per viewer. It is told of every packet sent ([`Estimator::handle_sent`]: one write
+//! into a ring) and of the viewer's feedback; everything is reckoned then and on a tick, never per packet sent.
+//! What it concludes comes out of [`Estimator::poll_output`]: a new estimate with what limits it, or a probe to
+//! send.
+//!
+//! Four voices, of which the lowest counts: the *delay* of runs (`delay`, `rate_control`), *losses* (`loss`), the
+//! receiver's own estimate (*REMB*), and silence. *Probes* (`probe`) raise what little traffic cannot prove.
+//!
+//! **Invariants.** Nothing is allocated after construction. Feedback is a stranger's claim: each packet counts once,
+//! a number that was not sent counts never, no rate is believed that is higher than what was sent, and what
+//! feedback may cost is bounded ([`STATUSES_PER_SECOND`]). One viewer's lies change that viewer's estimate alone.
+//!
+//! **Shallow queues.** Where no more than about 60 ms fit into the path's queue, mostly losses tell. The estimate then
+//! often stands a fifth above what the path carries, and below 450 kbit/s, where such a queue is a packet or two,
+//! up to two thirds.
+//!
+//! **Sharing.** Two senders behind one bottleneck see the same queue and yield the same part of their estimates,
+//! while each regains the same number of packets, which makes them equal in the long run; at 3 Mbit/s and more that
+//! takes longer than a minute.
+//!
+//! Start reading at [`Estimator`], then `delay`.
+
+mod acknowledged;
+mod arrival_clock;
+mod delay;
+mod demand;
+mod history;
+mod loss;
+mod probe;
+mod rate_control;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use rtp::rtcp::{Fate, TransportCcView};
+use rtp::{MonoTime, SeqNo};
+
+use self::acknowledged::Acknowledged;
+use self::arrival_clock::{ArrivalClock, MICROS_PER_TICK, Reference, is_plausible};
+use self::delay::{DelayDetector, Usage};
+use self::demand::Demand;
+use self::history::{History, Lookup, Status};
+use self::loss::LossEstimator;
+use self::probe::{Probes, Verdict};
+use self::rate_control::{Measured, RateControl};
+use crate::Bitrate;
+
+pub use self::probe::{Cluster, Probe};
+pub use self::stats::Stats;
+
+/// The estimate of one viewer's path.
+#[derive(Debug)]
+pub struct Estimator {
+    config: Config,
+    history: History,
+    clock: ArrivalClock,
+    acknowledged: Acknowledged,
+    delay: DelayDetector,
+    rate: RateControl,
+    loss: LossEstimator,
+    probes: Probes,
+    demand: Demand,
+    rtt: RoundTrip,
+    remb: Option<Bitrate>,
+    silence: Silence,
+    budget: Budget,
+    /// What set the delay-based estimate last.
+    source: Limiter,
+    tick_at: MonoTime,
+    told: Option<Estimate>,
+    probe: Option<Probe>,
+    stats: Stats,
+}
+
+/// What an estimator begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// The estimate before anything is known.
+    pub start: Bitrate,
+    /// The estimate never falls below this: the lowest layer is better tried than not.
+    pub min: Bitrate,
+    /// The estimate never rises above this.
+    pub max: Bitrate,
+    /// What the viewer negotiated.
+    pub feedback: Feedback,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            start: Bitrate::from_kbps(600),
+            min: Bitrate::from_kbps(50),
+            max: Bitrate::from_kbps(100_000),
+            feedback: Feedback::TransportCc,
+        }
+    }
+}
+
+/// What a viewer reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feedback {
+    /// Arrivals by transport-wide number; silence is then a sign.
+    TransportCc,
+    /// Its own estimate; until one comes, the start counts.
+    Remb,
+}
+
+/// A packet that went out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Its transport-wide number; numbers rise by one.
+    pub seq: SeqNo,
+    /// Bytes on the wire, without IP and UDP.
+    pub size: u16,
+    /// What left in one system call has one number, which differs from the neighbours'.
+    pub run: u16,
+    /// The probe that it belongs to.
+    pub probe: Option<Cluster>,
+}
+
+/// What the driver shall know or do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// The estimate or what limits it has changed.
+    Estimate(Estimate),
+    /// Send these bytes at this rate now.
+    Probe(Probe),
+}
+
+/// What the path carries, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Estimate {
+    /// Bits per second, of everything that is sent.
+    pub bitrate: Bitrate,
+    /// Why it is not more.
+    pub limiter: Limiter,
+}
+
+/// Why an estimate is not higher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limiter {
+    /// Nothing is known yet.
+    Start,
+    /// More makes the path's queue grow.
+    Delay,
+    /// More is lost.
+    Loss,
+    /// A probe found the path full at this, or proved this and no more was asked.
+    Probe,
+    /// Less is sent, and nothing more is wanted, so that nothing more was tried.
+    Application,
+    /// The viewer says so.
+    Remb,
+    /// The viewer acknowledges nothing any more.
+    Silence,
+}
+
+impl Limiter {
+    /// Returns the limiter's label in logs, metrics and explanations.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Delay => "delay",
+            Self::Loss => "loss",
+            Self::Probe => "probe",
+            Self::Application => "application",
+            Self::Remb => "remb",
+            Self::Silence => "silence",
+        }
+    }
+}
+
+impl Estimator {
+    /// Makes an estimator of a path of which nothing is known.
+    #[must_use]
+    pub fn new(config: Config, now: MonoTime) -> Self {
+        Self {
+            config,
+            history: History::new(),
+            clock: ArrivalClock::default(),
+            acknowledged: Acknowledged::new(),
+            delay: DelayDetector::new(),
+            rate: RateControl::new(config.start, now),
+            loss: LossEstimator::new(),
+            probes: Probes::new(now),
+            demand: Demand::new(now),
+            rtt: RoundTrip::default(),
+            remb: None,
+            silence: Silence::default(),
+            budget: Budget { left: STATUSES_PER_SECOND, refilled: now },
+            source: Limiter::Start,
+            tick_at: now + TICK,
+            told: None,
+            probe: None,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Returns the bytes that an estimator takes, all of them from its construction on.
+    #[must_use]
+    pub const fn footprint() -> usize {
+        size_of::<Self>() + History::FOOTPRINT
+    }
+
+    /// Takes note of a packet that is being sent.
+    pub fn handle_sent(&mut self, now: MonoTime, sent: &Sent) {
+        self.history.insert(now, sent);
+        self.demand.add(sent.size);
+        self.silence.waiting_since.get_or_insert(now);
+        if let Some(cluster) = sent.probe {
+            self.probes.handle_sent(now, cluster, sent.size);
+        }
+    }
+
+    /// Takes transport-wide feedback.
+    pub fn handle_twcc(&mut self, now: MonoTime, view: &TransportCcView<'_>) {
+        self.stats.feedbacks = self.stats.feedbacks.saturating_add(1);
+        if !self.budget.take(now, view.status_count) {
+            self.stats.over_budget = self.stats.over_budget.saturating_add(1);
+            return;
+        }
+        let reference = self.clock.begin(now, view.reference_time);
+        if reference.broken {
+            self.stats.implausible = self.stats.implausible.saturating_add(1);
+            self.delay.reset();
+            self.acknowledged.reset();
+        }
+        let mut arrival_us = reference.base_us;
+        let statuses = view.statuses().map(|(seq, delta)| {
+            arrival_us = arrival_us.saturating_add(i64::from(delta.unwrap_or(0)) * MICROS_PER_TICK);
+            (seq, delta.map(|_| Some(arrival_us)))
+        });
+        if self.read_statuses(now, statuses, reference) {
+            self.conclude(now);
+        }
+    }
+
+    /// Takes feedback by source (RFC 8888), its numbers made transport-wide and in their order. `report_time` is the
+    /// instant of the report on the peer's clock.
+    pub fn handle_congestion(&mut self, now: MonoTime, report_time: u32, fates: &[(SeqNo, Fate)]) {
+        self.stats.feedbacks = self.stats.feedbacks.saturating_add(1);
+        if !self.budget.take(now, u16::try_from(fates.len()).unwrap_or(u16::MAX)) {
+            self.stats.over_budget = self.stats.over_budget.saturating_add(1);
+            return;
+        }
+        let reference = self.clock.begin_report(now, report_time);
+        if reference.broken {
+            self.stats.implausible = self.stats.implausible.saturating_add(1);
+            self.delay.reset();
+            self.acknowledged.reset();
+        }
+        let statuses = fates.iter().map(|(seq, fate)| {
+            let arrival = match fate {
+                Fate::Lost => None,
+                Fate::ArrivedSometime => Some(None),
+                Fate::Arrived(before) => {
+                    let before_us = i64::from(*before) * 1_000_000 / 1_024;
+                    Some(Some(reference.base_us.saturating_sub(before_us)))
+                }
+            };
+            (*seq, arrival)
+        });
+        if self.read_statuses(now, statuses, reference) {
+            self.conclude(now);
+        }
+    }
+
+    /// Takes the receiver's own estimate; nought and beyond all measure are within bounds as any.
+    pub fn handle_remb(&mut self, now: MonoTime, bitrate_bps: u64) {
+        if bitrate_bps == 0 {
+            self.stats.remb_zero = self.stats.remb_zero.saturating_add(1);
+        }
+        let bitrate = Bitrate::from_bps(bitrate_bps).clamp(self.config.min, self.config.max);
+        self.remb = Some(bitrate);
+        if self.config.feedback == Feedback::Remb {
+            self.rate.set(now, bitrate);
+            self.source = Limiter::Remb;
+        }
+    }
+
+    /// Takes a round trip that was measured elsewhere (RFC 3550 §6.4.1).
+    pub fn handle_rtt(&mut self, now: MonoTime, rtt: Duration) {
+        self.rtt.add(now, rtt);
+    }
+
+    /// Says which rate the next layer up takes in all; `None` while nothing more is wanted.
+    pub fn set_wanted(&mut self, now: MonoTime, wanted: Option<Bitrate>) {
+        let wanted = wanted.map(|wanted| wanted.min(self.config.max));
+        self.probes.set_wanted(now, wanted);
+        self.ask_for_probe(now);
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: MonoTime) {
+        if now >= self.tick_at {
+            self.tick_at = now + TICK;
+            self.demand.update(now, self.bitrate());
+            self.handle_silence(now);
+        }
+        self.judge_probe(now);
+        self.ask_for_probe(now);
+    }
+
+    /// Returns what to know or do next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if let Some(probe) = self.probe.take() {
+            return Some(Output::Probe(probe));
+        }
+        let estimate = self.estimate();
+        let news = match self.told {
+            None => true,
+            Some(told) => {
+                let change = told.bitrate.as_bps().abs_diff(estimate.bitrate.as_bps());
+                told.limiter != estimate.limiter || change > told.bitrate.as_bps() / NEWS_PART
+            }
+        };
+        news.then(|| {
+            self.told = Some(estimate);
+            Output::Estimate(estimate)
+        })
+    }
+
+    /// Returns when [`Self::handle_timeout`] has something to do.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<MonoTime> {
+        let probe = self.probes.next_timeout(self.bitrate()).unwrap_or(self.tick_at);
+        Some(self.tick_at.min(probe))
+    }
+
+    /// Returns the estimate as it is now.
+    #[must_use]
+    pub fn estimate(&self) -> Estimate {
+        let (bitrate, limiter) = self.lowest();
+        let ours = matches!(limiter, Limiter::Probe | Limiter::Delay);
+        let spare = self.demand.rate().is_some_and(|sent| sent < bitrate.scaled(SPARE));
+        let satisfied = self.probes.is_satisfied(bitrate);
+        Estimate { bitrate, limiter: if ours && spare && satisfied { Limiter::Application } else { limiter } }
+    }
+
+    /// Returns the shortest round trip lately.
+    #[must_use]
+    pub const fn rtt(&self) -> Option<Duration> {
+        self.rtt.shortest()
+    }
+
+    /// Returns the share of packets lost in the last seconds.
+    #[must_use]
+    pub fn loss(&self) -> f64 {
+        self.loss.share()
+    }
+
+    /// Returns how much longer packets take than the fastest lately did.
+    #[must_use]
+    pub fn queue(&self) -> Duration {
+        self.delay.queue()
+    }
+
+    /// Returns the rate at which packets arrive; `None` until enough have.
+    #[must_use]
+    pub fn acknowledged(&self) -> Option<Bitrate> {
+        self.acknowledged.rate(ACKNOWLEDGED_SPAN)
+    }
+
+    /// Returns the rate at which packets were sent lately.
+    #[must_use]
+    pub const fn sent(&self) -> Option<Bitrate> {
+        self.demand.rate()
+    }
+
+    /// Returns the counters.
+    #[must_use]
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    fn bitrate(&self) -> Bitrate {
+        self.lowest().0
+    }
+
+    fn lowest(&self) -> (Bitrate, Limiter) {
+        let delay = (self.rate.estimate(), self.source);
+        let loss = self.loss.limit().map(|limit| (limit, Limiter::Loss));
+        let remb = self.remb.map(|limit| (limit, Limiter::Remb));
+        let others = loss.into_iter().chain(remb);
+        let (bitrate, limiter) = others.fold(delay, |low, other| if other.0 < low.0 { other } else { low });
+        (bitrate.clamp(self.config.min, self.config.max), limiter)
+    }
+
+    /// Reads the statuses of one feedback packet; true when there was news among them.
+    ///
+    /// A status is `None` for a loss, and what came has the time of its arrival, if that is known.
+    fn read_statuses(
+        &mut self,
+        now: MonoTime,
+        statuses: impl Iterator<Item = (SeqNo, Option<Option<i64>>)>,
+        reference: Reference,
+    ) -> bool {
+        let mut newest_sent_us = None;
+        for (seq, arrival) in statuses {
+            match self.history.acknowledge(now, seq, arrival.is_some()) {
+                Lookup::News(status) => {
+                    newest_sent_us = newest_sent_us.max(Some(status.sent_us));
+                    self.handle_status(&status, arrival, reference);
+                }
+                Lookup::Known => self.stats.repeated = self.stats.repeated.saturating_add(1),
+                Lookup::Stale => self.stats.stale = self.stats.stale.saturating_add(1),
+                Lookup::Future => {
+                    // Numbers rise, so all that follow are of the future as well.
+                    self.stats.from_the_future = self.stats.from_the_future.saturating_add(1);
+                    break;
+                }
+            }
+        }
+        let Some(newest_sent_us) = newest_sent_us else { return false };
+        let age = history::micros(now).saturating_sub(newest_sent_us);
+        self.rtt.add(now, Duration::from_micros(u64::try_from(age).unwrap_or(0)));
+        if self.silence.end(now) {
+            self.probes.handle_return(now);
+        }
+        true
+    }
+
+    fn handle_status(&mut self, status: &Status, arrival: Option<Option<i64>>, reference: Reference) {
+        self.loss.handle_status(status, arrival.is_some());
+        let arrival = arrival.flatten().filter(|arrival_us| {
+            let plausible = is_plausible(reference, *arrival_us);
+            self.stats.implausible = self.stats.implausible.saturating_add(u64::from(!plausible));
+            plausible
+        });
+        match arrival {
+            Some(arrival_us) => {
+                self.stats.received = self.stats.received.saturating_add(1);
+                self.acknowledged.add(arrival_us, status.size);
+                self.delay.handle_received(status, arrival_us);
+            }
+            None => {
+                self.stats.lost = self.stats.lost.saturating_add(1);
+            }
+        }
+        if let Some(cluster) = status.cluster {
+            self.probes.handle_status(cluster, status, arrival);
+        }
+    }
+
+    /// Draws the conclusions of one feedback packet.
+    fn conclude(&mut self, now: MonoTime) {
+        let acknowledged = self.acknowledged();
+        let measured = Measured {
+            usage: self.delay.usage(),
+            acknowledged,
+            acknowledged_long: self.acknowledged.rate(ACKNOWLEDGED_LONG_SPAN),
+            acknowledged_now: self.acknowledged.rate(ACKNOWLEDGED_NOW_SPAN),
+            rtt: self.rtt.shortest().unwrap_or(RTT_START),
+            queue: self.delay.queue(),
+            standing: self.delay.standing(),
+            limited: self.demand.is_limited(),
+            growth: if self.delay.usage() == Usage::Over { self.delay.growth() } else { 0.0 },
+            sent: self.demand.rate(),
+        };
+        if self.config.feedback == Feedback::TransportCc {
+            let before = self.rate.estimate();
+            if self.rate.update(now, &measured) {
+                self.stats.overuses = self.stats.overuses.saturating_add(1);
+                self.source = Limiter::Delay;
+                self.probes.handle_drop(now);
+            } else if self.rate.estimate() > before {
+                self.source = Limiter::Delay;
+            }
+        }
+        self.judge_probe(now);
+        // Of a path that is not filled, what arrives says nothing.
+        let full = acknowledged.filter(|_| !self.demand.is_limited());
+        self.loss.update(now, self.rate.estimate(), full);
+        self.ask_for_probe(now);
+    }
+
+    fn judge_probe(&mut self, now: MonoTime) {
+        let Some(verdict) = self.probes.judge(now, self.delay.noise()) else { return };
+        match verdict {
+            Verdict::Carried(proved) => {
+                self.stats.probes_carried = self.stats.probes_carried.saturating_add(1);
+                if self.delay.usage() != Usage::Over {
+                    self.source = if proved > self.rate.estimate() { Limiter::Probe } else { self.source };
+                    self.rate.raise(now, proved);
+                    self.loss.raise(proved);
+                }
+            }
+            Verdict::Saturated(full) => {
+                self.stats.probes_saturated = self.stats.probes_saturated.saturating_add(1);
+                self.source = Limiter::Probe;
+                let estimate = self.rate.estimate();
+                if full > estimate {
+                    self.rate.raise(now, full);
+                } else {
+                    // One probe may be wrong; what arrives all the time is not.
+                    let halfway = Bitrate::from_bps(estimate.as_bps() / 2 + full.as_bps() / 2);
+                    self.rate.set(now, halfway.max(self.acknowledged().unwrap_or(full)).min(estimate));
+                }
+            }
+            Verdict::Nothing => {}
+        }
+    }
+
+    fn ask_for_probe(&mut self, now: MonoTime) {
+        if self.config.feedback != Feedback::TransportCc || self.silence.is_long(now) {
+            return;
+        }
+        if self.delay.usage() == Usage::Over || self.delay.queue() > QUEUE_FREE {
+            return;
+        }
+        if let Some(probe) = self.probes.poll(now, self.bitrate(), self.delay.noise()) {
+            self.stats.probes = self.stats.probes.saturating_add(1);
+            self.probe = Some(probe);
+        }
+    }
+
+    /// Halves the estimate for each second in which nothing was acknowledged.
+    fn handle_silence(&mut self, now: MonoTime) {
+        if self.config.feedback != Feedback::TransportCc || !self.silence.is_due(now) {
+            return;
+        }
+        self.stats.silences = self.stats.silences.saturating_add(1);
+        self.rate.set(now, self.rate.estimate().scaled(0.5).max(self.config.min));
+        self.source = Limiter::Silence;
+    }
+}
+
+/// The shortest round trip of the last seconds.
+#[derive(Debug, Default)]
+struct RoundTrip {
+    shortest: Option<Duration>,
+    before: Option<Duration>,
+    began: MonoTime,
+}
+
+impl RoundTrip {
+    fn add(&mut self, now: MonoTime, sample: Duration) {
+        let sample = sample.min(RTT_MAX);
+        if now.since(self.began) > RTT_SPAN {
+            self.before = self.shortest.take();
+            self.began = now;
+        }
+        self.shortest = Some(self.shortest.map_or(sample, |shortest| shortest.min(sample)));
+    }
+
+    const fn shortest(&self) -> Option<Duration> {
+        match (self.shortest, self.before) {
+            (Some(now), Some(before)) => Some(if now.as_nanos() < before.as_nanos() { now } else { before }),
+            (Some(one), None) | (None, Some(one)) => Some(one),
+            (None, None) => None,
+        }
+    }
+}
+
+/// How long nothing has been acknowledged.
+#[derive(Debug, Default)]
+struct Silence {
+    /// The first packet sent since the last acknowledgement.
+    waiting_since: Option<MonoTime>,
+    halved_at: Option<MonoTime>,
+}
+
+impl Silence {
+    fn is_long(&self, now: MonoTime) -> bool {
+        self.waiting_since.is_some_and(|since| now.since(since) >= SILENCE)
+    }
+
+    /// True once for each second of silence.
+    fn is_due(&mut self, now: MonoTime) -> bool {
+        let due = self.is_long(now) && self.halved_at.is_none_or(|at| now.since(at) >= SILENCE);
+        if due {
+            self.halved_at = Some(now);
+        }
+        due
+    }
+
+    /// Ends the silence; true when it was one.
+    fn end(&mut self, _now: MonoTime) -> bool {
+        self.waiting_since = None;
+        self.halved_at.take().is_some()
+    }
+}
+
+/// What feedback may cost.
+#[derive(Debug)]
+struct Budget {
+    left: u64,
+    refilled: MonoTime,
+}
+
+impl Budget {
+    fn take(&mut self, now: MonoTime, statuses: u16) -> bool {
+        let millis = u64::try_from(now.since(self.refilled).as_millis()).unwrap_or(u64::MAX);
+        if millis > 0 {
+            self.refilled = now;
+            let refill = millis.saturating_mul(STATUSES_PER_SECOND) / 1_000;
+            self.left = self.left.saturating_add(refill).min(STATUSES_PER_SECOND);
+        }
+        // An empty feedback packet costs something as well.
+        match self.left.checked_sub(u64::from(statuses.max(FEEDBACK_COST))) {
+            Some(left) => {
+                self.left = left;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// How many statuses are read in a second: five times the packets of a 30 Mbit/s viewer. Beyond, feedback is
+/// ignored and counted.
+pub const STATUSES_PER_SECOND: u64 = 16_384;
+
+/// What a feedback packet costs at least, in statuses.
+const FEEDBACK_COST: u16 = 16;
+
+/// How often what needs no feedback is looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The part of the estimate by which it has to change to be told.
+const NEWS_PART: u64 = 50;
+
+/// With less than this part of the estimate being sent, and no more wanted, it is not the path that limits.
+const SPARE: f64 = 0.93;
+
+/// The span of the acknowledged rate, and of what arrives just now.
+const ACKNOWLEDGED_SPAN: Duration = Duration::from_millis(500);
+const ACKNOWLEDGED_LONG_SPAN: Duration = Duration::from_millis(975);
+const ACKNOWLEDGED_NOW_SPAN: Duration = Duration::from_millis(250);
+
+/// Above this queue no probe goes out.
+const QUEUE_FREE: Duration = Duration::from_millis(50);
+
+/// The round trip before one is known, the longest believed, and how long the shortest counts.
+const RTT_START: Duration = Duration::from_millis(100);
+const RTT_MAX: Duration = Duration::from_secs(2);
+const RTT_SPAN: Duration = Duration::from_secs(5);
+
+/// How long nothing may be acknowledged.
+const SILENCE: Duration = Duration::from_secs(1);

@@ -1,0 +1,455 @@
+//! Probes: when to send more than the media for a moment, and what its arrivals prove.
+//!
+//! A viewer on a low layer sends too little to prove that a higher one would fit. While one is wanted, a *cluster*
+//! of packets goes out at the rate to be proved, at most [`STEP_MAX`] times the estimate: the first at once, the
+//! next as soon as one succeeded and more is wanted, otherwise after a wait that is longer after a failure. One
+//! cluster is under way at a time.
+//!
+//! **What it proves.** A line through the arrivals over the bytes gives the rate at which they came; jitter on
+//! single packets hardly moves it. Arriving about as fast as they were sent, they prove that rate; arriving slower,
+//! they measure the bottleneck.
+
+use std::time::Duration;
+
+use rtp::MonoTime;
+
+use super::history::Status;
+use crate::Bitrate;
+
+/// A cluster has at least so many packets and lasts at least so long.
+const PACKETS_MIN: u64 = 5;
+const PACKET_BYTES: u64 = 1_200;
+const SPAN: Duration = Duration::from_millis(80);
+
+/// On a path with much jitter a cluster lasts so many times its noise longer, up to the most.
+const SPAN_PER_NOISE: u32 = 12;
+const SPAN_MAX: Duration = Duration::from_millis(200);
+
+/// How many times the path's noise the arrivals may be stretched without meaning anything.
+const STRETCH_PER_NOISE: u32 = 2;
+
+/// But at most this part of them.
+const STRETCH_PART: u32 = 6;
+
+/// A probe aims a little above what is to be proved: it never quite reaches its target.
+const AIM: f64 = 1.06;
+
+/// How far above the estimate a probe may go.
+const STEP_MAX: f64 = 2.0;
+/// The first probe: nothing is known, and the path is empty.
+const FIRST_STEP_MAX: f64 = 3.0;
+
+/// The wait after a probe that did not prove what was wanted, and after one that did but another is needed.
+const WAIT_FAILED: Duration = Duration::from_secs(5);
+const WAIT_FIRST_FAILED: Duration = Duration::from_secs(2);
+const WAIT_SUCCEEDED: Duration = Duration::from_millis(50);
+
+/// How soon after a drop of the estimate the path is probed again.
+const WAIT_DROPPED: Duration = Duration::from_millis(1_500);
+
+/// A cluster whose packets are not all reported after this time is judged by what came; one that was never sent
+/// is given up.
+const JUDGED_AFTER: Duration = Duration::from_millis(1_000);
+
+/// Arrivals this much slower than the sending measure the bottleneck.
+const SATURATED: f64 = 0.9;
+
+/// The part of a measured bottleneck that is trusted.
+const TRUSTED: f64 = 0.95;
+
+/// A cluster is judged when at least so much of it arrived.
+const ARRIVED_MIN: f64 = 0.6;
+
+/// The number of a probe cluster, 1 to 31, wrapping: marks the packets that belong to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cluster(u8);
+
+impl Cluster {
+    const COUNT: u8 = 31;
+
+    /// Returns the cluster's number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    pub(super) const fn from_number(number: u8) -> Option<Self> {
+        if number == 0 || number > Self::COUNT { None } else { Some(Self(number)) }
+    }
+
+    const fn next(self) -> Self {
+        Self(self.0 % Self::COUNT + 1)
+    }
+}
+
+/// Packets to send now, media and padding together, marked with the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The mark.
+    pub cluster: Cluster,
+    /// The rate to send at.
+    pub target: Bitrate,
+    /// How much to send at that rate.
+    pub bytes: u64,
+}
+
+/// What a probe proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The path carries at least this.
+    Carried(Bitrate),
+    /// The path is full at this.
+    Saturated(Bitrate),
+    /// Too little of it was sent or arrived.
+    Nothing,
+}
+
+/// The controller.
+#[derive(Debug)]
+pub(super) struct Probes {
+    next_cluster: Cluster,
+    wanted: Option<Bitrate>,
+    active: Option<Active>,
+    /// When the next may begin.
+    due: MonoTime,
+    succeeded: bool,
+    probed: bool,
+    failures: u32,
+}
+
+#[derive(Debug)]
+struct Active {
+    probe: Probe,
+    began: MonoTime,
+    sent: Tally,
+    sent_packets: u32,
+    reported_packets: u32,
+    arrived: Line,
+}
+
+/// Bytes of a cluster, and those of its last moment, which no later time accounts for.
+#[derive(Debug, Default)]
+struct Tally {
+    bytes: u64,
+    last_moment_bytes: u64,
+    first_at: Option<MonoTime>,
+    last_at: MonoTime,
+}
+
+impl Probes {
+    pub(super) fn new(now: MonoTime) -> Self {
+        Self {
+            next_cluster: Cluster(1),
+            wanted: None,
+            active: None,
+            due: now,
+            succeeded: false,
+            probed: false,
+            failures: 0,
+        }
+    }
+
+    /// Says which rate should be proved.
+    pub(super) fn set_wanted(&mut self, now: MonoTime, wanted: Option<Bitrate>) {
+        let rises = wanted > self.wanted;
+        self.wanted = wanted;
+        if rises && self.succeeded {
+            self.due = self.due.min(now + WAIT_SUCCEEDED);
+        }
+    }
+
+    /// Says that the estimate has fallen: what is under way proves nothing now, and the path is asked again soon.
+    pub(super) fn handle_drop(&mut self, now: MonoTime) {
+        self.due = now + WAIT_DROPPED;
+        self.succeeded = false;
+        self.failures = 0;
+    }
+
+    /// Says that the path is back after silence.
+    pub(super) fn handle_return(&mut self, now: MonoTime) {
+        self.due = now;
+        self.failures = 0;
+    }
+
+    /// Returns the next cluster to send, if one is due. `noise` is that of the path.
+    pub(super) fn poll(&mut self, now: MonoTime, estimate: Bitrate, noise: Duration) -> Option<Probe> {
+        let wanted = self.wanted.filter(|wanted| *wanted > estimate)?;
+        if self.active.is_some() || now < self.due {
+            return None;
+        }
+        let step = if self.probed { STEP_MAX } else { FIRST_STEP_MAX };
+        let target = wanted.scaled(AIM).min(estimate.scaled(step));
+        let span = (SPAN + noise * SPAN_PER_NOISE).min(SPAN_MAX);
+        let bytes = target.bytes_in(span).max(PACKETS_MIN * PACKET_BYTES);
+        let probe = Probe { cluster: self.next_cluster, target, bytes };
+        self.next_cluster = self.next_cluster.next();
+        self.active = Some(Active {
+            probe,
+            began: now,
+            sent: Tally::default(),
+            sent_packets: 0,
+            reported_packets: 0,
+            arrived: Line::default(),
+        });
+        Some(probe)
+    }
+
+    /// Says whether nothing more than the estimate is wanted.
+    pub(super) fn is_satisfied(&self, estimate: Bitrate) -> bool {
+        self.active.is_none() && self.wanted.is_none_or(|wanted| wanted <= estimate)
+    }
+
+    /// Returns when something is due.
+    pub(super) fn next_timeout(&self, estimate: Bitrate) -> Option<MonoTime> {
+        match &self.active {
+            Some(active) => Some(active.began + JUDGED_AFTER),
+            None => self.wanted.filter(|wanted| *wanted > estimate).map(|_| self.due),
+        }
+    }
+
+    /// Notes that a packet of a cluster was sent.
+    pub(super) fn handle_sent(&mut self, now: MonoTime, cluster: Cluster, size: u16) {
+        let Some(active) = self.active.as_mut().filter(|active| active.probe.cluster == cluster) else {
+            return;
+        };
+        let sent = &mut active.sent;
+        if sent.first_at.is_none() || now != sent.last_at {
+            sent.last_moment_bytes = 0;
+        }
+        sent.first_at.get_or_insert(now);
+        sent.last_at = now;
+        sent.bytes = sent.bytes.saturating_add(u64::from(size));
+        sent.last_moment_bytes = sent.last_moment_bytes.saturating_add(u64::from(size));
+        active.sent_packets = active.sent_packets.saturating_add(1);
+    }
+
+    /// Notes what feedback says of a packet of a cluster; `arrival_us` is `None` when it was lost.
+    pub(super) fn handle_status(&mut self, cluster: Cluster, status: &Status, arrival_us: Option<i64>) {
+        let Some(active) = self.active.as_mut().filter(|active| active.probe.cluster == cluster) else {
+            return;
+        };
+        if !status.was_lost {
+            active.reported_packets = active.reported_packets.saturating_add(1);
+        }
+        if let Some(arrival_us) = arrival_us {
+            active.arrived.add(arrival_us, status.size);
+        }
+    }
+
+    /// Judges the cluster under way when all of it is reported, or its time is over.
+    pub(super) fn judge(&mut self, now: MonoTime, noise: Duration) -> Option<Verdict> {
+        let active = self.active.as_ref()?;
+        let all_sent = active.sent.bytes >= active.probe.bytes;
+        let reported = all_sent && active.reported_packets >= active.sent_packets;
+        if !reported && now.since(active.began) < JUDGED_AFTER {
+            return None;
+        }
+        let verdict = active.verdict(noise);
+        self.active = None;
+        self.probed = true;
+        self.succeeded = matches!(verdict, Verdict::Carried(_));
+        self.failures = if self.succeeded { 0 } else { self.failures.saturating_add(1) };
+        let more = match verdict {
+            Verdict::Carried(proved) => self.wanted.is_some_and(|wanted| wanted > proved),
+            Verdict::Saturated(_) | Verdict::Nothing => false,
+        };
+        let wait = match (self.succeeded, more, self.failures) {
+            (true, true, _) => WAIT_SUCCEEDED,
+            (true, false, _) | (false, _, 0 | 1) => WAIT_FIRST_FAILED,
+            _ => WAIT_FAILED,
+        };
+        self.due = now + wait;
+        Some(verdict)
+    }
+}
+
+impl Active {
+    fn verdict(&self, noise: Duration) -> Verdict {
+        let arrived_share = self.arrived.bytes as f64 / (self.sent.bytes.max(1) as f64);
+        if u64::from(self.sent_packets) < PACKETS_MIN
+            || u64::from(self.arrived.count) < PACKETS_MIN - 1
+            || arrived_share < ARRIVED_MIN
+        {
+            return Verdict::Nothing;
+        }
+        let Some(came) = self.arrived.rate() else { return Verdict::Nothing };
+        let came = {
+            let took = came.time_for(self.arrived.bytes);
+            Bitrate::of(
+                self.arrived.bytes,
+                took.saturating_sub((noise * STRETCH_PER_NOISE).min(took / STRETCH_PART)),
+            )
+        };
+        // No span: everything went out at once, and only the arrivals know a rate.
+        let span = self.sent.first_at.map_or(Duration::ZERO, |first| self.sent.last_at.since(first));
+        let sent = if span < SPAN_KNOWN {
+            self.probe.target
+        } else {
+            Bitrate::of(self.sent.bytes.saturating_sub(self.sent.last_moment_bytes), span)
+        };
+        let sent = sent.min(self.probe.target);
+        let lossless = Bitrate::from_bps((sent.as_bps() as f64 * arrived_share) as u64);
+        if came >= sent.scaled(SATURATED) {
+            Verdict::Carried(if arrived_share > 1.0 - LOSS_TOLERATED { sent } else { lossless })
+        } else {
+            Verdict::Saturated(came.scaled(TRUSTED))
+        }
+    }
+}
+
+/// Below this the sending time of a cluster is that of one system call.
+const SPAN_KNOWN: Duration = Duration::from_millis(5);
+
+/// The share of a cluster that may be lost without telling anything about the rate.
+const LOSS_TOLERATED: f64 = 0.15;
+
+/// The line through arrival times over bytes, in sums.
+#[derive(Debug, Default)]
+struct Line {
+    count: u32,
+    bytes: u64,
+    first_us: i64,
+    sum_bytes: f64,
+    sum_time: f64,
+    sum_bytes_squared: f64,
+    sum_product: f64,
+}
+
+impl Line {
+    fn add(&mut self, arrival_us: i64, size: u16) {
+        if self.count == 0 {
+            self.first_us = arrival_us;
+        }
+        // The first packet's own bytes passed before its arrival, so each point stands behind its packet.
+        self.bytes = self.bytes.saturating_add(u64::from(size));
+        let (bytes, time) = (self.bytes as f64, arrival_us.saturating_sub(self.first_us) as f64);
+        self.count = self.count.saturating_add(1);
+        self.sum_bytes += bytes;
+        self.sum_time += time;
+        self.sum_bytes_squared += bytes * bytes;
+        self.sum_product += bytes * time;
+    }
+
+    /// Returns the rate: a slope that is flat or falls means faster than can be told.
+    fn rate(&self) -> Option<Bitrate> {
+        let count = f64::from(self.count);
+        let above = count * self.sum_product - self.sum_bytes * self.sum_time;
+        let below = count * self.sum_bytes_squared - self.sum_bytes * self.sum_bytes;
+        if self.count < 2 || below <= 0.0 {
+            return None;
+        }
+        let micros_per_byte = (above / below).max(MICROS_PER_BYTE_MIN);
+        Some(Bitrate::from_bps((8_000_000.0 / micros_per_byte) as u64))
+    }
+}
+
+/// 10 Gbit/s.
+const MICROS_PER_BYTE_MIN: f64 = 0.000_8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_has_five_packets_and_fifteen_milliseconds_at_least() {
+        for (wanted, estimate) in [(200, 100), (2_000, 1_000), (20_000, 10_000)] {
+            let mut probes = Probes::new(MonoTime::ZERO);
+            probes.set_wanted(MonoTime::ZERO, Some(Bitrate::from_kbps(wanted)));
+
+            let probe = probes.poll(MonoTime::ZERO, Bitrate::from_kbps(estimate), QUIET).unwrap();
+
+            assert!(probe.bytes >= PACKETS_MIN * PACKET_BYTES);
+            assert!(probe.target.time_for(probe.bytes) >= Duration::from_millis(15));
+            assert!(probe.target <= Bitrate::from_kbps(wanted).scaled(AIM));
+        }
+    }
+
+    #[test]
+    fn nothing_is_probed_while_nothing_more_is_wanted() {
+        let mut probes = Probes::new(MonoTime::ZERO);
+
+        assert_eq!(probes.poll(MonoTime::ZERO, ESTIMATE, QUIET), None);
+        probes.set_wanted(MonoTime::ZERO, Some(ESTIMATE));
+        assert_eq!(probes.poll(MonoTime::ZERO, ESTIMATE, QUIET), None);
+        probes.set_wanted(MonoTime::ZERO, Some(ESTIMATE.scaled(2.0)));
+        assert!(probes.poll(MonoTime::ZERO, ESTIMATE, QUIET).is_some());
+    }
+
+    #[test]
+    fn arrivals_as_fast_as_the_sending_prove_the_rate() {
+        assert_eq!(probed(1.0, 0), Some(Verdict::Carried(TARGET)));
+    }
+
+    #[test]
+    fn slower_arrivals_measure_the_bottleneck_in_spite_of_jitter() {
+        for jitter_us in [0, 10_000] {
+            let Some(Verdict::Saturated(rate)) = probed(0.6, jitter_us) else { panic!("not saturated") };
+
+            let expected = TARGET.scaled(0.6 * TRUSTED).as_bps();
+            assert!(rate.as_bps().abs_diff(expected) < expected / 8, "{rate:?}");
+        }
+    }
+
+    #[test]
+    fn a_cluster_that_was_never_sent_is_given_up_and_asked_for_again() {
+        let mut probes = wanting();
+        probes.poll(MonoTime::ZERO, ESTIMATE, QUIET).unwrap();
+
+        assert_eq!(probes.judge(MonoTime::from_millis(999), QUIET), None);
+        assert_eq!(probes.judge(MonoTime::from_millis(1_000), QUIET), Some(Verdict::Nothing));
+
+        assert_eq!(probes.poll(MonoTime::from_millis(2_999), ESTIMATE, QUIET), None);
+        assert!(probes.poll(MonoTime::from_millis(3_000), ESTIMATE, QUIET).is_some());
+    }
+
+    #[test]
+    fn impossible_arrivals_prove_no_more_than_was_sent() {
+        let mut probes = wanting();
+        let probe = probes.poll(MonoTime::ZERO, ESTIMATE, QUIET).unwrap();
+
+        send(&mut probes, &probe);
+        for packet in 0..packets(&probe) {
+            probes.handle_status(probe.cluster, &status(0), Some(-packet * 1_000_000));
+        }
+
+        assert_eq!(probes.judge(MonoTime::from_millis(200), QUIET), Some(Verdict::Carried(TARGET)));
+    }
+
+    const QUIET: Duration = Duration::ZERO;
+    const ESTIMATE: Bitrate = Bitrate::from_kbps(1_000);
+    const TARGET: Bitrate = Bitrate::from_kbps(3_000);
+
+    /// Sends a cluster at its rate, lets it arrive at a part of it, and judges.
+    fn probed(speed: f64, jitter_us: i64) -> Option<Verdict> {
+        let mut probes = wanting();
+        let probe = probes.poll(MonoTime::ZERO, ESTIMATE, QUIET)?;
+        send(&mut probes, &probe);
+        for packet in 0..packets(&probe) {
+            let passed_us = probe.target.scaled(speed).time_for(1_200).as_micros() as i64 * packet;
+            let jitter_us = jitter_us * (packet * 7 % 5 - 2) / 2;
+            probes.handle_status(probe.cluster, &status(0), Some(passed_us + jitter_us));
+        }
+        probes.judge(MonoTime::from_millis(200), QUIET)
+    }
+
+    fn send(probes: &mut Probes, probe: &Probe) {
+        for packet in 0..packets(probe) {
+            let at = probe.target.time_for(1_200) * packet as u32;
+            probes.handle_sent(MonoTime::ZERO + at, probe.cluster, 1_200);
+        }
+    }
+
+    fn packets(probe: &Probe) -> i64 {
+        probe.bytes.div_ceil(1_200) as i64
+    }
+
+    fn wanting() -> Probes {
+        let mut probes = Probes::new(MonoTime::ZERO);
+        probes.set_wanted(MonoTime::ZERO, Some(Bitrate::from_kbps(5_000)));
+        probes
+    }
+
+    fn status(sent_us: i64) -> Status {
+        Status { sent_us, size: 1_200, run: 0, cluster: None, was_lost: false }
+    }
+}

@@ -1,0 +1,203 @@
+//! Tests of the pacer through its public API.
+
+use super::*;
+use crate::bwe::{Config, Estimator, Output};
+
+#[test]
+fn audio_overtakes_all_video() {
+    let mut pacer = Feed::new(1_000);
+    pacer.frame(0, 1, true, 20);
+    pacer.audio(1);
+
+    assert_eq!(pacer.release(1).first(), Some(&(MediaKind::Audio, 0)));
+}
+
+#[test]
+fn a_keyframe_is_spread_over_the_estimate() {
+    let mut pacer = Feed::new(2_000);
+    pacer.frame(0, 1, true, 60);
+
+    // 60 packets at 2.5 times 2 Mbit/s, which are 520 packets in a second.
+    let mut left_at = Vec::new();
+    for ms in 0..=200 {
+        left_at.extend(pacer.release(ms).iter().map(|_| ms));
+    }
+
+    assert_eq!(left_at.len(), 60);
+    assert!((90..=130).contains(&left_at[59]), "{left_at:?}");
+    let most = left_at.chunk_by(|a, b| b - a < 5).map(<[u64]>::len).max().unwrap();
+    assert!(most <= 60);
+    assert!(left_at.iter().filter(|ms| **ms < 10).count() < 15, "{left_at:?}");
+}
+
+#[test]
+fn a_keyframe_that_the_estimate_cannot_spread_is_out_in_time_and_whole() {
+    let mut pacer = Feed::new(100);
+    pacer.frame(0, 1, true, 60);
+
+    let mut left = 0;
+    for ms in 0..=205 {
+        left += pacer.release(ms).len();
+    }
+
+    assert_eq!(left, 60);
+    assert_eq!(pacer.pacer.drops(), Drops::default());
+}
+
+#[test]
+fn nothing_waits_longer_than_its_limit() {
+    for kbps in [50, 300, 1_000, 5_000] {
+        let mut pacer = Feed::new(kbps);
+        let mut longest = Duration::ZERO;
+        for ms in 0..5_000 {
+            // Twice what is paced: 30 frames a second, a keyframe every two seconds.
+            if ms % 33 == 0 {
+                let packets = kbps * 5 * 33 / 9_600 + 1;
+                pacer.frame(ms, (ms / 33) as u32, (ms / 33) % 60 == 0, packets);
+            }
+            pacer.release(ms);
+            longest = longest.max(pacer.pacer.waited(MonoTime::from_millis(ms)));
+        }
+
+        assert!(longest <= WAIT_MAX + STEP, "{kbps}: {longest:?}");
+    }
+}
+
+#[test]
+fn stale_frames_go_whole_and_up_to_the_next_keyframe() {
+    let mut pacer = Feed::new(100);
+    let mut out = Vec::new();
+    for ms in 0..3_000 {
+        if ms % 33 == 0 {
+            pacer.frame(ms, (ms / 33) as u32, (ms / 33) % 45 == 0, 6);
+        }
+        out.extend(pacer.release(ms).into_iter().map(|(_, frame)| frame));
+    }
+
+    // Every frame that came out is whole, and none comes out behind a dropped one but for a keyframe.
+    let mut previous: Option<u32> = None;
+    for frame in out.chunk_by(|a, b| a == b) {
+        assert!(frame.len() == 6 || frame[0] == *out.last().unwrap(), "{frame:?}");
+        let follows = previous.is_none_or(|previous| frame[0] == previous + 1);
+        assert!(follows || frame[0] % 45 == 0, "{previous:?} {frame:?}");
+        previous = Some(frame[0]);
+    }
+    let drops = pacer.pacer.drops();
+    assert!(drops.stale_video > 0 && drops.undecodable_video > 0, "{drops:?}");
+}
+
+#[test]
+fn while_a_keyframe_is_missing_one_is_wanted() {
+    let mut pacer = Feed::new(100);
+    (0..10).for_each(|frame| pacer.frame(0, frame, false, 20));
+    pacer.release(0);
+    assert!(!pacer.pacer.wants_keyframe());
+
+    for ms in 0..=1_000 {
+        pacer.release(ms);
+    }
+    assert!(pacer.pacer.wants_keyframe());
+    pacer.frame(1_000, 11, false, 1);
+    assert!(pacer.pacer.is_empty());
+    pacer.frame(1_001, 12, true, 1);
+
+    assert!(!pacer.pacer.wants_keyframe());
+    assert_eq!(pacer.pacer.len(), 1);
+}
+
+#[test]
+fn the_queue_is_bounded_whatever_is_pushed() {
+    let mut pacer = Feed::new(100);
+    for frame in 0..5_000 {
+        pacer.frame(0, frame, frame % 7 == 0, 3);
+        pacer.audio(0);
+        assert!(pacer.pacer.len() <= VIDEO_MAX + AUDIO_MAX);
+    }
+}
+
+#[test]
+fn a_probe_marks_media_and_fills_up_with_padding_at_its_rate() {
+    let mut pacer = Feed::new(500);
+    let probe = a_probe(Bitrate::from_kbps(4_000), 40_000);
+    pacer.pacer.begin_probe(MonoTime::ZERO, probe);
+    pacer.frame(0, 1, false, 3);
+    let (mut bytes, mut padding, mut last) = (0, 0, 0);
+
+    for ms in 0..400 {
+        while let Some(release) = pacer.pacer.poll(MonoTime::from_millis(ms)) {
+            last = ms;
+            match release {
+                Release::Media { probe: mark, .. } => {
+                    assert_eq!(mark, Some(probe.cluster));
+                    bytes += 1_200;
+                }
+                Release::Padding { size, probe: mark } => {
+                    assert_eq!(mark, probe.cluster);
+                    bytes += u64::from(size);
+                    padding += u64::from(size);
+                }
+            }
+        }
+    }
+
+    assert!((40_000..42_000).contains(&bytes), "{bytes}");
+    assert_eq!(bytes - padding, 3_600);
+    assert!((70..=90).contains(&last), "{last}");
+    assert_eq!(pacer.pacer.next_timeout(), None);
+}
+
+#[test]
+fn timeouts_are_set_while_something_waits_and_not_otherwise() {
+    let mut pacer = Feed::new(300);
+    assert_eq!(pacer.pacer.next_timeout(), None);
+
+    pacer.frame(0, 1, true, 10);
+    pacer.release(0);
+    let due = pacer.pacer.next_timeout().unwrap();
+    assert!(due > MonoTime::ZERO && due <= MonoTime::from_millis(40), "{due:?}");
+}
+
+struct Feed {
+    pacer: Pacer<(MediaKind, u32)>,
+}
+
+impl Feed {
+    fn new(kbps: u64) -> Self {
+        Self { pacer: Pacer::new(Bitrate::from_kbps(kbps), MonoTime::ZERO) }
+    }
+
+    fn frame(&mut self, ms: u64, frame: u32, keyframe: bool, packets: u64) {
+        let at = MonoTime::from_millis(ms);
+        for _ in 0..packets {
+            let what = (MediaKind::Video, frame);
+            let item =
+                Item { what, kind: MediaKind::Video, frame: RtpTimestamp(frame), keyframe, size: 1_200, at };
+            self.pacer.push(at, item);
+        }
+    }
+
+    fn audio(&mut self, ms: u64) {
+        let at = MonoTime::from_millis(ms);
+        let what = (MediaKind::Audio, 0);
+        let item =
+            Item { what, kind: MediaKind::Audio, frame: RtpTimestamp(0), keyframe: false, size: 120, at };
+        self.pacer.push(at, item);
+    }
+
+    fn release(&mut self, ms: u64) -> Vec<(MediaKind, u32)> {
+        std::iter::from_fn(|| self.pacer.poll(MonoTime::from_millis(ms)))
+            .filter_map(|release| match release {
+                Release::Media { what, .. } => Some(what),
+                Release::Padding { .. } => None,
+            })
+            .collect()
+    }
+}
+
+/// Only an estimator makes probes.
+fn a_probe(target: Bitrate, bytes: u64) -> Probe {
+    let mut estimator = Estimator::new(Config::default(), MonoTime::ZERO);
+    estimator.set_wanted(MonoTime::ZERO, Some(target));
+    let Some(Output::Probe(probe)) = estimator.poll_output() else { panic!("no probe") };
+    Probe { target, bytes, ..probe }
+}

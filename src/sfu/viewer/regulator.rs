@@ -1,0 +1,467 @@
+//! Keeps what one viewer gets within what its path carries. Packet path.
+//!
+//! Think of three machines and the wires between them: the *estimate* learns from what was sent and what the viewer
+//! says of it; the *allocator* makes of it the layer to forward, and says which rate would take the next one; the
+//! *pacer* spreads what leaves. The pacer stands in front of the subscription: what it holds back or drops has no
+//! number yet.
+//!
+//! **Cost.** Per packet, one note in the estimator's history; per turn, a look at the pacer, which nearly always is
+//! open. All else happens with feedback and five times a second, and only while something is sent.
+//!
+//! Start reading at [`Regulator::settle`]; how it is wired to the subscription is in `regulate`.
+
+use std::time::Duration;
+
+use rtp::rtcp::{Fate, TransportCcView};
+use rtp::{MonoTime, RtpTimestamp, SeqNo};
+
+use super::congestion::Congestion;
+use super::{Forward, LayerRequest};
+use crate::allocator::{Allocation, Allocator, Candidate, Wish};
+use crate::bwe::{self, Cluster, Estimator, Feedback, Limiter, Output, Sent};
+use crate::pacer::{Item, Pace, Pacer, Release};
+use crate::track::MAX_LAYERS;
+use crate::{Arrival, Bitrate, LayerIndex, LayerInfo};
+
+/// The regulator of one viewer.
+#[derive(Debug)]
+pub(crate) struct Regulator {
+    estimator: Estimator,
+    allocator: Allocator,
+    pacer: Pacer<Arrival>,
+    layers: Layers,
+    /// What leaves in one turn has one number.
+    run: u16,
+    turn: MonoTime,
+    last_sent: Option<MonoTime>,
+    tick_at: MonoTime,
+    /// Until when nothing is released, because the path takes nothing.
+    blocked_until: MonoTime,
+    /// The newest video packet that passed by the pacer.
+    passed: Option<Arrival>,
+    /// The layer whose keyframe waits in the pacer, to go over to.
+    switching: Option<LayerIndex>,
+    /// Packets that the pacer had dropped when that was counted last.
+    drops_counted: u64,
+    /// Packets that had been received when that was counted last.
+    received_counted: u64,
+}
+
+/// What waits for the pacer, as the subscription knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    /// The frame.
+    pub(crate) frame: RtpTimestamp,
+    /// Whether it is a keyframe.
+    pub(crate) keyframe: bool,
+    /// Bytes on the wire; none for what will be withheld.
+    pub(crate) size: u16,
+}
+
+impl Regulator {
+    /// Makes the regulator of a viewer of whom nothing is known.
+    pub(crate) fn new(feedback: Feedback, now: MonoTime) -> Self {
+        let config = bwe::Config { feedback, ..bwe::Config::default() };
+        let estimator = Estimator::new(config, now);
+        Self {
+            allocator: Allocator::new(estimator.estimate(), now),
+            pacer: Pacer::new(config.start, now),
+            estimator,
+            layers: Layers::default(),
+            run: 0,
+            turn: now,
+            last_sent: None,
+            tick_at: now,
+            blocked_until: now,
+            passed: None,
+            switching: None,
+            drops_counted: 0,
+            received_counted: 0,
+        }
+    }
+
+    /// Takes note of a packet that is being sent.
+    pub(crate) fn note_sent(&mut self, now: MonoTime, packet: (Option<u16>, usize), probe: Option<Cluster>) {
+        if self.last_sent.is_none_or(|at| now.since(at) > IDLE_AFTER) {
+            self.tick_at = now + TICK;
+        }
+        self.last_sent = Some(now);
+        if now != self.turn {
+            self.turn = now;
+            self.run = self.run.wrapping_add(1);
+        }
+        let (Some(number), size) = packet else { return };
+        let size = u16::try_from(size.saturating_add(SEAL_BYTES)).unwrap_or(u16::MAX);
+        self.estimator.handle_sent(now, &Sent { seq: SeqNo(number), size, run: self.run, probe });
+    }
+
+    /// Takes transport-wide feedback.
+    pub(crate) fn handle_twcc(&mut self, now: MonoTime, view: &TransportCcView<'_>) {
+        self.estimator.handle_twcc(now, view);
+    }
+
+    /// Takes feedback by source, made transport-wide.
+    pub(crate) fn handle_congestion(&mut self, now: MonoTime, report_time: u32, fates: &[(SeqNo, Fate)]) {
+        self.estimator.handle_congestion(now, report_time, fates);
+    }
+
+    /// Takes the receiver's own estimate.
+    pub(crate) fn handle_remb(&mut self, now: MonoTime, bitrate_bps: u64) {
+        self.estimator.handle_remb(now, bitrate_bps);
+    }
+
+    /// Takes a round trip.
+    pub(crate) fn handle_rtt(&mut self, now: MonoTime, rtt: Duration) {
+        self.estimator.handle_rtt(now, rtt);
+    }
+
+    /// Takes what the publisher sends of video, and what the viewer wishes; `decodes` says which layers it can have.
+    pub(crate) fn handle_layers(
+        &mut self,
+        now: MonoTime,
+        request: &LayerRequest,
+        infos: &[LayerInfo],
+        decodes: impl Fn(LayerIndex) -> bool,
+    ) {
+        self.layers.update(infos, decodes);
+        self.layers.wish = self.layers.wish_of(request, infos);
+        self.tell_layers(now);
+    }
+
+    /// Forgets the layers: they were another publisher's.
+    pub(crate) fn forget_layers(&mut self) {
+        self.layers.candidates = [None; MAX_LAYERS];
+    }
+
+    /// Says whether the viewer gets a layer, or might soon.
+    pub(crate) fn reaches(&self, layer: LayerIndex) -> bool {
+        self.allocator.reaches(layer)
+    }
+
+    /// Takes what sound takes on the wire.
+    pub(crate) fn handle_audio(&mut self, now: MonoTime, infos: &[LayerInfo]) {
+        let payload = infos.iter().map(|info| info.bitrate_bps).max().unwrap_or_default();
+        self.layers.audio =
+            if payload == 0 { Bitrate::ZERO } else { Bitrate::from_bps(payload).plus(AUDIO_OVERHEAD) };
+        self.tell_layers(now);
+    }
+
+    /// Takes how many temporal layers a layer has.
+    pub(crate) fn handle_temporal(&mut self, now: MonoTime, layer: LayerIndex, count: u8) {
+        if self.layers.set_temporal(layer, count) {
+            self.tell_layers(now);
+        }
+    }
+
+    /// Returns the layers that the viewer can have.
+    pub(crate) fn candidates(&self) -> impl Iterator<Item = LayerIndex> + use<> {
+        self.layers.candidates.into_iter().flatten().map(|candidate| candidate.layer)
+    }
+
+    /// Does what is due now and then; false when that is not now.
+    pub(crate) fn tick(&mut self, now: MonoTime) -> bool {
+        if now < self.tick_at {
+            return false;
+        }
+        self.tick_at = now + TICK;
+        self.estimator.handle_timeout(now);
+        self.allocator.handle_timeout(now);
+        true
+    }
+
+    /// Passes on what the estimator concluded, and returns the allocation if that has changed by it.
+    pub(crate) fn settle(&mut self, now: MonoTime, can_pad: bool) -> Option<Allocation> {
+        while let Some(output) = self.estimator.poll_output() {
+            match output {
+                Output::Estimate(estimate) => self.allocator.handle_estimate(now, estimate),
+                Output::Probe(probe) => self.pacer.begin_probe(now, probe),
+            }
+        }
+        let allocation = self.allocator.poll_output();
+        self.estimator.set_wanted(now, self.allocator.wanted().filter(|_| can_pad));
+        self.set_pace(now);
+        allocation
+    }
+
+    /// Returns whether an allocation takes less than the layer that is being forwarded.
+    pub(crate) fn is_below(&self, granted: Option<LayerIndex>, current: Option<LayerIndex>) -> bool {
+        let rate = |layer: Option<LayerIndex>| layer.and_then(|layer| self.layers.rate(layer));
+        rate(granted) < rate(current)
+    }
+
+    /// Says whether the path's queue grows by what is sent.
+    pub(crate) fn is_queue_long(&self) -> bool {
+        self.estimator.queue() > QUEUE_LONG
+    }
+
+    /// Returns how many packets were reported since that was asked last.
+    pub(crate) fn take_received(&mut self) -> u64 {
+        let received = self.estimator.stats().received;
+        let before = std::mem::replace(&mut self.received_counted, received);
+        received.saturating_sub(before)
+    }
+
+    /// Returns the mark of the probe that is under way.
+    pub(crate) fn cluster(&self) -> Option<Cluster> {
+        self.pacer.cluster()
+    }
+
+    /// Returns how many bytes of video may leave without waiting.
+    pub(crate) fn room(&mut self, now: MonoTime) -> u32 {
+        self.pacer.room(now)
+    }
+
+    /// Counts what left without waiting in one turn, and keeps the last video packet of it.
+    pub(crate) fn note_passed(&mut self, now: MonoTime, bytes: usize, newest: Option<Arrival>) {
+        self.passed = newest.or(self.passed);
+        if bytes > 0 {
+            self.pacer.spend(now, bytes);
+        }
+    }
+
+    /// Counts bytes that ask nobody.
+    pub(crate) fn spend(&mut self, now: MonoTime, forwards: &[Forward]) {
+        if !forwards.is_empty() {
+            self.pacer.spend(now, bytes_of(forwards));
+        }
+    }
+
+    /// Returns the packet that passed by last, once, when the first one has to wait behind it.
+    pub(crate) fn take_passed(&mut self) -> Option<Arrival> {
+        self.passed.take()
+    }
+
+    /// Takes note that a frame has begun to leave.
+    pub(crate) const fn note_begun(&mut self, frame: RtpTimestamp) {
+        self.pacer.note_begun(frame);
+    }
+
+    /// Lets a packet wait.
+    pub(crate) fn hold(&mut self, now: MonoTime, arrival: Arrival, held: Held) {
+        let Held { frame, keyframe, size } = held;
+        self.pacer.push(now, Item { what: arrival, kind: arrival.kind, frame, keyframe, size, at: now });
+    }
+
+    /// Returns the layer whose keyframe waits, to go over to.
+    pub(crate) fn switching(&self) -> Option<LayerIndex> {
+        self.switching.filter(|_| !self.pacer.is_empty())
+    }
+
+    /// Takes note that the keyframe to go over at waits.
+    pub(crate) const fn set_switching(&mut self, layer: LayerIndex) {
+        self.switching = Some(layer);
+    }
+
+    /// Returns what leaves now.
+    pub(crate) fn release(&mut self, now: MonoTime) -> Option<Release<Arrival>> {
+        if now < self.blocked_until || (self.pacer.is_empty() && self.pacer.cluster().is_none()) {
+            return None;
+        }
+        self.pacer.poll(now)
+    }
+
+    /// Corrects what a release of padding counted by what left instead.
+    pub(crate) fn correct(&mut self, released: u16, forwards: &[Forward]) {
+        self.pacer.correct(released, bytes_of(forwards));
+    }
+
+    /// Forgets what waits: the rings are read in another way now.
+    pub(crate) fn clear(&mut self) {
+        self.pacer.clear_video();
+        self.passed = None;
+        self.switching = None;
+    }
+
+    /// Says whether video is dropped until a keyframe comes.
+    pub(crate) const fn wants_keyframe(&self) -> bool {
+        self.pacer.wants_keyframe()
+    }
+
+    /// Returns how many packets were dropped since that was asked last.
+    pub(crate) fn take_drops(&mut self) -> u64 {
+        let drops = self.pacer.drops();
+        let all = drops.stale_video.saturating_add(drops.undecodable_video).saturating_add(drops.stale_audio);
+        let before = std::mem::replace(&mut self.drops_counted, all);
+        all.saturating_sub(before)
+    }
+
+    /// Puts off what is due, because the path takes nothing now.
+    pub(crate) fn handle_blocked(&mut self, now: MonoTime) {
+        self.blocked_until = now + BLOCKED_INTERVAL;
+    }
+
+    /// Returns when something is due. Nothing is for a viewer who is sent nothing.
+    pub(crate) fn next_timeout(&self) -> Option<MonoTime> {
+        let release = self.pacer.next_timeout().map(|at| at.max(self.blocked_until));
+        let busy = self.last_sent.is_some_and(|at| self.tick_at <= at + IDLE_AFTER);
+        let tick = busy.then(|| self.tick_at.max(self.blocked_until));
+        [release, tick].into_iter().flatten().min()
+    }
+
+    /// Returns what the path carries besides sound, once that was measured.
+    pub(crate) fn measured_path(&self) -> Option<Bitrate> {
+        let estimate = self.estimator.estimate();
+        let rest = estimate.bitrate.as_bps().saturating_sub(self.layers.audio.as_bps());
+        (estimate.limiter != Limiter::Start).then(|| Bitrate::from_bps(rest))
+    }
+
+    /// Returns how long an answer takes now: the shortest round trip lately, and the queue that stands on the path.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.estimator.rtt().map(|trip| trip + self.estimator.queue())
+    }
+
+    /// Returns what is known of the path.
+    pub(crate) fn congestion(&self) -> Congestion {
+        Congestion {
+            estimate: self.estimator.estimate(),
+            allocation: self.allocator.allocation(),
+            wanted: self.allocator.wanted(),
+            sent: self.estimator.sent(),
+            acknowledged: self.estimator.acknowledged(),
+            loss: self.estimator.loss(),
+            rtt: self.estimator.rtt(),
+            path_queue: self.estimator.queue(),
+            waiting_packets: self.pacer.len(),
+            pacer_drops: self.pacer.drops(),
+            counters: *self.estimator.stats(),
+        }
+    }
+
+    fn tell_layers(&mut self, now: MonoTime) {
+        let mut known = [NO_CANDIDATE; MAX_LAYERS];
+        let mut count = 0;
+        for (place, candidate) in known.iter_mut().zip(self.layers.candidates.iter().flatten()) {
+            *place = *candidate;
+            count += 1;
+        }
+        let known = known.get(..count).unwrap_or_default();
+        self.allocator.handle_layers(now, self.layers.wish, known, self.layers.audio);
+    }
+
+    fn set_pace(&mut self, now: MonoTime) {
+        let estimate = self.estimator.estimate();
+        let granted = self.allocator.allocation().layer.and_then(|layer| self.layers.rate(layer));
+        // What nobody has measured is no reason to hold back.
+        let unknown = estimate.limiter == Limiter::Start;
+        let floor =
+            granted.filter(|_| unknown).unwrap_or_default().plus(self.layers.audio).scaled(START_PACE);
+        let fits = granted.is_some_and(|rate| rate.plus(self.layers.audio) <= estimate.bitrate);
+        let free = fits && self.estimator.queue() < QUEUE_FREE;
+        let relaxed = unknown || free || estimate.limiter == Limiter::Application;
+        self.pacer.set_pace(now, Pace { estimate: estimate.bitrate, floor, relaxed });
+    }
+}
+
+/// Returns about how many bytes packets take.
+pub(crate) fn bytes_of(forwards: &[Forward]) -> usize {
+    forwards.iter().map(Forward::size_hint).sum()
+}
+
+/// What can be had, by layer.
+#[derive(Debug, Default)]
+struct Layers {
+    wish: Wish,
+    audio: Bitrate,
+    candidates: [Option<Candidate>; MAX_LAYERS],
+    /// The rates as they were told last.
+    told: [u64; MAX_LAYERS],
+}
+
+impl Layers {
+    /// Takes the layers as they are now; one that cannot be had is none.
+    fn update(&mut self, infos: &[LayerInfo], decodes: impl Fn(LayerIndex) -> bool) {
+        let before = std::mem::take(&mut self.candidates);
+        for info in infos.iter().filter(|info| decodes(info.index)) {
+            let at = usize::from(info.index.0);
+            let (Some(place), Some(told)) = (self.candidates.get_mut(at), self.told.get_mut(at)) else {
+                continue;
+            };
+            let known = before.get(at).copied().flatten();
+            if !info.active {
+                *place = known.map(|known| Candidate { asleep: true, ..known });
+                continue;
+            }
+            let is_news = std::mem::replace(told, info.bitrate_bps) != info.bitrate_bps;
+            let bitrate = match known {
+                Some(known) if !is_news => known.bitrate,
+                Some(known) if info.bitrate_bps > 0 => smoothed(known.bitrate, on_the_wire(info)),
+                _ => on_the_wire(info),
+            };
+            let temporal_layers = known.map_or(1, |known| known.temporal_layers);
+            let height = info.size.map(|(_, height)| height);
+            *place = Some(Candidate { layer: info.index, height, bitrate, temporal_layers, asleep: false });
+        }
+    }
+
+    fn wish_of(&self, request: &LayerRequest, infos: &[LayerInfo]) -> Wish {
+        match request {
+            LayerRequest::Auto => Wish::Auto,
+            LayerRequest::MaxHeight(max) => Wish::MaxHeight(*max),
+            LayerRequest::Rid(name) => infos
+                .iter()
+                .find(|info| {
+                    info.rid.as_deref() == Some(name) && info.active && self.rate(info.index).is_some()
+                })
+                .map_or(Wish::Auto, |info| Wish::Fixed(info.index)),
+            LayerRequest::AudioOnly => Wish::AudioOnly,
+            LayerRequest::Paused => Wish::Paused,
+        }
+    }
+
+    fn set_temporal(&mut self, layer: LayerIndex, count: u8) -> bool {
+        let known = self.candidates.get_mut(usize::from(layer.0)).and_then(Option::as_mut);
+        known.is_some_and(|known| std::mem::replace(&mut known.temporal_layers, count) != count)
+    }
+
+    fn rate(&self, layer: LayerIndex) -> Option<Bitrate> {
+        self.candidates.get(usize::from(layer.0)).copied().flatten().map(|candidate| candidate.bitrate)
+    }
+}
+
+/// Returns what a layer takes on the wire; before that was measured, what its picture usually takes.
+fn on_the_wire(info: &LayerInfo) -> Bitrate {
+    if info.bitrate_bps > 0 {
+        return Bitrate::from_bps(info.bitrate_bps).scaled(HEADERS);
+    }
+    info.size.map_or(UNKNOWN_RATE, |(width, height)| {
+        let pixels = u64::from(width).saturating_mul(u64::from(height));
+        Bitrate::from_bps(pixels.saturating_mul(BITS_PER_PIXEL_AND_SECOND))
+    })
+}
+
+/// A second with a keyframe measures more than the ones around it.
+fn smoothed(known: Bitrate, measured: Bitrate) -> Bitrate {
+    known.scaled(1.0 - NEWS_WEIGHT).plus(measured.scaled(NEWS_WEIGHT))
+}
+
+const NO_CANDIDATE: Candidate = Candidate {
+    layer: LayerIndex(0),
+    height: None,
+    bitrate: Bitrate::ZERO,
+    temporal_layers: 1,
+    asleep: true,
+};
+/// How often what needs no feedback is looked at.
+const TICK: Duration = Duration::from_millis(200);
+/// A viewer who was sent nothing for so long needs no timer.
+const IDLE_AFTER: Duration = Duration::from_secs(2);
+/// A queue on the path that is none.
+const QUEUE_FREE: Duration = Duration::from_millis(15);
+/// A queue on the path that more than jitter has made.
+const QUEUE_LONG: Duration = Duration::from_millis(30);
+/// How soon a path that took nothing is tried again.
+const BLOCKED_INTERVAL: Duration = Duration::from_millis(10);
+/// The tag that sealing appends (RFC 7714).
+const SEAL_BYTES: usize = 16;
+/// How much faster than its rate a layer leaves before anything is known: keyframes come first.
+const START_PACE: f64 = 2.5;
+/// Header, extensions and tag of a video packet of about 1,100 bytes.
+const HEADERS: f64 = 1.05;
+/// The same of fifty sound packets a second.
+const AUDIO_OVERHEAD: Bitrate = Bitrate::from_kbps(18);
+/// 2.5 Mbit/s for 1280 × 720, as browsers do.
+const BITS_PER_PIXEL_AND_SECOND: u64 = 3;
+/// A layer of which nothing is known yet.
+const UNKNOWN_RATE: Bitrate = Bitrate::from_kbps(300);
+/// How much one second's measurement counts beside the ones before.
+const NEWS_WEIGHT: f64 = 0.35;

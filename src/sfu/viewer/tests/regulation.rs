@@ -1,0 +1,221 @@
+//! What a viewer gets of what its path carries.
+
+use rtp::MediaKind;
+
+use super::path::{Path, Published, Reports, SECOND, SIMULCAST};
+use crate::allocator::Reason;
+use crate::bwe::Limiter;
+use crate::viewer::{LayerRequest, SwitchReason};
+use crate::{DropReason, LayerIndex};
+
+#[test]
+fn viewer_begins_low_and_has_the_best_picture_within_five_seconds_on_a_fast_path() {
+    let mut path = Path::new(SIMULCAST, 50_000);
+
+    path.run(200);
+    assert_eq!(path.layer(), Some(0));
+    path.run(4_800);
+
+    assert_eq!(path.layer(), Some(2), "{:?}", path.room.viewer.congestion());
+    path.run(10 * SECOND);
+    let congestion = path.room.viewer.congestion().unwrap();
+    assert_eq!(congestion.allocation.reason, Reason::Best);
+    assert_eq!(congestion.estimate.limiter, Limiter::Application);
+    assert_eq!(path.room.viewer.stats().video.drops.get(DropReason::Stale), 0);
+    assert!(path.longest_stall(500, 15_000) < 200, "{}", path.longest_stall(500, 15_000));
+    assert!(path.changes[1..].iter().all(|change| change.3 == SwitchReason::Path), "{:?}", path.changes);
+    assert!(path.padding > 0 && path.padding < path.sent / 10, "{} of {}", path.padding, path.sent);
+}
+
+#[test]
+fn numbering_is_unbroken_and_the_layer_falls_within_two_seconds_of_a_drop_and_is_back_within_eight() {
+    let mut path = Path::new(SIMULCAST, 4_000);
+    path.run(10 * SECOND);
+    assert_eq!(path.layer(), Some(2));
+
+    path.rate = 1_000;
+    path.run(2 * SECOND);
+    assert!(path.layer() < Some(2), "{:?}", path.changes);
+    path.run(10 * SECOND);
+    assert_eq!(path.layer(), Some(1), "{:?}", path.changes);
+    assert!(path.longest_stall(9_000, 22_000) <= SECOND, "{}", path.longest_stall(9_000, 22_000));
+
+    path.rate = 4_000;
+    path.run(8 * SECOND);
+    assert_eq!(path.layer(), Some(2), "{:?} {:?}", path.changes, path.room.viewer.congestion());
+}
+
+#[test]
+fn a_path_below_the_lowest_layer_carries_fewer_frames_then_sound_only_and_says_so() {
+    let published = Published { layers: &[300, 1_200], temporal: true, ..SIMULCAST };
+    let mut path = Path::new(published, 365);
+    path.run(20 * SECOND);
+    let congestion = path.room.viewer.congestion().unwrap();
+    assert_eq!(congestion.allocation.reason, Reason::ReducedFrameRate, "{congestion:?}");
+    assert!(path.room.viewer.stats().video.drops.get(DropReason::TemporalLayer) > 100);
+
+    path.rate = 120;
+    path.run(10 * SECOND);
+    let congestion = path.room.viewer.congestion().unwrap();
+    assert_eq!(congestion.allocation.reason, Reason::AudioOnly, "{congestion:?}");
+    assert_eq!(path.layer(), None);
+    let sound = path.audio_delays.len();
+    path.run(SECOND);
+    assert!(path.audio_delays.len() >= sound + 45, "sound goes on");
+
+    path.rate = 3_000;
+    path.run(10 * SECOND);
+    assert!(path.layer().is_some(), "{:?}", path.room.viewer.congestion());
+}
+
+#[test]
+fn a_room_of_one_layer_keeps_its_picture_and_nothing_waits_longer_than_200_ms() {
+    let published = Published { layers: &[1_500], gop: 60, answers: false, ..SIMULCAST };
+    let mut path = Path::new(published, 3_000);
+
+    path.run(15 * SECOND);
+
+    assert_eq!(path.layer(), Some(0));
+    assert_eq!(path.room.viewer.stats().video.drops.get(DropReason::Stale), 0);
+    assert!(path.longest_stall(500, 15_000) < 250, "{}", path.longest_stall(500, 15_000));
+    assert!(path.longest_delay(500, 15_000) < 250, "{}", path.longest_delay(500, 15_000));
+}
+
+#[test]
+fn audio_is_never_behind_a_keyframe() {
+    let published = Published { layers: &[1_500], gop: 30, answers: false, ..SIMULCAST };
+    let mut path = Path::new(published, 2_500);
+
+    path.run(10 * SECOND);
+
+    let late = path.audio_delays.iter().filter(|delay| **delay > 120).count();
+    assert!(late * 100 < path.audio_delays.len(), "{late} of {}", path.audio_delays.len());
+}
+
+#[test]
+fn a_viewer_who_wants_sound_only_or_nothing_gets_that_and_the_picture_back() {
+    let mut path = Path::new(SIMULCAST, 10_000);
+    path.run(5 * SECOND);
+
+    path.room.viewer.set_layer(path.room.now, LayerRequest::AudioOnly);
+    path.run(100);
+    let (pictures, sounds) = (path.shown.len(), path.audio_delays.len());
+    path.run(2 * SECOND);
+    assert_eq!(path.shown.len(), pictures);
+    assert!(path.audio_delays.len() > sounds + 90);
+    assert_eq!(path.room.viewer.congestion().unwrap().allocation.reason, Reason::Wish);
+
+    path.room.viewer.set_layer(path.room.now, LayerRequest::Paused);
+    path.run(100);
+    let (pictures, sounds) = (path.shown.len(), path.audio_delays.len());
+    path.run(2 * SECOND);
+    assert_eq!((path.shown.len(), path.audio_delays.len()), (pictures, sounds));
+
+    path.room.viewer.set_layer(path.room.now, LayerRequest::Auto);
+    path.run(2 * SECOND);
+    assert!(path.shown.len() > pictures + 30 && path.audio_delays.len() > sounds + 80);
+}
+
+#[test]
+fn a_viewer_that_reports_by_source_is_led_as_well() {
+    let mut path = Path::reporting(SIMULCAST, 4_000, Reports::BySource);
+    path.run(10 * SECOND);
+    let congestion = path.room.viewer.congestion().unwrap();
+    assert_eq!(path.layer(), Some(2), "{congestion:?}");
+    assert!(congestion.counters.received > 1_000 && congestion.counters.lost < 20, "{congestion:?}");
+    assert_eq!(congestion.counters.implausible, 0, "{congestion:?}");
+
+    path.rate = 1_000;
+    path.run(5 * SECOND);
+    assert!(path.layer() < Some(2), "{:?}", path.room.viewer.congestion());
+}
+
+#[test]
+fn a_viewer_that_only_estimates_gets_what_it_says() {
+    let mut path = Path::reporting(SIMULCAST, 20_000, Reports::Estimate(1_100));
+    path.run(8 * SECOND);
+    assert_eq!(path.layer(), Some(1), "{:?}", path.room.viewer.congestion());
+    assert_eq!(path.room.viewer.congestion().unwrap().estimate.limiter, Limiter::Remb);
+
+    path.reports = Reports::Estimate(8_000);
+    path.run(4 * SECOND);
+    assert_eq!(path.layer(), Some(2));
+}
+
+#[test]
+fn a_viewer_without_feedback_is_left_alone() {
+    let mut path = Path::reporting(SIMULCAST, 20_000, Reports::Nothing);
+    path.run(3 * SECOND);
+
+    assert_eq!(path.layer(), Some(2));
+    assert!(path.room.viewer.congestion().is_none());
+}
+
+#[test]
+fn who_joins_over_a_slow_path_has_a_picture_at_once_and_sound_soon() {
+    let published = Published { layers: &[1_000], gop: 121, answers: false, ..SIMULCAST };
+    let mut path = Path::joining(published, 2_000, 3_900);
+
+    path.run(4 * SECOND);
+
+    let first = path.shown[0].at - 3_900;
+    assert!(first < 250, "{first} ms to the first picture");
+    let longest = path.audio_delays.iter().max().unwrap();
+    assert!(*longest < 700, "sound {longest} ms late: {:?}", path.room.viewer.congestion());
+    assert!(path.longest_stall(4_000, 7_900) < 1_000, "{}", path.longest_stall(4_000, 7_900));
+    assert!(path.shown.last().unwrap().delay < 300, "{:?}", path.shown.last());
+}
+
+#[test]
+fn who_joins_over_a_fast_path_is_at_the_live_edge_within_half_a_second_all_the_same() {
+    for (layers, delay) in [(&[600][..], 1), (&[2_500], 1), (&[2_500], 25)] {
+        let published = Published { layers, gop: 121, answers: false, ..SIMULCAST };
+        let mut path = Path::joining(published, 100_000, 3_900);
+        path.delay = delay;
+
+        path.run(2 * SECOND);
+
+        let first = path.shown[0].at - 3_900;
+        assert!(first < 50 + delay, "{layers:?}: {first} ms to the first picture");
+        let live = path.shown.iter().find(|shown| shown.delay < 60 + delay).map(|shown| shown.at - 3_900);
+        assert!(live.is_some_and(|live| live < 550 + delay), "{layers:?}, {delay} ms: {live:?}");
+        assert!(path.longest_stall(3_950, 5_900) < 150, "{}", path.longest_stall(3_950, 5_900));
+    }
+}
+
+#[test]
+fn a_silent_viewer_needs_no_timer() {
+    let mut path = Path::new(SIMULCAST, 10_000);
+    path.run(SECOND);
+    path.room.viewer.handle_track_gone(path.room.now, MediaKind::Video);
+    path.room.viewer.handle_track_gone(path.room.now, MediaKind::Audio);
+    path.room.advance(10_000);
+    path.room.tick();
+    let mut report = [0; 512];
+    while path.room.viewer.write_rtcp(path.room.now, &mut report).is_some() {}
+
+    let due = path.room.viewer.next_timeout();
+
+    assert!(
+        due.is_none_or(|at| at.since(path.room.now).as_millis() >= 900),
+        "{due:?} at {:?}",
+        path.room.now
+    );
+}
+
+#[test]
+fn a_layer_that_is_asked_for_by_name_is_wanted_while_it_sleeps_whatever_the_path_carries() {
+    let mut path = Path::new(SIMULCAST, 700);
+    path.run(15 * SECOND);
+    let room = &mut path.room;
+    let mut info = room.viewer.track_info(MediaKind::Video).unwrap().clone();
+    info.layers[2].active = false;
+    room.viewer.handle_track(room.now, &info);
+    assert!(!room.viewer.wants_layer(LayerIndex(2)), "the path is far from it");
+
+    room.viewer.set_layer(room.now, LayerRequest::Rid(info.layers[2].rid.clone().unwrap()));
+
+    assert!(room.viewer.wants_layer(LayerIndex(2)));
+    room.viewer.set_layer(room.now, LayerRequest::AudioOnly);
+    assert!(!room.viewer.wants_layer(LayerIndex(2)));
+}

@@ -1,0 +1,75 @@
+import type { Watch, WatchExplanation } from '../../sdk/index.ts';
+import { byId } from '../shared/dom.ts';
+import {
+  agoWords,
+  layerWords,
+  lossWords,
+  msWords,
+  pairWords,
+  type Row,
+  showJoin,
+  showRows,
+  WhyLine,
+} from '../shared/explanation.ts';
+import { bitrate } from '../shared/words.ts';
+
+const intervalMs = 2000;
+
+/** What the server says of this viewer, while somebody looks. */
+export class ExplanationPanel {
+  readonly #why = new WhyLine(byId('why', HTMLElement));
+  readonly #rows: HTMLElement = byId('server-figures', HTMLElement);
+  readonly #join: HTMLElement = byId('join', HTMLElement);
+  readonly #panel: HTMLElement = byId('explanation', HTMLElement);
+  #open = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  /** Begins or ends to ask; `session` is asked for the watch of the moment. */
+  setOpen(open: boolean, session: () => Watch): void {
+    this.#open = open;
+    clearTimeout(this.#timer);
+    if (open) void this.#ask(session);
+  }
+
+  /** Asks again now, because something was just changed. */
+  refresh(session: () => Watch): void {
+    if (this.#open) this.setOpen(true, session);
+  }
+
+  async #ask(session: () => Watch): Promise<void> {
+    const asked = session();
+    const explanation = await asked.explain().catch(() => null);
+    if (!this.#open || asked !== session()) return;
+    this.show(explanation);
+    this.#timer = setTimeout(() => void this.#ask(session), intervalMs);
+  }
+
+  /** Shows an explanation, or nothing. */
+  show(explanation: WatchExplanation | null): void {
+    this.#panel.hidden = explanation === null;
+    this.#why.show(explanation);
+    if (!explanation) return;
+    showRows(this.#rows, rows(explanation));
+    showJoin(this.#join, explanation.join);
+  }
+}
+
+function keyframeWords({ lastKeyframeMs, lastPliMs }: WatchExplanation): string {
+  const sent = lastKeyframeMs === null ? 'none sent yet' : `sent ${agoWords(lastKeyframeMs)}`;
+  return `${sent}, ${lastPliMs === null ? 'never asked for' : `asked for ${agoWords(lastPliMs)}`}`;
+}
+
+/** What the server's list shows, in order. */
+export function rows(explanation: WatchExplanation): readonly Row[] {
+  const { current, desired, estimate } = explanation;
+  const isMet = current !== null && desired !== null && current.id === desired.id;
+  return [
+    ['Layer', layerWords(current)],
+    ...(isMet ? [] : [['Wanted', layerWords(desired)] as const]),
+    ['Path carries', estimate ? `${bitrate(estimate.bitrate)}. ${estimate.text}` : 'not estimated'],
+    ['Round trip', msWords(explanation.rttMs)],
+    ['Loss', lossWords(explanation.lossRatio)],
+    ['Keyframe', keyframeWords(explanation)],
+    ['Path', pairWords(explanation.pair)],
+  ];
+}
