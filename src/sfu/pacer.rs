@@ -11,7 +11,7 @@
 //! which [`Pacer::wants_keyframe`] asks for. A frame that has begun is finished. A keyframe is never dropped for being
 //! large: it speeds up instead, so that it is out in time.
 //!
-//! **Invariants.** The order within audio and within video is kept. Queues are bounded ([`VIDEO_MAX`],
+//! **Invariants.** The order within audio and of the frames of video is kept. Queues are bounded ([`VIDEO_MAX`],
 //! [`AUDIO_MAX`]); they take memory while something waits, and most viewers' never do. It is put in front of the
 //! numbering, so that a drop is no gap: what is released says behind which drop it comes.
 
@@ -357,8 +357,20 @@ impl<T: Copy> Pacer<T> {
             }
         }
         self.video_bytes = self.video_bytes.saturating_add(u64::from(item.size));
-        let after = self.dropped.take();
-        self.video.push_back(Waiting { item, after });
+        let at = self.place_of(&item);
+        let after = if at == self.video.len() { self.dropped.take() } else { None };
+        self.video.insert(at, Waiting { item, after });
+    }
+
+    /// Returns where a packet waits: one that comes late belongs to its frame, or the frame could go without it.
+    fn place_of(&self, item: &Item<T>) -> usize {
+        let of_frame = |waiting: &Waiting<T>| waiting.item.frame == item.frame;
+        let behind = self.video.len();
+        if self.video.back().is_none_or(of_frame) {
+            return behind;
+        }
+        let newest = self.video.iter().rposition(of_frame).map(|at| at.saturating_add(1));
+        newest.unwrap_or(if self.begun == Some(item.frame) { 0 } else { behind })
     }
 
     fn pop_video(&mut self) -> Option<Waiting<T>> {

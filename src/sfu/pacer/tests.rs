@@ -87,6 +87,24 @@ fn stale_frames_go_whole_and_up_to_the_next_keyframe() {
 }
 
 #[test]
+fn a_packet_that_comes_late_waits_with_its_frame() {
+    let mut pacer = Feed::new(1_000);
+    pacer.frame(0, 1, true, 2);
+    pacer.frame(0, 2, false, 2);
+    pacer.frame(0, 1, true, 1);
+    let left: Vec<_> = (0..200).flat_map(|ms| pacer.release(ms)).map(|(_, frame)| frame).collect();
+    assert_eq!(left, [1, 1, 1, 2, 2]);
+
+    pacer.frame(200, 3, false, 9);
+    let begun = pacer.release(200).len();
+    assert!((1..9).contains(&begun), "{begun}");
+    pacer.frame(200, 4, false, 2);
+    pacer.frame(200, 3, false, 1);
+    let left: Vec<_> = (201..400).flat_map(|ms| pacer.release(ms)).map(|(_, frame)| frame).collect();
+    assert_eq!(left, [vec![3; 10 - begun], vec![4; 2]].concat(), "what has begun is finished first");
+}
+
+#[test]
 fn while_a_keyframe_is_missing_one_is_wanted() {
     let mut pacer = Feed::new(100);
     (0..10).for_each(|frame| pacer.frame(0, frame, false, 20));
