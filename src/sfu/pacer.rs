@@ -29,6 +29,9 @@ pub const SPEED: f64 = 2.5;
 /// The longest that anything waits.
 pub const WAIT_MAX: Duration = Duration::from_millis(200);
 
+/// What may not be dropped is out within this: some steps less, because steps come late at times.
+const OUT_WITHIN: Duration = Duration::from_millis(180);
+
 /// The most video packets that wait: 200 ms at 30 Mbit/s. Beyond, video is dropped as if it had waited too long.
 pub const VIDEO_MAX: usize = 640;
 
@@ -246,6 +249,11 @@ impl<T: Copy> Pacer<T> {
         }
     }
 
+    /// Takes the first video packet out, whatever the time.
+    pub fn take_video(&mut self) -> Option<T> {
+        self.pop_video().map(|waiting| waiting.item.what)
+    }
+
     /// Forgets all video that waits: another layer or publisher begins.
     pub fn clear_video(&mut self) {
         self.video.clear();
@@ -454,7 +462,7 @@ impl<T: Copy> Pacer<T> {
         }
         let of_frame = self.video.iter().take_while(|waiting| waiting.item.frame == first.frame);
         let bytes = of_frame.map(|waiting| u64::from(waiting.item.size)).sum();
-        let time_left = WAIT_MAX.saturating_sub(now.since(first.at)).max(STEP);
+        let time_left = OUT_WITHIN.saturating_sub(now.since(first.at)).max(STEP);
         usual.max(Bitrate::of(bytes, time_left)).as_bps()
     }
 

@@ -265,6 +265,11 @@ impl Regulator {
         self.pacer.correct(released, bytes_of(forwards));
     }
 
+    /// Takes the first video packet that waits, whatever the time.
+    pub(crate) fn take_waiting(&mut self) -> Option<Arrival> {
+        self.pacer.take_video()
+    }
+
     /// Forgets what waits: the rings are read in another way now.
     pub(crate) fn clear(&mut self) {
         self.pacer.clear_video();

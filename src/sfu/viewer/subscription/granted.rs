@@ -115,6 +115,11 @@ impl Subscription {
         Place::InTurn { held, switches: !is_current && begins }
     }
 
+    /// Says whether a number is kept for a packet.
+    pub(crate) fn owes(&self, arrival: Arrival) -> bool {
+        self.epoch().is_some_and(|epoch| self.outgoing.holds(self.source(epoch, arrival.layer), arrival.seq))
+    }
+
     /// Learns that everything of a layer up to `after` was dropped on purpose; `next` comes now, of a keyframe. Where
     /// that is another layer's, the switch to it ends the numbering of the one before anyway.
     pub(crate) fn handle_gap(
