@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use rtp::{MediaKind, MonoTime, RtpTimestamp};
 
-use crate::Bitrate;
 use crate::bwe::{Cluster, Probe};
+use crate::{Bitrate, LayerIndex};
 
 /// How much faster than the estimate packets leave.
 pub const SPEED: f64 = 2.5;
@@ -83,7 +83,7 @@ pub struct Pacer<T> {
     refilled: MonoTime,
     probe: Option<Running>,
     /// The frame whose first packets have left.
-    begun: Option<RtpTimestamp>,
+    begun: Option<Frame>,
     /// Whether video is dropped until a keyframe begins.
     waiting: bool,
     /// The last packet that was dropped behind all that wait.
@@ -109,6 +109,15 @@ pub struct Pace {
     pub relaxed: bool,
 }
 
+/// A frame's name: layers may count their time alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// The layer.
+    pub layer: LayerIndex,
+    /// Its timestamp there.
+    pub timestamp: RtpTimestamp,
+}
+
 /// A packet that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Item<T> {
@@ -116,8 +125,8 @@ pub struct Item<T> {
     pub what: T,
     /// Audio or video.
     pub kind: MediaKind,
-    /// The frame that it belongs to.
-    pub frame: RtpTimestamp,
+    /// The frame that it belongs to, of its layer.
+    pub frame: Frame,
     /// Whether that frame is a keyframe.
     pub keyframe: bool,
     /// Bytes on the wire.
@@ -223,7 +232,7 @@ impl<T: Copy> Pacer<T> {
     }
 
     /// Takes note that the first packets of a frame have left without waiting: what follows of it is not dropped.
-    pub const fn note_begun(&mut self, frame: RtpTimestamp) {
+    pub const fn note_begun(&mut self, frame: Frame) {
         self.begun = Some(frame);
     }
 

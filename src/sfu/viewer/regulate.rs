@@ -13,7 +13,7 @@ use super::subscription::{Grant, Place, Step};
 use super::{Forward, SwitchReason, Viewer};
 use crate::allocator::{Allocation, Reason};
 use crate::bwe::{Cluster, Feedback};
-use crate::pacer::Release;
+use crate::pacer::{Frame, Release};
 use crate::{Arrival, DropReason, Rings, TrackInfo};
 
 impl Viewer {
@@ -217,7 +217,7 @@ impl Viewer {
         if let Some(passed) = regulator.take_passed()
             && let Some(packet) = rings.get(MediaKind::Video, passed.layer).packet(passed.seq)
         {
-            regulator.note_begun(packet.timestamp);
+            regulator.note_begun(Frame { layer: passed.layer, timestamp: packet.timestamp });
         }
         if switches {
             regulator.set_switching(arrival.layer);
