@@ -13,7 +13,7 @@ use super::subscription::{Grant, Place, Step};
 use super::{Forward, SwitchReason, Viewer};
 use crate::allocator::{Allocation, Reason};
 use crate::bwe::{Cluster, Feedback};
-use crate::pacer::Release;
+use crate::pacer::{Frame, Release};
 use crate::{Arrival, DropReason, Rings, TrackInfo};
 
 impl Viewer {
@@ -121,10 +121,7 @@ impl Viewer {
             }
             mark(sent, turn.probe);
             if track.subscription.is_bursting() {
-                if let Some(regulator) = &mut self.regulator {
-                    // A burst has its own pace, and takes from the ring what waited.
-                    regulator.clear();
-                }
+                self.spill(now, rings, out);
                 turn = Turn::begin(now, self.regulator.as_deref_mut());
             } else {
                 turn.note(*arrival, sent);
@@ -146,9 +143,7 @@ impl Viewer {
                         video.subscription.handle_gap(rings, after, (what, &mut step));
                     }
                     video.subscription.handle_arrival(now, rings, what, &mut step);
-                    if video.subscription.is_bursting() {
-                        regulator.clear();
-                    }
+                    self.spill(now, rings, out);
                     probe
                 }
                 Release::Padding { size, probe } => {
@@ -162,6 +157,22 @@ impl Viewer {
             };
             mark(out.get_mut(first..).unwrap_or_default(), probe);
         }
+    }
+
+    /// Empties the pacer when a burst has begun, which has its own pace and takes from the ring what waited. What a number
+    /// is kept for goes out.
+    pub(super) fn spill(&mut self, now: MonoTime, rings: &Rings, out: &mut Vec<Forward>) {
+        let Self { regulator: Some(regulator), video: Some(video), stats, .. } = self else { return };
+        if !video.subscription.is_bursting() {
+            return;
+        }
+        while let Some(arrival) = regulator.take_waiting() {
+            if video.subscription.owes(arrival) {
+                let mut step = Step { out, stats: &mut stats.video };
+                video.subscription.handle_arrival(now, rings, arrival, &mut step);
+            }
+        }
+        regulator.clear();
     }
 
     /// Does what is due now and then.
@@ -206,7 +217,7 @@ impl Viewer {
         if let Some(passed) = regulator.take_passed()
             && let Some(packet) = rings.get(MediaKind::Video, passed.layer).packet(passed.seq)
         {
-            regulator.note_begun(packet.timestamp);
+            regulator.note_begun(Frame { layer: passed.layer, timestamp: packet.timestamp });
         }
         if switches {
             regulator.set_switching(arrival.layer);

@@ -13,13 +13,13 @@
 use std::time::Duration;
 
 use rtp::rtcp::{Fate, TransportCcView};
-use rtp::{MonoTime, RtpTimestamp, SeqNo};
+use rtp::{MonoTime, SeqNo};
 
 use super::congestion::Congestion;
 use super::{Forward, LayerRequest};
 use crate::allocator::{Allocation, Allocator, Candidate, Wish};
 use crate::bwe::{self, Cluster, Estimator, Feedback, Limiter, Output, Sent};
-use crate::pacer::{Item, Pace, Pacer, Release};
+use crate::pacer::{Frame, Item, Pace, Pacer, Release};
 use crate::track::MAX_LAYERS;
 use crate::{Arrival, Bitrate, LayerIndex, LayerInfo};
 
@@ -51,7 +51,7 @@ pub(crate) struct Regulator {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {
     /// The frame.
-    pub(crate) frame: RtpTimestamp,
+    pub(crate) frame: Frame,
     /// Whether it is a keyframe.
     pub(crate) keyframe: bool,
     /// Bytes on the wire; none for what will be withheld.
@@ -232,7 +232,7 @@ impl Regulator {
     }
 
     /// Takes note that a frame has begun to leave.
-    pub(crate) const fn note_begun(&mut self, frame: RtpTimestamp) {
+    pub(crate) const fn note_begun(&mut self, frame: Frame) {
         self.pacer.note_begun(frame);
     }
 
@@ -263,6 +263,11 @@ impl Regulator {
     /// Corrects what a release of padding counted by what left instead.
     pub(crate) fn correct(&mut self, released: u16, forwards: &[Forward]) {
         self.pacer.correct(released, bytes_of(forwards));
+    }
+
+    /// Takes the first video packet that waits, whatever the time.
+    pub(crate) fn take_waiting(&mut self) -> Option<Arrival> {
+        self.pacer.take_video()
     }
 
     /// Forgets what waits: the rings are read in another way now.

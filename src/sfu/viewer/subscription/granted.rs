@@ -5,6 +5,7 @@ use std::time::Duration;
 use rtp::{ExtSeq, MonoTime};
 
 use super::{KEYFRAME_LATE, REQUEST_INTERVAL, Step, Subscription};
+use crate::pacer::Frame;
 use crate::ring::gop::frame_start;
 use crate::viewer::regulator::Held;
 use crate::viewer::{SwitchReason, ViewerOutput};
@@ -111,8 +112,14 @@ impl Subscription {
         let keyframe = begins || ring.gop().is_some_and(|gop| gop.timestamp == packet.timestamp);
         let bytes = packet.payload().len().saturating_add(packet.carried_len()).saturating_add(HEADER_BYTES);
         let size = if self.outgoing.withholds(packet) { 0 } else { u16::try_from(bytes).unwrap_or(u16::MAX) };
-        let held = Held { frame: packet.timestamp, keyframe, size };
+        let held =
+            Held { frame: Frame { layer: arrival.layer, timestamp: packet.timestamp }, keyframe, size };
         Place::InTurn { held, switches: !is_current && begins }
+    }
+
+    /// Says whether a number is kept for a packet.
+    pub(crate) fn owes(&self, arrival: Arrival) -> bool {
+        self.epoch().is_some_and(|epoch| self.outgoing.holds(self.source(epoch, arrival.layer), arrival.seq))
     }
 
     /// Learns that everything of a layer up to `after` was dropped on purpose; `next` comes now, of a keyframe. Where
