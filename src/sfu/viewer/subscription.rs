@@ -15,6 +15,8 @@
 
 mod granted;
 mod padding;
+mod replays;
+mod slow;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use std::time::Duration;
 use rtp::negotiation::ViewedTrack;
 use rtp::{Codec, ExtSeq, MediaKind, MonoTime, RtpTimestamp, SeqNo};
 
+use self::replays::Replays;
 use super::catch_up::{Cache, CatchUp};
 use super::outgoing::Outgoing;
 use super::retransmit::{Budget, Retransmitter};
@@ -501,34 +504,6 @@ impl Subscription {
         selector::lowest(cached, None).map(|layer| layer.index)
     }
 
-    /// Returns how long a burst of a layer takes to the live edge.
-    fn lasts(&self, cache: &Cache<'_>, layer: LayerIndex) -> Duration {
-        let mut layers = self.info.iter().flat_map(|info| &info.layers);
-        let bps = layers.find(|info| info.index == layer).map_or(0, |info| info.bitrate_bps);
-        cache.lasts(Bitrate::from_bps(bps), self.path)
-    }
-
-    /// Until when a keyframe is waited for because it is there sooner than a burst would get through.
-    fn wait_slow(&mut self, now: MonoTime, rings: &Rings, target: LayerIndex) -> Option<MonoTime> {
-        self.path?;
-        let layer = self.startable(now, rings, target)?;
-        let cache = Cache::find(now, rings.get(self.kind, layer))?;
-        let mut lasts = self.lasts(&cache, layer);
-        if self.falls_since.is_some() {
-            // What is shown breaks meanwhile.
-            lasts = lasts.min(FALL_WAIT_MAX);
-        }
-        match rings.get(self.kind, target).next_keyframe() {
-            Some(due) if due + KEYFRAME_LATE > now => (due.since(now) < lasts).then(|| due + KEYFRAME_LATE),
-            _ if lasts > SLOW && self.last_wanted.is_none_or(|at| now.since(at) >= WANTED_INTERVAL * 2) => {
-                self.last_wanted = Some(now);
-                self.push(ViewerOutput::RequestKeyframe(target));
-                Some(now + WANTED_INTERVAL)
-            }
-            _ => None,
-        }
-    }
-
     /// Answers a viewer's wish for a keyframe from the ring, if that is allowed now and sooner than a fresh one.
     fn replay(&mut self, now: MonoTime, rings: &Rings, step: &mut Step<'_>) -> bool {
         let Some(layer) = self.current().filter(|_| self.kind == MediaKind::Video) else { return false };
@@ -593,7 +568,7 @@ impl Subscription {
             }
             if self.path.is_some()
                 && self.outgoing.is_other_frame(packet)
-                && has_newer_keyframe(ring, packet)
+                && slow::has_newer_keyframe(ring, packet)
                 && self.begin_catch_up(now, rings, source.layer, step)
             {
                 return;
@@ -762,59 +737,16 @@ fn timing_of(info: &TrackInfo, layer: LayerIndex) -> Option<crate::Timing> {
     info.layers.iter().find(|it| it.index == layer).and_then(|it| it.timing)
 }
 
-/// Says whether a keyframe has come behind a packet of a burst: worth more, on a path that is slow, than what lies
-/// between.
-fn has_newer_keyframe(ring: &Ring, packet: &Packet) -> bool {
-    ring.gop().is_some_and(|gop| gop.keyframe > packet.seq && gop.timestamp != packet.timestamp)
-}
-
 /// Until when a keyframe of the target is waited for while nothing is shown, because it should come in a moment.
 fn wait_dark(now: MonoTime, rings: &Rings, target: LayerIndex) -> Option<MonoTime> {
     let due = rings.get(MediaKind::Video, target).next_keyframe()?;
     (due.since(now) <= DARK_PATIENCE && due + KEYFRAME_LATE > now).then(|| due + KEYFRAME_LATE)
 }
 
-/// How often a viewer's wish for a keyframe is answered from the ring: a path that breaks every burst shall not get
-/// one after the other.
-#[derive(Debug)]
-struct Replays {
-    /// When the last burst began, and when the last one for a wish.
-    last: Option<MonoTime>,
-    last_answer: Option<MonoTime>,
-    pause: Duration,
-}
-
-impl Default for Replays {
-    fn default() -> Self {
-        Self { last: None, last_answer: None, pause: REPLAY_INTERVAL }
-    }
-}
-
-impl Replays {
-    /// Says whether a wish may be answered now, and if so counts it.
-    fn take(&mut self, now: MonoTime) -> bool {
-        if self.last.is_some_and(|last| now.since(last) < self.pause) {
-            return false;
-        }
-        let in_a_row = self.last_answer.replace(now).is_some_and(|last| now.since(last) < REPLAY_MEMORY);
-        self.pause = if in_a_row { (self.pause * 2).min(REPLAY_MEMORY / 2) } else { REPLAY_INTERVAL };
-        true
-    }
-
-    /// Notes that a burst begins.
-    fn note(&mut self, now: MonoTime) {
-        self.last = Some(now);
-    }
-}
-
 /// How often a keyframe is asked for while a switch waits; the publisher's side merges all viewers.
 const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
-/// A burst that takes longer than this is slower than a publisher who answers a request.
-const SLOW: Duration = Duration::from_millis(800);
 /// How often a viewer's wish for a keyframe is passed on.
 const WANTED_INTERVAL: Duration = Duration::from_millis(500);
-/// How long a viewer whose path does not carry what it sees waits for a keyframe rather than for a burst.
-const FALL_WAIT_MAX: Duration = Duration::from_millis(800);
 /// How often it is looked whether a lower layer that the path asks for can be joined, and when it is taken from the
 /// ring, however old.
 const FALL_INTERVAL: Duration = Duration::from_millis(500);
@@ -840,10 +772,6 @@ const STEP_INTERVAL: Duration = Duration::from_millis(1);
 const BLOCKED_INTERVAL: Duration = Duration::from_millis(10);
 /// After a burst that was broken off: as long as a group of pictures, so that the next try is a keyframe.
 const BAR: Duration = Duration::from_secs(4);
-/// How soon after a burst a viewer's wish for a keyframe is answered from the ring again; it doubles each time.
-const REPLAY_INTERVAL: Duration = Duration::from_secs(1);
-/// When wishes stop to count as following each other.
-const REPLAY_MEMORY: Duration = Duration::from_secs(8);
 /// How long a publisher takes to answer a request, encoder and path included.
 const FRESH_ASSUMED: Duration = Duration::from_millis(200);
 /// Outputs that wait for the driver, which polls after each input.
