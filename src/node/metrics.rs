@@ -19,6 +19,8 @@ pub(crate) struct Metrics {
     pub(crate) packets_forwarded: IntCounter,
     pub(crate) bytes_forwarded: IntCounter,
     pub(crate) packets_retransmitted: IntCounter,
+    pub(crate) packets_padding: IntCounter,
+    pub(crate) layer_changes: IntCounterVec,
     pub(crate) packets_unsent: IntCounter,
     messages_dropped: IntCounter,
     pub(crate) datagrams_handed_over: IntCounter,
@@ -76,6 +78,15 @@ impl Metrics {
             packets_retransmitted: counter(
                 "nearcast_rtp_retransmitted_packets_total",
                 "Packets sent again because a viewer asked.",
+            )?,
+            packets_padding: counter(
+                "nearcast_rtp_padding_packets_total",
+                "Packets sent to find out what a viewer's path carries; forwarded packets include them.",
+            )?,
+            layer_changes: counters(
+                "nearcast_layer_changes_total",
+                "Layers that viewers went over to, by reason.",
+                "reason",
             )?,
             packets_unsent: counter(
                 "nearcast_udp_unsent_packets_total",

@@ -31,6 +31,9 @@ pub const STEP_DOWN: f64 = 0.95;
 /// A rung is stepped up to when the estimate is this many times its rate.
 pub const STEP_UP: f64 = 1.15;
 
+/// What is enough for who stands still.
+const STAND: f64 = 1.05;
+
 /// A viewer without a picture gets the lowest one again when the estimate is this many times its rate.
 const STEP_BACK: f64 = 1.05;
 
@@ -282,9 +285,13 @@ impl Allocator {
     #[must_use]
     pub fn wanted(&self) -> Option<Bitrate> {
         // Who stands still wants to know whether the path carries it, so that the pacer does not hold it back.
-        let from = if self.steps() { self.standing.saturating_add(1) } else { self.standing.max(1) };
+        let (from, factor) = if self.steps() {
+            (self.standing.saturating_add(1), STEP_UP)
+        } else {
+            (self.standing.max(1), STAND)
+        };
         let above = self.rungs().get(from..)?;
-        let needed = above.iter().map(|rung| self.need(rung).scaled(STEP_UP));
+        let needed = above.iter().map(|rung| self.need(rung).scaled(factor));
         // What an estimate begins with is proved by nothing, and nobody climbs on it.
         let proved =
             if self.estimate.limiter == Limiter::Start { Bitrate::ZERO } else { self.estimate.bitrate };

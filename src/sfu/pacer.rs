@@ -11,7 +11,7 @@
 //! which [`Pacer::wants_keyframe`] asks for. A frame that has begun is finished. A keyframe is never dropped for being
 //! large: it speeds up instead, so that it is out in time.
 //!
-//! **Invariants.** The order within audio and within video is kept. Queues are bounded ([`VIDEO_MAX`],
+//! **Invariants.** The order within audio and of the frames of video is kept. Queues are bounded ([`VIDEO_MAX`],
 //! [`AUDIO_MAX`]); they take memory while something waits, and most viewers' never do. It is put in front of the
 //! numbering, so that a drop is no gap: what is released says behind which drop it comes.
 
@@ -20,14 +20,17 @@ use std::time::Duration;
 
 use rtp::{MediaKind, MonoTime, RtpTimestamp};
 
-use crate::Bitrate;
 use crate::bwe::{Cluster, Probe};
+use crate::{Bitrate, LayerIndex};
 
 /// How much faster than the estimate packets leave.
 pub const SPEED: f64 = 2.5;
 
 /// The longest that anything waits.
 pub const WAIT_MAX: Duration = Duration::from_millis(200);
+
+/// What may not be dropped is out within this: some steps less, because steps come late at times.
+const OUT_WITHIN: Duration = Duration::from_millis(180);
 
 /// The most video packets that wait: 200 ms at 30 Mbit/s. Beyond, video is dropped as if it had waited too long.
 pub const VIDEO_MAX: usize = 640;
@@ -80,7 +83,7 @@ pub struct Pacer<T> {
     refilled: MonoTime,
     probe: Option<Running>,
     /// The frame whose first packets have left.
-    begun: Option<RtpTimestamp>,
+    begun: Option<Frame>,
     /// Whether video is dropped until a keyframe begins.
     waiting: bool,
     /// The last packet that was dropped behind all that wait.
@@ -106,6 +109,15 @@ pub struct Pace {
     pub relaxed: bool,
 }
 
+/// A frame's name: layers may count their time alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// The layer.
+    pub layer: LayerIndex,
+    /// Its timestamp there.
+    pub timestamp: RtpTimestamp,
+}
+
 /// A packet that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Item<T> {
@@ -113,8 +125,8 @@ pub struct Item<T> {
     pub what: T,
     /// Audio or video.
     pub kind: MediaKind,
-    /// The frame that it belongs to.
-    pub frame: RtpTimestamp,
+    /// The frame that it belongs to, of its layer.
+    pub frame: Frame,
     /// Whether that frame is a keyframe.
     pub keyframe: bool,
     /// Bytes on the wire.
@@ -220,7 +232,7 @@ impl<T: Copy> Pacer<T> {
     }
 
     /// Takes note that the first packets of a frame have left without waiting: what follows of it is not dropped.
-    pub const fn note_begun(&mut self, frame: RtpTimestamp) {
+    pub const fn note_begun(&mut self, frame: Frame) {
         self.begun = Some(frame);
     }
 
@@ -244,6 +256,11 @@ impl<T: Copy> Pacer<T> {
             MediaKind::Audio => self.push_audio(item),
             MediaKind::Video => self.push_video(now, item),
         }
+    }
+
+    /// Takes the first video packet out, whatever the time.
+    pub fn take_video(&mut self) -> Option<T> {
+        self.pop_video().map(|waiting| waiting.item.what)
     }
 
     /// Forgets all video that waits: another layer or publisher begins.
@@ -357,8 +374,20 @@ impl<T: Copy> Pacer<T> {
             }
         }
         self.video_bytes = self.video_bytes.saturating_add(u64::from(item.size));
-        let after = self.dropped.take();
-        self.video.push_back(Waiting { item, after });
+        let at = self.place_of(&item);
+        let after = if at == self.video.len() { self.dropped.take() } else { None };
+        self.video.insert(at, Waiting { item, after });
+    }
+
+    /// Returns where a packet waits: one that comes late belongs to its frame, or the frame could go without it.
+    fn place_of(&self, item: &Item<T>) -> usize {
+        let of_frame = |waiting: &Waiting<T>| waiting.item.frame == item.frame;
+        let behind = self.video.len();
+        if self.video.back().is_none_or(of_frame) {
+            return behind;
+        }
+        let newest = self.video.iter().rposition(of_frame).map(|at| at.saturating_add(1));
+        newest.unwrap_or(if self.begun == Some(item.frame) { 0 } else { behind })
     }
 
     fn pop_video(&mut self) -> Option<Waiting<T>> {
@@ -442,7 +471,7 @@ impl<T: Copy> Pacer<T> {
         }
         let of_frame = self.video.iter().take_while(|waiting| waiting.item.frame == first.frame);
         let bytes = of_frame.map(|waiting| u64::from(waiting.item.size)).sum();
-        let time_left = WAIT_MAX.saturating_sub(now.since(first.at)).max(STEP);
+        let time_left = OUT_WITHIN.saturating_sub(now.since(first.at)).max(STEP);
         usual.max(Bitrate::of(bytes, time_left)).as_bps()
     }
 

@@ -11,6 +11,7 @@ pub(super) struct Counters {
     pub(super) packets_received: u64,
     pub(super) packets_forwarded: u64,
     pub(super) packets_retransmitted: u64,
+    pub(super) packets_padding: u64,
     pub(super) bytes_forwarded: u64,
     pub(super) packets_unsent: u64,
     pub(super) datagrams_handed_over: u64,
@@ -43,6 +44,7 @@ impl Counters {
         metrics.packets_received.inc_by(counts.packets_received);
         metrics.packets_forwarded.inc_by(counts.packets_forwarded);
         metrics.packets_retransmitted.inc_by(counts.packets_retransmitted);
+        metrics.packets_padding.inc_by(counts.packets_padding);
         metrics.bytes_forwarded.inc_by(counts.bytes_forwarded);
         metrics.packets_unsent.inc_by(counts.packets_unsent);
         metrics.datagrams_handed_over.inc_by(counts.datagrams_handed_over);

@@ -96,6 +96,7 @@ impl Shard {
             let Some(sealed) = link.seal_rtp(slot, len) else { continue };
             sender.commit(path, sealed);
             counters.packets_forwarded += 1;
+            counters.packets_padding += u64::from(forward.is_padding);
             counters.bytes_forwarded += sealed as u64;
         }
     }

@@ -173,6 +173,7 @@ impl Shard {
                 }
                 Some(ViewerOutput::LayerChanged { kind, from, to, reason }) => {
                     let reason = reason.as_str();
+                    self.world.metrics.layer_changes.with_label_values(&[reason]).inc();
                     tracing::debug!(session = %session.public_id, ?kind, ?from, ?to, reason, "layer changed");
                 }
             }

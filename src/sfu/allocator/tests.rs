@@ -207,7 +207,7 @@ fn a_fixed_layer_stays_when_it_does_not_fit_and_the_reason_tells() {
     viewer.estimate_at(30_000, 300, Limiter::Delay);
 
     assert_eq!((viewer.layer(), viewer.reason()), (Some(2), Reason::WishAbovePath));
-    let need = SIMULCAST[2].bitrate.plus(AUDIO).scaled(STEP_UP);
+    let need = SIMULCAST[2].bitrate.plus(AUDIO);
     assert!(viewer.allocator.wanted().is_some_and(|wanted| wanted > need), "whether it would fit");
 }
 

@@ -340,6 +340,7 @@ impl Viewer {
         if let Some(regulator) = &mut self.regulator {
             regulator.spend(now, out.get(first..).unwrap_or_default());
             self.note_starved(now, rings);
+            self.pace_burst(now);
         }
         equalise::equalise(out.get_mut(first..).unwrap_or_default());
     }
@@ -404,12 +405,8 @@ impl Viewer {
         if let Some(track) = &mut self.video {
             let mut step = Step { out, stats: &mut self.stats.video };
             track.subscription.handle_timeout(now, rings, &mut step);
-            if track.subscription.is_bursting()
-                && let Some(regulator) = &mut self.regulator
-            {
-                regulator.clear();
-            }
         }
+        self.spill(now, rings, out);
         self.regulate(now, rings);
         self.release(now, rings, out);
         equalise::equalise(out.get_mut(first..).unwrap_or_default());

@@ -13,7 +13,7 @@ use super::subscription::{Grant, Place, Step};
 use super::{Forward, SwitchReason, Viewer};
 use crate::allocator::{Allocation, Reason};
 use crate::bwe::{Cluster, Feedback};
-use crate::pacer::Release;
+use crate::pacer::{Frame, Release};
 use crate::{Arrival, DropReason, Rings, TrackInfo};
 
 impl Viewer {
@@ -25,6 +25,7 @@ impl Viewer {
         });
         if self.is_regulated && self.regulator.is_none() && info.kind == MediaKind::Video && reports {
             self.regulator = Some(Box::new(Regulator::new(Feedback::TransportCc, now)));
+            self.pace_burst(now);
         }
     }
 
@@ -120,10 +121,7 @@ impl Viewer {
             }
             mark(sent, turn.probe);
             if track.subscription.is_bursting() {
-                if let Some(regulator) = &mut self.regulator {
-                    // A burst has its own pace, and takes from the ring what waited.
-                    regulator.clear();
-                }
+                self.spill(now, rings, out);
                 turn = Turn::begin(now, self.regulator.as_deref_mut());
             } else {
                 turn.note(*arrival, sent);
@@ -145,9 +143,7 @@ impl Viewer {
                         video.subscription.handle_gap(rings, after, (what, &mut step));
                     }
                     video.subscription.handle_arrival(now, rings, what, &mut step);
-                    if video.subscription.is_bursting() {
-                        regulator.clear();
-                    }
+                    self.spill(now, rings, out);
                     probe
                 }
                 Release::Padding { size, probe } => {
@@ -163,6 +159,22 @@ impl Viewer {
         }
     }
 
+    /// Empties the pacer when a burst has begun, which has its own pace and takes from the ring what waited. What a number
+    /// is kept for goes out.
+    pub(super) fn spill(&mut self, now: MonoTime, rings: &Rings, out: &mut Vec<Forward>) {
+        let Self { regulator: Some(regulator), video: Some(video), stats, .. } = self else { return };
+        if !video.subscription.is_bursting() {
+            return;
+        }
+        while let Some(arrival) = regulator.take_waiting() {
+            if video.subscription.owes(arrival) {
+                let mut step = Step { out, stats: &mut stats.video };
+                video.subscription.handle_arrival(now, rings, arrival, &mut step);
+            }
+        }
+        regulator.clear();
+    }
+
     /// Does what is due now and then.
     pub(super) fn regulate(&mut self, now: MonoTime, rings: &Rings) {
         let Self { regulator: Some(regulator), stats, .. } = self else { return };
@@ -176,6 +188,16 @@ impl Viewer {
         stats.video.drops.add_many(DropReason::Stale, regulator.take_drops());
         self.settle(now);
         self.note_starved(now, rings);
+    }
+
+    /// Lets a burst go on by what has arrived of it: who joins over a slow path has the picture already, and must not wait
+    /// for its sound.
+    pub(super) fn pace_burst(&mut self, now: MonoTime) {
+        let Self { regulator: Some(regulator), video: Some(video), .. } = self else { return };
+        let received = regulator.take_received();
+        let more =
+            if regulator.is_queue_long() { received / 2 } else { received.saturating_mul(BURST_GROWTH) };
+        video.subscription.widen_burst(now, more);
     }
 
     /// Tells the subscription when what it sends cannot be decoded any more.
@@ -195,7 +217,7 @@ impl Viewer {
         if let Some(passed) = regulator.take_passed()
             && let Some(packet) = rings.get(MediaKind::Video, passed.layer).packet(passed.seq)
         {
-            regulator.note_begun(packet.timestamp);
+            regulator.note_begun(Frame { layer: passed.layer, timestamp: packet.timestamp });
         }
         if switches {
             regulator.set_switching(arrival.layer);
@@ -243,6 +265,10 @@ fn grant(allocation: &Allocation) -> Grant {
         (None, _) => Grant::Nothing,
     }
 }
+
+/// Packets that a burst may send for each one that arrived, while the path's queue is short; else half of one, so that
+/// it drains.
+const BURST_GROWTH: u64 = 2;
 
 fn mark(forwards: &mut [Forward], probe: Option<Cluster>) {
     if probe.is_some() {

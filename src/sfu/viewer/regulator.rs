@@ -13,13 +13,13 @@
 use std::time::Duration;
 
 use rtp::rtcp::{Fate, TransportCcView};
-use rtp::{MonoTime, RtpTimestamp, SeqNo};
+use rtp::{MonoTime, SeqNo};
 
 use super::congestion::Congestion;
 use super::{Forward, LayerRequest};
 use crate::allocator::{Allocation, Allocator, Candidate, Wish};
 use crate::bwe::{self, Cluster, Estimator, Feedback, Limiter, Output, Sent};
-use crate::pacer::{Item, Pace, Pacer, Release};
+use crate::pacer::{Frame, Item, Pace, Pacer, Release};
 use crate::track::MAX_LAYERS;
 use crate::{Arrival, Bitrate, LayerIndex, LayerInfo};
 
@@ -43,13 +43,15 @@ pub(crate) struct Regulator {
     switching: Option<LayerIndex>,
     /// Packets that the pacer had dropped when that was counted last.
     drops_counted: u64,
+    /// Packets that had been received when that was counted last.
+    received_counted: u64,
 }
 
 /// What waits for the pacer, as the subscription knows it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {
     /// The frame.
-    pub(crate) frame: RtpTimestamp,
+    pub(crate) frame: Frame,
     /// Whether it is a keyframe.
     pub(crate) keyframe: bool,
     /// Bytes on the wire; none for what will be withheld.
@@ -74,6 +76,7 @@ impl Regulator {
             passed: None,
             switching: None,
             drops_counted: 0,
+            received_counted: 0,
         }
     }
 
@@ -186,6 +189,18 @@ impl Regulator {
         rate(granted) < rate(current)
     }
 
+    /// Says whether the path's queue grows by what is sent.
+    pub(crate) fn is_queue_long(&self) -> bool {
+        self.estimator.queue() > QUEUE_LONG
+    }
+
+    /// Returns how many packets were reported since that was asked last.
+    pub(crate) fn take_received(&mut self) -> u64 {
+        let received = self.estimator.stats().received;
+        let before = std::mem::replace(&mut self.received_counted, received);
+        received.saturating_sub(before)
+    }
+
     /// Returns the mark of the probe that is under way.
     pub(crate) fn cluster(&self) -> Option<Cluster> {
         self.pacer.cluster()
@@ -217,7 +232,7 @@ impl Regulator {
     }
 
     /// Takes note that a frame has begun to leave.
-    pub(crate) const fn note_begun(&mut self, frame: RtpTimestamp) {
+    pub(crate) const fn note_begun(&mut self, frame: Frame) {
         self.pacer.note_begun(frame);
     }
 
@@ -248,6 +263,11 @@ impl Regulator {
     /// Corrects what a release of padding counted by what left instead.
     pub(crate) fn correct(&mut self, released: u16, forwards: &[Forward]) {
         self.pacer.correct(released, bytes_of(forwards));
+    }
+
+    /// Takes the first video packet that waits, whatever the time.
+    pub(crate) fn take_waiting(&mut self) -> Option<Arrival> {
+        self.pacer.take_video()
     }
 
     /// Forgets what waits: the rings are read in another way now.
@@ -330,7 +350,9 @@ impl Regulator {
         let unknown = estimate.limiter == Limiter::Start;
         let floor =
             granted.filter(|_| unknown).unwrap_or_default().plus(self.layers.audio).scaled(START_PACE);
-        let relaxed = unknown || estimate.limiter == Limiter::Application;
+        let fits = granted.is_some_and(|rate| rate.plus(self.layers.audio) <= estimate.bitrate);
+        let free = fits && self.estimator.queue() < QUEUE_FREE;
+        let relaxed = unknown || free || estimate.limiter == Limiter::Application;
         self.pacer.set_pace(now, Pace { estimate: estimate.bitrate, floor, relaxed });
     }
 }
@@ -428,6 +450,10 @@ const NO_CANDIDATE: Candidate = Candidate {
 const TICK: Duration = Duration::from_millis(200);
 /// A viewer who was sent nothing for so long needs no timer.
 const IDLE_AFTER: Duration = Duration::from_secs(2);
+/// A queue on the path that is none.
+const QUEUE_FREE: Duration = Duration::from_millis(15);
+/// A queue on the path that more than jitter has made.
+const QUEUE_LONG: Duration = Duration::from_millis(30);
 /// How soon a path that took nothing is tried again.
 const BLOCKED_INTERVAL: Duration = Duration::from_millis(10);
 /// The tag that sealing appends (RFC 7714).

@@ -14,9 +14,9 @@
 //! under numbers that were kept for them.
 
 mod granted;
+mod joining;
 mod padding;
 mod replays;
-mod slow;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -24,19 +24,19 @@ use std::time::Duration;
 use rtp::negotiation::ViewedTrack;
 use rtp::{Codec, ExtSeq, MediaKind, MonoTime, RtpTimestamp, SeqNo};
 
-use self::replays::Replays;
 use super::catch_up::{Cache, CatchUp};
 use super::outgoing::Outgoing;
 use super::retransmit::{Budget, Retransmitter};
 use super::rewriter::Source;
 use super::selector::{self, LayerRequest};
 use super::{Forward, SwitchReason, TrackStats, ViewerOutput};
+use crate::ring::Ring;
 use crate::ring::gop::{frame_start, lacks_beginning};
-use crate::ring::{GOP_MAX, Ring};
 use crate::track::{Arrival, MAX_LAYERS, TrackInfo};
 use crate::{Bitrate, DropReason, Epoch, LayerIndex, Packet, Rings};
 
 pub(crate) use self::granted::{Grant, Place};
+use self::replays::Replays;
 
 /// The state machine of one subscription.
 #[derive(Debug)]
@@ -74,6 +74,10 @@ pub(crate) struct Subscription {
     /// The burst that brings the current layer to the live edge, and when it goes on.
     catch_up: Option<CatchUp>,
     next_step: Option<MonoTime>,
+    /// How many packets the burst may still send before the path has shown that it keeps up; `None` where nobody says.
+    burst_room: Option<u64>,
+    /// When the path showed that last.
+    burst_widened: MonoTime,
     /// Whether the current layer is a lower one that the viewer was started with.
     starts_low: bool,
     /// How often each layer was begun anew from packets that had been sent before.
@@ -132,6 +136,8 @@ impl Subscription {
             next_attempt: None,
             catch_up: None,
             next_step: None,
+            burst_room: None,
+            burst_widened: MonoTime::ZERO,
             starts_low: false,
             passes: [0; MAX_LAYERS],
             replays: Replays::default(),
@@ -462,48 +468,6 @@ impl Subscription {
         !self.is_starved && self.current().is_some_and(active)
     }
 
-    /// Until when a keyframe of the target may be waited for while another layer is shown.
-    ///
-    /// A viewer that was started low is in no hurry: while the ring holds a group of pictures of the target, the
-    /// publisher is known to begin a new one soon, and is left in peace.
-    fn wait_shown(&self, now: MonoTime, rings: &Rings, target: LayerIndex) -> Option<MonoTime> {
-        let ring = rings.get(self.kind, target);
-        let due = ring.next_keyframe().map(|due| due + KEYFRAME_LATE).filter(|late| *late > now);
-        if !self.starts_low {
-            return due.filter(|late| late.since(now) <= SHOWN_PATIENCE + KEYFRAME_LATE);
-        }
-        let expiry = Cache::find(now, ring).map(|cache| cache.first.arrival + GOP_MAX + KEYFRAME_LATE);
-        due.max(expiry).filter(|until| *until > now)
-    }
-
-    /// Returns the layer that the viewer can be given from its ring at once.
-    fn startable(&self, now: MonoTime, rings: &Rings, target: LayerIndex) -> Option<LayerIndex> {
-        let info = self.info.as_ref()?;
-        let cache = |layer| Cache::find(now, rings.get(self.kind, layer));
-        let of_target = cache(target).map(|cache| cache.backlog());
-        if self.is_shown() {
-            if self.falls_since.is_some_and(|since| now.since(since) >= FALL_MAX) {
-                // No keyframe came. What is shown breaks soon: rather go back a little.
-                return of_target.map(|_| target);
-            }
-            let source = self.source(info.epoch, target);
-            let fresh = cache(target).filter(|cache| self.outgoing.may_join(source, cache.first.seq));
-            return fresh.is_some_and(|cache| cache.backlog() <= SWITCH_BACKLOG_MAX).then_some(target);
-        }
-        if self.barred.is_some_and(|(epoch, until)| epoch == info.epoch && now < until) {
-            return None;
-        }
-        if of_target.is_some_and(|backlog| backlog <= DIRECT_BACKLOG_MAX) {
-            return Some(target);
-        }
-        let formats = self.outgoing.formats();
-        let cached = info
-            .layers
-            .iter()
-            .filter(|layer| layer.active && formats.decodes(layer.index) && cache(layer.index).is_some());
-        selector::lowest(cached, None).map(|layer| layer.index)
-    }
-
     /// Answers a viewer's wish for a keyframe from the ring, if that is allowed now and sooner than a fresh one.
     fn replay(&mut self, now: MonoTime, rings: &Rings, step: &mut Step<'_>) -> bool {
         let Some(layer) = self.current().filter(|_| self.kind == MediaKind::Video) else { return false };
@@ -566,12 +530,16 @@ impl Subscription {
             if left == 0 {
                 break Some(now + STEP_INTERVAL);
             }
-            if self.path.is_some()
+            let is_held = self.burst_room == Some(0) && now.since(self.burst_widened) < REPORT_MAX;
+            if (is_held || self.path.is_some())
                 && self.outgoing.is_other_frame(packet)
-                && slow::has_newer_keyframe(ring, packet)
+                && has_newer_keyframe(ring, packet)
                 && self.begin_catch_up(now, rings, source.layer, step)
             {
                 return;
+            }
+            if is_held {
+                break Some(now + BLOCKED_INTERVAL);
             }
             if let Some(pending) = self.pending.filter(|pending| packet.arrival >= pending.since)
                 && self.outgoing.is_other_frame(packet)
@@ -582,6 +550,7 @@ impl Subscription {
             self.forward(source, packet, step);
             burst.next = burst.next.plus(1);
             left = left.saturating_sub(1);
+            self.burst_room = self.burst_room.map(|room| room.saturating_sub(1));
         };
         self.catch_up = next_step.is_some().then_some(burst);
         self.next_step = next_step;
@@ -737,6 +706,12 @@ fn timing_of(info: &TrackInfo, layer: LayerIndex) -> Option<crate::Timing> {
     info.layers.iter().find(|it| it.index == layer).and_then(|it| it.timing)
 }
 
+/// Says whether a keyframe has come behind a packet of a burst: worth more, on a path that is slow, than what lies
+/// between.
+fn has_newer_keyframe(ring: &Ring, packet: &Packet) -> bool {
+    ring.gop().is_some_and(|gop| gop.keyframe > packet.seq && gop.timestamp != packet.timestamp)
+}
+
 /// Until when a keyframe of the target is waited for while nothing is shown, because it should come in a moment.
 fn wait_dark(now: MonoTime, rings: &Rings, target: LayerIndex) -> Option<MonoTime> {
     let due = rings.get(MediaKind::Video, target).next_keyframe()?;
@@ -747,27 +722,21 @@ fn wait_dark(now: MonoTime, rings: &Rings, target: LayerIndex) -> Option<MonoTim
 const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a viewer's wish for a keyframe is passed on.
 const WANTED_INTERVAL: Duration = Duration::from_millis(500);
-/// How often it is looked whether a lower layer that the path asks for can be joined, and when it is taken from the
-/// ring, however old.
+/// How often it is looked whether a lower layer that the path asks for can be joined.
 const FALL_INTERVAL: Duration = Duration::from_millis(500);
-const FALL_MAX: Duration = Duration::from_millis(600);
 /// How long a switch waits for the end of the current frame: three frames at 30 frames/s.
 const SWITCH_DELAY_MAX: Duration = Duration::from_millis(100);
 /// The most packets that one switch takes from the ring: under half of the numbers that are remembered.
 const CATCH_UP_MAX: u64 = 1_000;
 /// How near the next keyframe must be for a viewer without a picture to wait for it.
 const DARK_PATIENCE: Duration = Duration::from_millis(100);
-/// The same for a viewer that sees another layer meanwhile: then it is asked for.
-const SHOWN_PATIENCE: Duration = Duration::from_millis(200);
 /// How late an expected keyframe may be.
 const KEYFRAME_LATE: Duration = Duration::from_millis(50);
-/// A target whose keyframe is at most this old is joined at once, without a lower layer first: its burst is short.
-const DIRECT_BACKLOG_MAX: Duration = Duration::from_millis(500);
-/// How far a switch may go back while another layer is shown: what the viewer does not see as a leap.
-const SWITCH_BACKLOG_MAX: Duration = Duration::from_millis(100);
 /// Packets that one step of a burst sends: a large keyframe takes a few steps, and delays others by a few at a time.
 const STEP_PACKETS: usize = 32;
 const STEP_INTERVAL: Duration = Duration::from_millis(1);
+/// How long a burst waits for a report: a viewer that sends none gets it at last.
+const REPORT_MAX: Duration = Duration::from_secs(1);
 /// How soon a path that took nothing is tried again.
 const BLOCKED_INTERVAL: Duration = Duration::from_millis(10);
 /// After a burst that was broken off: as long as a group of pictures, so that the next try is a keyframe.

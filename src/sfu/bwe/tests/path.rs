@@ -10,7 +10,7 @@ use rtp::{MediaKind, MonoTime, RtpTimestamp, SeqNo, Ssrc};
 use super::link::{Conditions, Link, Passing};
 use crate::allocator::{Allocator, Candidate, Wish};
 use crate::bwe::{Cluster, Config, Estimate, Estimator, Output, Sent};
-use crate::pacer::{Item, Pace, Pacer, Release};
+use crate::pacer::{Frame, Item, Pace, Pacer, Release};
 use crate::{Bitrate, LayerIndex};
 
 /// What a flow sends.
@@ -201,7 +201,7 @@ impl Flow {
 
     fn push(&mut self, now_us: u64, kind: MediaKind, size: u16, keyframe: bool) {
         let at = time(now_us);
-        let frame = RtpTimestamp(self.frame);
+        let frame = Frame { layer: LayerIndex(0), timestamp: RtpTimestamp(self.frame) };
         self.pacer.push(at, Item { what: size, kind, frame, keyframe, size, at });
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rtp::{ExtSeq, MonoTime};
 
 use super::{KEYFRAME_LATE, REQUEST_INTERVAL, Step, Subscription};
+use crate::pacer::Frame;
 use crate::ring::gop::frame_start;
 use crate::viewer::regulator::Held;
 use crate::viewer::{SwitchReason, ViewerOutput};
@@ -82,6 +83,14 @@ impl Subscription {
         }
     }
 
+    /// Says that a burst may send so many packets more; each report that some came allows for others.
+    pub(crate) fn widen_burst(&mut self, now: MonoTime, packets: u64) {
+        self.burst_widened = now;
+        let room =
+            if self.catch_up.is_some() { self.burst_room.unwrap_or(BURST_WINDOW) } else { BURST_WINDOW };
+        self.burst_room = Some(room.saturating_add(packets));
+    }
+
     /// Says where a packet that cannot leave at once belongs. `switching` is the layer whose keyframe waits already.
     pub(crate) fn place(&self, rings: &Rings, arrival: Arrival, switching: Option<LayerIndex>) -> Place {
         let Some(epoch) = self.epoch().filter(|_| self.catch_up.is_none()) else { return Place::Now };
@@ -103,8 +112,14 @@ impl Subscription {
         let keyframe = begins || ring.gop().is_some_and(|gop| gop.timestamp == packet.timestamp);
         let bytes = packet.payload().len().saturating_add(packet.carried_len()).saturating_add(HEADER_BYTES);
         let size = if self.outgoing.withholds(packet) { 0 } else { u16::try_from(bytes).unwrap_or(u16::MAX) };
-        let held = Held { frame: packet.timestamp, keyframe, size };
+        let held =
+            Held { frame: Frame { layer: arrival.layer, timestamp: packet.timestamp }, keyframe, size };
         Place::InTurn { held, switches: !is_current && begins }
+    }
+
+    /// Says whether a number is kept for a packet.
+    pub(crate) fn owes(&self, arrival: Arrival) -> bool {
+        self.epoch().is_some_and(|epoch| self.outgoing.holds(self.source(epoch, arrival.layer), arrival.seq))
     }
 
     /// Learns that everything of a layer up to `after` was dropped on purpose; `next` comes now, of a keyframe. Where
@@ -133,6 +148,8 @@ impl Subscription {
     }
 }
 
+/// What a burst sends before the first report: a large keyframe, and half a second of a path that carries 2 Mbit/s.
+const BURST_WINDOW: u64 = 100;
 /// How long a viewer whose path does not carry what it gets waits for a keyframe of the lower layer before one is asked
 /// for.
 const FALL_PATIENCE: Duration = Duration::from_millis(200);

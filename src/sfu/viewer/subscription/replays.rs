@@ -1,4 +1,4 @@
-//! How often a viewer's wish for a keyframe is answered from the ring. Packet path.
+//! Limits how often a viewer is given packets of a ring again.
 
 use std::time::Duration;
 

@@ -30,6 +30,7 @@ pub(super) const SIMULCAST: Published =
     Published { layers: &[150, 600, 2_500], gop: 3_000, answers: true, temporal: false };
 
 pub(super) struct Path {
+    is_described: bool,
     pub(super) room: Room,
     published: Published,
     sources: Vec<Source>,
@@ -100,6 +101,7 @@ impl Path {
             last_request: None,
         });
         let mut path = Self {
+            is_described: false,
             room,
             published,
             sources: sources.collect(),
@@ -124,6 +126,16 @@ impl Path {
             sent: 0,
             timers: 0,
         };
+        path.describe();
+        path
+    }
+
+    /// A path to a viewer that joins when the show has run for a while, `backlog` milliseconds after a keyframe.
+    pub(super) fn joining(published: Published, rate: u64, backlog: u64) -> Self {
+        let mut path = Self::new(published, rate);
+        path.room = Room::regulated(vec![video_track(), with_transport_cc(audio_track(false))], 1);
+        path.is_described = false;
+        path.run(backlog);
         path.describe();
         path
     }
@@ -157,6 +169,7 @@ impl Path {
     }
 
     fn describe(&mut self) {
+        self.is_described = true;
         let layers: Vec<LayerInfo> = (0..)
             .zip(self.published.layers)
             .map(|(index, kbps)| LayerInfo {
@@ -184,6 +197,10 @@ impl Path {
             let timestamp = self.millis as u32 * 48;
             let media = Media::raw(Codec::Opus, self.audio_seq, timestamp, &[7; AUDIO_BYTES]);
             arrivals.push(self.room.store(&media));
+        }
+        if !self.is_described {
+            arrivals.iter().for_each(|arrival| self.room.rings.handle_arrival(*arrival));
+            arrivals.clear();
         }
         if !arrivals.is_empty() {
             let sent = self.room.announce(&arrivals);

@@ -152,6 +152,38 @@ fn a_viewer_without_feedback_is_left_alone() {
 }
 
 #[test]
+fn who_joins_over_a_slow_path_has_a_picture_at_once_and_sound_soon() {
+    let published = Published { layers: &[1_000], gop: 121, answers: false, ..SIMULCAST };
+    let mut path = Path::joining(published, 2_000, 3_900);
+
+    path.run(4 * SECOND);
+
+    let first = path.shown[0].at - 3_900;
+    assert!(first < 250, "{first} ms to the first picture");
+    let longest = path.audio_delays.iter().max().unwrap();
+    assert!(*longest < 700, "sound {longest} ms late: {:?}", path.room.viewer.congestion());
+    assert!(path.longest_stall(4_000, 7_900) < 1_000, "{}", path.longest_stall(4_000, 7_900));
+    assert!(path.shown.last().unwrap().delay < 300, "{:?}", path.shown.last());
+}
+
+#[test]
+fn who_joins_over_a_fast_path_is_at_the_live_edge_within_half_a_second_all_the_same() {
+    for (layers, delay) in [(&[600][..], 1), (&[2_500], 1), (&[2_500], 25)] {
+        let published = Published { layers, gop: 121, answers: false, ..SIMULCAST };
+        let mut path = Path::joining(published, 100_000, 3_900);
+        path.delay = delay;
+
+        path.run(2 * SECOND);
+
+        let first = path.shown[0].at - 3_900;
+        assert!(first < 50 + delay, "{layers:?}: {first} ms to the first picture");
+        let live = path.shown.iter().find(|shown| shown.delay < 60 + delay).map(|shown| shown.at - 3_900);
+        assert!(live.is_some_and(|live| live < 550 + delay), "{layers:?}, {delay} ms: {live:?}");
+        assert!(path.longest_stall(3_950, 5_900) < 150, "{}", path.longest_stall(3_950, 5_900));
+    }
+}
+
+#[test]
 fn a_silent_viewer_needs_no_timer() {
     let mut path = Path::new(SIMULCAST, 10_000);
     path.run(SECOND);

@@ -1,0 +1,97 @@
+//! How the target of a subscription can be joined: from which layer's ring, and how long something better is waited for.
+
+use std::time::Duration;
+
+use rtp::MonoTime;
+
+use super::{KEYFRAME_LATE, Subscription, WANTED_INTERVAL};
+use crate::ring::GOP_MAX;
+use crate::viewer::ViewerOutput;
+use crate::viewer::catch_up::Cache;
+use crate::viewer::selector;
+use crate::{Bitrate, LayerIndex, Rings};
+
+impl Subscription {
+    /// Until when a keyframe of the target may be waited for while another layer is shown.
+    ///
+    /// A viewer that was started low is in no hurry: while the ring holds a group of pictures of the target, the
+    /// publisher is known to begin a new one soon, and is left in peace.
+    pub(super) fn wait_shown(&self, now: MonoTime, rings: &Rings, target: LayerIndex) -> Option<MonoTime> {
+        let ring = rings.get(self.kind, target);
+        let due = ring.next_keyframe().map(|due| due + KEYFRAME_LATE).filter(|late| *late > now);
+        if !self.starts_low {
+            return due.filter(|late| late.since(now) <= SHOWN_PATIENCE + KEYFRAME_LATE);
+        }
+        let expiry = Cache::find(now, ring).map(|cache| cache.first.arrival + GOP_MAX + KEYFRAME_LATE);
+        due.max(expiry).filter(|until| *until > now)
+    }
+
+    /// Returns the layer that the viewer can be given from its ring at once.
+    pub(super) fn startable(&self, now: MonoTime, rings: &Rings, target: LayerIndex) -> Option<LayerIndex> {
+        let info = self.info.as_ref()?;
+        let cache = |layer| Cache::find(now, rings.get(self.kind, layer));
+        let of_target = cache(target).map(|cache| cache.backlog());
+        if self.is_shown() {
+            if self.falls_since.is_some_and(|since| now.since(since) >= FALL_MAX) {
+                // No keyframe came. What is shown breaks soon: rather go back a little.
+                return of_target.map(|_| target);
+            }
+            let source = self.source(info.epoch, target);
+            let fresh = cache(target).filter(|cache| self.outgoing.may_join(source, cache.first.seq));
+            return fresh.is_some_and(|cache| cache.backlog() <= SWITCH_BACKLOG_MAX).then_some(target);
+        }
+        if self.barred.is_some_and(|(epoch, until)| epoch == info.epoch && now < until) {
+            return None;
+        }
+        if of_target.is_some_and(|backlog| backlog <= DIRECT_BACKLOG_MAX) {
+            return Some(target);
+        }
+        let formats = self.outgoing.formats();
+        let cached = info
+            .layers
+            .iter()
+            .filter(|layer| layer.active && formats.decodes(layer.index) && cache(layer.index).is_some());
+        selector::lowest(cached, None).map(|layer| layer.index)
+    }
+
+    /// Returns how long a burst of a layer takes to the live edge.
+    pub(super) fn lasts(&self, cache: &Cache<'_>, layer: LayerIndex) -> Duration {
+        let mut layers = self.info.iter().flat_map(|info| &info.layers);
+        let bps = layers.find(|info| info.index == layer).map_or(0, |info| info.bitrate_bps);
+        cache.lasts(Bitrate::from_bps(bps), self.path)
+    }
+
+    /// Until when a keyframe is waited for because it is there sooner than a burst would get through.
+    pub(super) fn wait_slow(&mut self, now: MonoTime, rings: &Rings, target: LayerIndex) -> Option<MonoTime> {
+        self.path?;
+        let layer = self.startable(now, rings, target)?;
+        let cache = Cache::find(now, rings.get(self.kind, layer))?;
+        let mut lasts = self.lasts(&cache, layer);
+        if self.falls_since.is_some() {
+            // What is shown breaks meanwhile.
+            lasts = lasts.min(FALL_WAIT_MAX);
+        }
+        match rings.get(self.kind, target).next_keyframe() {
+            Some(due) if due + KEYFRAME_LATE > now => (due.since(now) < lasts).then(|| due + KEYFRAME_LATE),
+            _ if lasts > SLOW && self.last_wanted.is_none_or(|at| now.since(at) >= WANTED_INTERVAL * 2) => {
+                self.last_wanted = Some(now);
+                self.push(ViewerOutput::RequestKeyframe(target));
+                Some(now + WANTED_INTERVAL)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A target whose keyframe is at most this old is joined at once, without a lower layer first: its burst is short.
+const DIRECT_BACKLOG_MAX: Duration = Duration::from_millis(500);
+/// When a lower layer that the path asks for is taken from the ring, however old.
+const FALL_MAX: Duration = Duration::from_millis(600);
+/// How long a viewer whose path does not carry what it sees waits for a keyframe rather than for a burst.
+const FALL_WAIT_MAX: Duration = Duration::from_millis(800);
+/// The same for a viewer that sees another layer meanwhile: then it is asked for.
+const SHOWN_PATIENCE: Duration = Duration::from_millis(200);
+/// A burst that takes longer than this is slower than a publisher who answers a request.
+const SLOW: Duration = Duration::from_millis(800);
+/// How far a switch may go back while another layer is shown: what the viewer does not see as a leap.
+const SWITCH_BACKLOG_MAX: Duration = Duration::from_millis(100);
