@@ -4,6 +4,7 @@
 #   make test    install what is missing, run every test (also what .ci/run calls)
 #   make bench   measure the server on this machine against its targets: a quarter of an hour on a machine that
 #                does nothing else (BENCH="--only fanout" for one scenario)
+#   make sim     play the simulation's committed seeds; SEEDS=10000 plays so many others, and keeps those that fail
 #   make bench-parts   measure the parts of the packet path, each against its budget (a minute, after its build)
 
 SHELL := /bin/bash
@@ -18,6 +19,12 @@ ROOT_TESTS := $(filter-out architecture e2e,$(basename $(notdir $(wildcard tests
 FUZZ_SECONDS ?= 600
 # `make run ARGS="--http 127.0.0.1:9000"` adds flags; an explicit flag wins over --dev.
 ARGS ?=
+# `make sim SEEDS=10000` plays so many seeds from FIRST on; without, the committed ones, as `make test` does.
+SEEDS ?=
+FIRST ?= 200
+# `make sim-trace SEED=7` writes one run down; CLOSE="20 25" shows those seconds in tenths.
+SEED ?= 0
+CLOSE ?=
 # `make bench BENCH="--only fanout,delay"` adds flags of `nearcast-loadtest bench`.
 BENCH ?=
 
@@ -27,7 +34,7 @@ define step
 @start=$$(date +%s); printf '\n== %s\n' '$@'; { $(1); }; printf '== %s: %d s\n' '$@' $$(( $$(date +%s) - start ))
 endef
 
-.PHONY: help run test setup setup-run pages build fmt clippy architecture unit doc deny e2e web bench audit nightly fuzz miri bench-parts clean
+.PHONY: help run test setup setup-run pages build fmt clippy architecture unit sim sim-trace doc deny e2e web bench audit nightly fuzz miri bench-parts clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -39,7 +46,7 @@ run: setup-run pages
 # In cost order; each step ends the run when it fails. One make a step keeps the order under `make -j`.
 test:
 	@start=$$(date +%s); \
-	for step in setup pages fmt clippy architecture unit doc deny build e2e web; do $(MAKE) $$step; done; \
+	for step in setup pages fmt clippy architecture unit sim doc deny build e2e web; do $(MAKE) $$step; done; \
 	printf '\nmake test: everything passed in %d s\n' $$(( $$(date +%s) - start ))
 
 setup-run:
@@ -64,7 +71,18 @@ architecture:
 	$(call step,$(CARGO) test --locked --quiet --test architecture)
 
 unit:
-	$(call step,$(CARGO) test --locked --quiet --workspace --exclude nearcast --lib --tests; $(CARGO) test --locked --quiet -p nearcast --bins $(addprefix --test ,$(ROOT_TESTS)))
+	$(call step,$(CARGO) test --locked --quiet --workspace --exclude nearcast --exclude nearcast-sim --lib --tests; $(CARGO) test --locked --quiet -p nearcast --bins $(addprefix --test ,$(ROOT_TESTS)))
+
+# In the dev profile, for which the machines are optimised a little: two hundred seeds take half a minute.
+sim:
+ifeq ($(SEEDS),)
+	$(call step,$(CARGO) test --locked --quiet -p nearcast-sim)
+else
+	$(CARGO) run --locked --quiet -p nearcast-sim -- sweep $(FIRST) $(SEEDS)
+endif
+
+sim-trace:
+	@$(CARGO) run --locked --quiet -p nearcast-sim -- trace $(SEED) $(CLOSE)
 
 # Our readers read the private items too, so a link to one is no fault.
 doc:

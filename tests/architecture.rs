@@ -49,6 +49,14 @@ const CRATES: &[Rule] = &[
     },
     // The other side of the wire: what it shares with the server proves nothing.
     Rule { package: "nearcast-loadtest", folder: "loadtest", layer: 4, may_use: &["rtp"], sans_io: false },
+    // The machines on the load test's network: it drives the one and borrows the other.
+    Rule {
+        package: "nearcast-sim",
+        folder: "tests/sim",
+        layer: 5,
+        may_use: &["rtp", "sfu", "loadtest"],
+        sans_io: false,
+    },
     Rule {
         package: "nearcast",
         folder: ".",

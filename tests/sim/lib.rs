@@ -9,8 +9,7 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
+    clippy::print_stderr,
     reason = "a test may end its process"
 )]
 

@@ -364,7 +364,7 @@ impl Reception {
             ssrc,
             fraction: fraction as u8,
             lost: expected.saturating_sub(self.received) as u32,
-            highest: (highest - (4 << 16) & 0xffff_ffff) as u32,
+            highest: ((highest - (4 << 16)) & 0xffff_ffff) as u32,
             jitter: self.jitter as u32,
             last_sender,
             delay,

@@ -40,12 +40,13 @@ fn main() -> ExitCode {
             let (Some(first), Some(count)) = (number(first), number(count)) else { return usage() };
             let sweep = Sweep::of(first..first.saturating_add(count));
             println!("{sweep}");
-            for (seed, breaches) in &sweep.breaches {
-                if let Err(error) = kept::keep(*seed, breaches) {
-                    eprintln!("seed {seed} could not be kept: {error}");
+            for (seed, breach) in sweep.news() {
+                match kept::keep(seed, breach) {
+                    Ok(()) => println!("kept: seed {seed}, {breach}"),
+                    Err(error) => eprintln!("seed {seed} could not be kept: {error}"),
                 }
             }
-            if sweep.breaches.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if sweep.is_kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         _ => usage(),
     }

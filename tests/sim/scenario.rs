@@ -123,8 +123,9 @@ impl Scenario {
     /// How a path is from the server at a time.
     #[must_use]
     pub fn down_at(&self, path: usize, at_ms: u64) -> Config {
-        let changes = self.changes.iter().filter(|change| change.path == path && change.at_ms <= at_ms);
-        changes.last().map_or(self.paths[path].down, |change| change.down)
+        let mut changes = self.changes.iter().rev();
+        let newest = changes.find(|change| change.path == path && change.at_ms <= at_ms);
+        newest.map_or(self.paths[path].down, |change| change.down)
     }
 
     /// The viewers behind a path.
