@@ -5,6 +5,7 @@
 #   make bench   measure the server on this machine against its targets: a quarter of an hour on a machine that
 #                does nothing else (BENCH="--only fanout" for one scenario)
 #   make sim     play the simulation's committed seeds; SEEDS=10000 plays so many others, and keeps those that fail
+#   make bench-network   what a browser sees over bad paths, against what is promised (ten minutes, nothing else running)
 #   make bench-parts   measure the parts of the packet path, each against its budget (a minute, after its build)
 
 SHELL := /bin/bash
@@ -34,7 +35,7 @@ define step
 @start=$$(date +%s); printf '\n== %s\n' '$@'; { $(1); }; printf '== %s: %d s\n' '$@' $$(( $$(date +%s) - start ))
 endef
 
-.PHONY: help run test setup setup-run pages build fmt clippy architecture unit sim sim-trace doc deny e2e web bench audit nightly fuzz miri bench-parts clean
+.PHONY: help run test setup setup-run pages build fmt clippy architecture unit sim sim-trace doc deny e2e web bench bench-network audit nightly fuzz miri bench-parts clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -102,6 +103,11 @@ bench: setup-run pages
 	$(CARGO) build --locked --release --bin nearcast
 	$(CARGO) build --locked --release -p nearcast-loadtest
 	target/release/nearcast-loadtest bench $(BENCH)
+
+bench-network: setup pages
+	$(CARGO) build --locked --release --bin nearcast
+	$(CARGO) build --locked --release -p nearcast-loadtest
+	cd web; NEARCAST_BIN=$(CURDIR)/target/release/nearcast NEARCAST_LOADTEST_BIN=$(CURDIR)/target/release/nearcast-loadtest npm run --silent bench-network
 
 # Needs the advisory database, which is fetched from outside the package registries: not part of `make test`.
 audit:

@@ -14,6 +14,7 @@ import { onlyThrough, onlyTransport, startBitrate } from './answer.ts';
 import { type CanvasAsk, canvasStream } from './canvas-source.ts';
 import { publishGops } from './gop-source.ts';
 import { type JoinTrace, joinAndTrace, type Seen, trace } from './join-trace.ts';
+import { type PathTrace, tracePath } from './path-trace.ts';
 import { type Reading, take } from './reading.ts';
 import { type Exchange, recordConnections, recordExchanges } from './recorder.ts';
 
@@ -192,6 +193,13 @@ const lab = {
 
   take(seconds: number, sourceWidth: number): Promise<Reading> {
     return take(video, seconds, sourceWidth);
+  },
+
+  /** Notes every frame of what is being watched, over some seconds. */
+  tracePath(seconds: number): Promise<PathTrace> {
+    const connection = connections.at(-1);
+    if (!connection) throw new Error('nothing is being watched');
+    return tracePath(video, connection, seconds);
   },
 
   link(): Promise<Link> {

@@ -11,6 +11,8 @@ export interface Way {
   readonly delivered: number;
   readonly delivered_bytes: number;
   readonly lost: number;
+  /** How long the queue before the bottleneck takes to empty. */
+  readonly queue_ms: number;
 }
 
 /** The network emulator between a server and whoever takes the address from its answers. */
@@ -23,16 +25,16 @@ export interface BadNetwork {
   stop(): Promise<void>;
 }
 
-/** Starts a server that nobody reaches but through a bad network. */
-export async function startBehind(spec: string): Promise<{ server: Server; network: BadNetwork }> {
-  const network = await startNetwork(spec);
+/** Starts a server that nobody reaches but through a bad network: bad in one way down, and up as told or alike. */
+export async function startBehind(spec: string, up = spec): Promise<{ server: Server; network: BadNetwork }> {
+  const network = await startNetwork(spec, up);
   const server = await startServer({ advertise: network.address });
   await network.say(`to ${server.udp}`);
   return { server, network };
 }
 
-async function startNetwork(spec: string): Promise<BadNetwork> {
-  const flags = ['impair', '--json', '--listen', '127.0.0.1:0', '--down', spec, '--up', spec];
+async function startNetwork(spec: string, up: string): Promise<BadNetwork> {
+  const flags = ['impair', '--json', '--listen', '127.0.0.1:0', '--down', spec, '--up', up];
   const child = spawn(emulatorPath(), flags, { stdio: ['pipe', 'pipe', 'inherit'] });
   const answers = createInterface(child.stdout)[Symbol.asyncIterator]();
   const next = async (): Promise<Record<string, unknown>> => {
