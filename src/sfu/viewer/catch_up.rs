@@ -49,6 +49,11 @@ impl CatchUp {
         self.began + self.lasts
     }
 
+    /// Says whether a publisher who answers a request is sooner there.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.lasts > SLOW
+    }
+
     /// Says whether the path has not carried the burst, long after its end.
     pub(crate) fn is_stuck(&self, now: MonoTime) -> bool {
         now.since(self.end()) > LATE_MAX
@@ -166,6 +171,8 @@ const PATH_PART: f64 = 0.8;
 const SPARE_MIN: f64 = 0.1;
 /// What a keyframe is more than the frames around it, in time at the layer's rate.
 const KEYFRAME: Duration = Duration::from_millis(200);
+/// A burst that takes longer than this is slower than a publisher who answers a request.
+pub(crate) const SLOW: Duration = Duration::from_millis(800);
 /// No burst takes longer; the next keyframe will have come by then.
 const LASTS_MAX: Duration = Duration::from_secs(4);
 /// How late a burst may end on a path that takes nothing at times; it is not begun anew for that, as the ring holds
