@@ -26,11 +26,17 @@ use crate::{Bitrate, LayerIndex};
 /// How much faster than the estimate packets leave.
 pub const SPEED: f64 = 2.5;
 
+/// The same when more comes than the path carries.
+pub const SPEED_SHORT: f64 = 1.15;
+
 /// The longest that anything waits.
 pub const WAIT_MAX: Duration = Duration::from_millis(200);
 
 /// What may not be dropped is out within this: some steps less, because steps come late at times.
 const OUT_WITHIN: Duration = Duration::from_millis(180);
+
+/// A frame that has waited no longer than this may begin, however large it is.
+const FRESH: Duration = Duration::from_millis(40);
 
 /// The most video packets that wait: 200 ms at 30 Mbit/s. Beyond, video is dropped as if it had waited too long.
 pub const VIDEO_MAX: usize = 640;
@@ -78,6 +84,7 @@ pub struct Pacer<T> {
     /// The usual rate of release, and what it is at least.
     usual: Bitrate,
     burst: Duration,
+    is_short: bool,
     /// Bytes that may leave now; below zero after audio or a last large packet.
     credit: f64,
     refilled: MonoTime,
@@ -107,6 +114,9 @@ pub struct Pace {
     pub floor: Bitrate,
     /// Whether the path has room for a whole frame at once.
     pub relaxed: bool,
+    /// Whether what comes is more than the path carries: then it is here that frames are dropped, whole, rather than on
+    /// the path.
+    pub is_short: bool,
 }
 
 /// A frame's name: layers may count their time alike.
@@ -184,6 +194,7 @@ impl<T: Copy> Pacer<T> {
             video_bytes: 0,
             usual: estimate.scaled(SPEED).max(RATE_MIN),
             burst: BURST,
+            is_short: false,
             credit: 0.0,
             refilled: now,
             probe: None,
@@ -197,7 +208,9 @@ impl<T: Copy> Pacer<T> {
     /// Sets what the release follows.
     pub fn set_pace(&mut self, now: MonoTime, pace: Pace) {
         self.refill(now);
-        self.usual = pace.estimate.scaled(SPEED).max(pace.floor).max(RATE_MIN);
+        let speed = if pace.is_short { SPEED_SHORT } else { SPEED };
+        self.usual = pace.estimate.scaled(speed).max(pace.floor).max(RATE_MIN);
+        self.is_short = pace.is_short;
         self.burst = if pace.relaxed { BURST_RELAXED } else { BURST };
     }
 
@@ -409,7 +422,15 @@ impl<T: Copy> Pacer<T> {
     /// Drops whole frames when the first packet has waited too long.
     fn drop_stale(&mut self, now: MonoTime) {
         let Some(Waiting { item: first, .. }) = self.video.front() else { return };
-        if now.since(first.at) <= WAIT_MAX || first.keyframe || self.begun == Some(first.frame) {
+        if first.keyframe || self.begun == Some(first.frame) {
+            return;
+        }
+        // A frame that begins is finished, whatever that takes. Where the path carries less than comes, it does not begin
+        // when that would be too much.
+        let waited = now.since(first.at);
+        let is_late =
+            self.is_short && waited > FRESH && waited + self.usual.time_for(self.front_bytes()) > WAIT_MAX;
+        if waited <= WAIT_MAX && !is_late {
             return;
         }
         let items = || self.video.iter().map(|waiting| &waiting.item);
@@ -469,10 +490,16 @@ impl<T: Copy> Pacer<T> {
         if !first.keyframe && self.begun != Some(first.frame) {
             return usual.as_bps();
         }
-        let of_frame = self.video.iter().take_while(|waiting| waiting.item.frame == first.frame);
-        let bytes = of_frame.map(|waiting| u64::from(waiting.item.size)).sum();
+        let bytes = self.front_bytes();
         let time_left = OUT_WITHIN.saturating_sub(now.since(first.at)).max(STEP);
         usual.max(Bitrate::of(bytes, time_left)).as_bps()
+    }
+
+    /// Returns the bytes that wait of the first frame.
+    fn front_bytes(&self) -> u64 {
+        let first = self.video.front().map(|waiting| waiting.item.frame);
+        let of_frame = self.video.iter().take_while(|waiting| Some(waiting.item.frame) == first);
+        of_frame.map(|waiting| u64::from(waiting.item.size)).sum()
     }
 
     fn refill(&mut self, now: MonoTime) {

@@ -221,7 +221,12 @@ impl Flow {
         while let Some(output) = self.estimator.poll_output() {
             match output {
                 Output::Estimate(estimate) => {
-                    let pace = Pace { estimate: estimate.bitrate, floor: Bitrate::ZERO, relaxed: false };
+                    let pace = Pace {
+                        estimate: estimate.bitrate,
+                        floor: Bitrate::ZERO,
+                        relaxed: false,
+                        is_short: false,
+                    };
                     self.pacer.set_pace(now, pace);
                 }
                 Output::Probe(probe) => self.pacer.begin_probe(now, probe),
