@@ -94,7 +94,7 @@ pub struct Pacer<T> {
     /// Whether video is dropped until a keyframe begins.
     waiting: bool,
     /// The last packet that was dropped behind all that wait.
-    dropped: Option<T>,
+    dropped: Option<Item<T>>,
     drops: Drops,
 }
 
@@ -102,7 +102,7 @@ pub struct Pacer<T> {
 #[derive(Clone, Copy, Debug)]
 struct Waiting<T> {
     item: Item<T>,
-    after: Option<T>,
+    after: Option<Item<T>>,
 }
 
 /// What the release follows.
@@ -135,6 +135,8 @@ pub struct Item<T> {
     pub what: T,
     /// Audio or video.
     pub kind: MediaKind,
+    /// Its place among the packets of its layer.
+    pub order: u64,
     /// The frame that it belongs to, of its layer.
     pub frame: Frame,
     /// Whether that frame is a keyframe.
@@ -304,7 +306,7 @@ impl<T: Copy> Pacer<T> {
         }
         if let Some(Waiting { item, after }) = self.pop_video() {
             self.spend(now, usize::from(item.size));
-            return Some(Release::Media { what: item.what, after, probe: cluster });
+            return Some(Release::Media { what: item.what, after: after.map(|it| it.what), probe: cluster });
         }
         let probe = cluster?;
         self.spend(now, usize::from(PADDING_BYTES));
@@ -368,7 +370,7 @@ impl<T: Copy> Pacer<T> {
     fn push_video(&mut self, now: MonoTime, item: Item<T>) {
         if self.waiting && !item.keyframe {
             self.drops.undecodable_video = self.drops.undecodable_video.saturating_add(1);
-            self.dropped = Some(item.what);
+            self.dropped = later(self.dropped, item);
             return;
         }
         self.waiting = false;
@@ -382,7 +384,7 @@ impl<T: Copy> Pacer<T> {
             if !follows || self.video.len() >= VIDEO_MAX {
                 self.waiting = true;
                 self.drops.undecodable_video = self.drops.undecodable_video.saturating_add(1);
-                self.dropped = Some(item.what);
+                self.dropped = later(self.dropped, item);
                 return;
             }
         }
@@ -450,14 +452,14 @@ impl<T: Copy> Pacer<T> {
     fn drop_first(&mut self, count: usize) {
         let mut last = None;
         for _ in 0..count {
-            if let Some(Waiting { item, .. }) = self.video.pop_front() {
+            if let Some(Waiting { item, after }) = self.video.pop_front() {
                 self.video_bytes = self.video_bytes.saturating_sub(u64::from(item.size));
                 self.drops.stale_video = self.drops.stale_video.saturating_add(1);
-                last = Some(item.what);
+                last = later(after.map_or(last, |after| later(last, after)), item);
             }
         }
         if let Some(first) = self.video.front_mut() {
-            first.after = last.or(first.after);
+            first.after = first.after.map_or(last, |after| later(last, after));
         }
     }
 
@@ -465,18 +467,19 @@ impl<T: Copy> Pacer<T> {
     fn drop_frames(&mut self, stale: impl Fn(&Item<T>) -> bool) {
         let begun = self.begun;
         let (mut kept_bytes, before) = (0_u64, self.video.len());
-        let mut dropped = None;
+        let mut dropped: Option<Item<T>> = None;
         self.video.retain_mut(|Waiting { item, after }| {
             let keep = begun == Some(item.frame) || !stale(item);
             if keep {
                 kept_bytes = kept_bytes.saturating_add(u64::from(item.size));
-                *after = dropped.take().or(*after);
+                *after = after.map_or(dropped, |after| later(dropped, after));
+                dropped = None;
             } else {
-                dropped = Some(item.what);
+                dropped = later(after.map_or(dropped, |after| later(dropped, after)), *item);
             }
             keep
         });
-        self.dropped = dropped.or(self.dropped);
+        self.dropped = self.dropped.map_or(dropped, |before| later(dropped, before));
         self.video_bytes = kept_bytes;
         let dropped = before.saturating_sub(self.video.len()) as u64;
         self.drops.stale_video = self.drops.stale_video.saturating_add(dropped);
@@ -523,6 +526,16 @@ impl<T: Copy> Pacer<T> {
             self.probe = None;
             self.credit = self.credit.min(0.0);
         }
+    }
+}
+
+/// Returns the later of two dropped packets of a layer; of two layers the newer drop.
+fn later<T>(before: Option<Item<T>>, dropped: Item<T>) -> Option<Item<T>> {
+    match before {
+        Some(before) if before.frame.layer == dropped.frame.layer && before.order > dropped.order => {
+            Some(before)
+        }
+        _ => Some(dropped),
     }
 }
 

@@ -239,7 +239,8 @@ impl Regulator {
     /// Lets a packet wait.
     pub(crate) fn hold(&mut self, now: MonoTime, arrival: Arrival, held: Held) {
         let Held { frame, keyframe, size } = held;
-        self.pacer.push(now, Item { what: arrival, kind: arrival.kind, frame, keyframe, size, at: now });
+        let (kind, order) = (arrival.kind, arrival.seq.0);
+        self.pacer.push(now, Item { what: arrival, kind, order, frame, keyframe, size, at: now });
     }
 
     /// Returns the layer whose keyframe waits, to go over to.

@@ -202,7 +202,7 @@ impl Flow {
     fn push(&mut self, now_us: u64, kind: MediaKind, size: u16, keyframe: bool) {
         let at = time(now_us);
         let frame = Frame { layer: LayerIndex(0), timestamp: RtpTimestamp(self.frame) };
-        self.pacer.push(at, Item { what: size, kind, frame, keyframe, size, at });
+        self.pacer.push(at, Item { what: size, kind, order: 0, frame, keyframe, size, at });
     }
 
     fn drive(&mut self, now_us: u64, link: &mut Link) {
