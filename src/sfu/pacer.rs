@@ -368,19 +368,21 @@ impl<T: Copy> Pacer<T> {
     }
 
     fn push_video(&mut self, now: MonoTime, item: Item<T>) {
-        if self.waiting && !item.keyframe {
+        let is_begun = self.begun == Some(item.frame);
+        let opens = item.keyframe && !is_begun;
+        if self.waiting && !opens && !is_begun {
             self.drops.undecodable_video = self.drops.undecodable_video.saturating_add(1);
             self.dropped = later(self.dropped, item);
             return;
         }
-        self.waiting = false;
-        if item.keyframe && self.is_late(now) {
+        self.waiting &= !opens;
+        if opens && self.is_late(now) {
             // What waits in front of a keyframe is not worth its delay.
             self.drop_frames(|waiting| !waiting.keyframe);
         }
         if self.video.len() >= VIDEO_MAX {
             self.drop_frames(|_| true);
-            let follows = self.begun == Some(item.frame) || item.keyframe;
+            let follows = is_begun || item.keyframe;
             if !follows || self.video.len() >= VIDEO_MAX {
                 self.waiting = true;
                 self.drops.undecodable_video = self.drops.undecodable_video.saturating_add(1);
@@ -390,7 +392,8 @@ impl<T: Copy> Pacer<T> {
         }
         self.video_bytes = self.video_bytes.saturating_add(u64::from(item.size));
         let at = self.place_of(&item);
-        let after = if at == self.video.len() { self.dropped.take() } else { None };
+        // What was dropped before a keyframe is told with it; what belongs to a frame that has begun lies before that.
+        let after = if opens && at == self.video.len() { self.dropped.take() } else { None };
         self.video.insert(at, Waiting { item, after });
     }
 
@@ -470,10 +473,13 @@ impl<T: Copy> Pacer<T> {
         let mut dropped: Option<Item<T>> = None;
         self.video.retain_mut(|Waiting { item, after }| {
             let keep = begun == Some(item.frame) || !stale(item);
+            let opens = item.keyframe && begun != Some(item.frame);
             if keep {
                 kept_bytes = kept_bytes.saturating_add(u64::from(item.size));
-                *after = after.map_or(dropped, |after| later(dropped, after));
-                dropped = None;
+                if opens {
+                    *after = after.map_or(dropped, |after| later(dropped, after));
+                    dropped = None;
+                }
             } else {
                 dropped = later(after.map_or(dropped, |after| later(dropped, after)), *item);
             }
