@@ -476,3 +476,15 @@ const BITS_PER_PIXEL_AND_SECOND: u64 = 3;
 const UNKNOWN_RATE: Bitrate = Bitrate::from_kbps(300);
 /// How much one second's measurement counts beside the ones before.
 const NEWS_WEIGHT: f64 = 0.35;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_regulator_takes_a_third_of_a_viewers_memory_at_most() {
+        let inline = size_of::<Regulator>() - size_of::<Estimator>();
+
+        assert!(Estimator::footprint() + inline <= 21 * 1_024, "{} + {inline}", Estimator::footprint());
+    }
+}
