@@ -300,6 +300,12 @@ impl Allocator {
             .and_then(|need| (need > proved).then(|| need.scaled(PROVE)))
     }
 
+    /// Says whether the viewer would be given less if its path carried less.
+    #[must_use]
+    pub fn steps_down(&self) -> bool {
+        self.steps() && self.standing > 0
+    }
+
     /// Says whether the viewer gets a layer, or might soon: it falls no higher than where it stands, or more of the path
     /// is proved than the layer takes, nearly. Who wishes for nothing at present wants nothing.
     #[must_use]

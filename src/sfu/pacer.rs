@@ -26,11 +26,17 @@ use crate::{Bitrate, LayerIndex};
 /// How much faster than the estimate packets leave.
 pub const SPEED: f64 = 2.5;
 
+/// The same when more comes than the path carries.
+pub const SPEED_SHORT: f64 = 1.15;
+
 /// The longest that anything waits.
 pub const WAIT_MAX: Duration = Duration::from_millis(200);
 
 /// What may not be dropped is out within this: some steps less, because steps come late at times.
 const OUT_WITHIN: Duration = Duration::from_millis(180);
+
+/// A frame that has waited no longer than this may begin, however large it is.
+const FRESH: Duration = Duration::from_millis(40);
 
 /// The most video packets that wait: 200 ms at 30 Mbit/s. Beyond, video is dropped as if it had waited too long.
 pub const VIDEO_MAX: usize = 640;
@@ -78,6 +84,7 @@ pub struct Pacer<T> {
     /// The usual rate of release, and what it is at least.
     usual: Bitrate,
     burst: Duration,
+    is_short: bool,
     /// Bytes that may leave now; below zero after audio or a last large packet.
     credit: f64,
     refilled: MonoTime,
@@ -87,7 +94,7 @@ pub struct Pacer<T> {
     /// Whether video is dropped until a keyframe begins.
     waiting: bool,
     /// The last packet that was dropped behind all that wait.
-    dropped: Option<T>,
+    dropped: Option<Item<T>>,
     drops: Drops,
 }
 
@@ -95,7 +102,7 @@ pub struct Pacer<T> {
 #[derive(Clone, Copy, Debug)]
 struct Waiting<T> {
     item: Item<T>,
-    after: Option<T>,
+    after: Option<Item<T>>,
 }
 
 /// What the release follows.
@@ -107,6 +114,9 @@ pub struct Pace {
     pub floor: Bitrate,
     /// Whether the path has room for a whole frame at once.
     pub relaxed: bool,
+    /// Whether what comes is more than the path carries: then it is here that frames are dropped, whole, rather than on
+    /// the path.
+    pub is_short: bool,
 }
 
 /// A frame's name: layers may count their time alike.
@@ -125,6 +135,8 @@ pub struct Item<T> {
     pub what: T,
     /// Audio or video.
     pub kind: MediaKind,
+    /// Its place among the packets of its layer.
+    pub order: u64,
     /// The frame that it belongs to, of its layer.
     pub frame: Frame,
     /// Whether that frame is a keyframe.
@@ -184,6 +196,7 @@ impl<T: Copy> Pacer<T> {
             video_bytes: 0,
             usual: estimate.scaled(SPEED).max(RATE_MIN),
             burst: BURST,
+            is_short: false,
             credit: 0.0,
             refilled: now,
             probe: None,
@@ -197,7 +210,9 @@ impl<T: Copy> Pacer<T> {
     /// Sets what the release follows.
     pub fn set_pace(&mut self, now: MonoTime, pace: Pace) {
         self.refill(now);
-        self.usual = pace.estimate.scaled(SPEED).max(pace.floor).max(RATE_MIN);
+        let speed = if pace.is_short { SPEED_SHORT } else { SPEED };
+        self.usual = pace.estimate.scaled(speed).max(pace.floor).max(RATE_MIN);
+        self.is_short = pace.is_short;
         self.burst = if pace.relaxed { BURST_RELAXED } else { BURST };
     }
 
@@ -291,7 +306,7 @@ impl<T: Copy> Pacer<T> {
         }
         if let Some(Waiting { item, after }) = self.pop_video() {
             self.spend(now, usize::from(item.size));
-            return Some(Release::Media { what: item.what, after, probe: cluster });
+            return Some(Release::Media { what: item.what, after: after.map(|it| it.what), probe: cluster });
         }
         let probe = cluster?;
         self.spend(now, usize::from(PADDING_BYTES));
@@ -353,29 +368,32 @@ impl<T: Copy> Pacer<T> {
     }
 
     fn push_video(&mut self, now: MonoTime, item: Item<T>) {
-        if self.waiting && !item.keyframe {
+        let is_begun = self.begun == Some(item.frame);
+        let opens = item.keyframe && !is_begun;
+        if self.waiting && !opens && !is_begun {
             self.drops.undecodable_video = self.drops.undecodable_video.saturating_add(1);
-            self.dropped = Some(item.what);
+            self.dropped = later(self.dropped, item);
             return;
         }
-        self.waiting = false;
-        if item.keyframe && self.is_late(now) {
+        self.waiting &= !opens;
+        if opens && self.is_late(now) {
             // What waits in front of a keyframe is not worth its delay.
             self.drop_frames(|waiting| !waiting.keyframe);
         }
         if self.video.len() >= VIDEO_MAX {
             self.drop_frames(|_| true);
-            let follows = self.begun == Some(item.frame) || item.keyframe;
+            let follows = is_begun || item.keyframe;
             if !follows || self.video.len() >= VIDEO_MAX {
                 self.waiting = true;
                 self.drops.undecodable_video = self.drops.undecodable_video.saturating_add(1);
-                self.dropped = Some(item.what);
+                self.dropped = later(self.dropped, item);
                 return;
             }
         }
         self.video_bytes = self.video_bytes.saturating_add(u64::from(item.size));
         let at = self.place_of(&item);
-        let after = if at == self.video.len() { self.dropped.take() } else { None };
+        // What was dropped before a keyframe is told with it; what belongs to a frame that has begun lies before that.
+        let after = if opens && at == self.video.len() { self.dropped.take() } else { None };
         self.video.insert(at, Waiting { item, after });
     }
 
@@ -409,7 +427,15 @@ impl<T: Copy> Pacer<T> {
     /// Drops whole frames when the first packet has waited too long.
     fn drop_stale(&mut self, now: MonoTime) {
         let Some(Waiting { item: first, .. }) = self.video.front() else { return };
-        if now.since(first.at) <= WAIT_MAX || first.keyframe || self.begun == Some(first.frame) {
+        if first.keyframe || self.begun == Some(first.frame) {
+            return;
+        }
+        // A frame that begins is finished, whatever that takes. Where the path carries less than comes, it does not begin
+        // when that would be too much.
+        let waited = now.since(first.at);
+        let is_late =
+            self.is_short && waited > FRESH && waited + self.usual.time_for(self.front_bytes()) > WAIT_MAX;
+        if waited <= WAIT_MAX && !is_late {
             return;
         }
         let items = || self.video.iter().map(|waiting| &waiting.item);
@@ -429,14 +455,14 @@ impl<T: Copy> Pacer<T> {
     fn drop_first(&mut self, count: usize) {
         let mut last = None;
         for _ in 0..count {
-            if let Some(Waiting { item, .. }) = self.video.pop_front() {
+            if let Some(Waiting { item, after }) = self.video.pop_front() {
                 self.video_bytes = self.video_bytes.saturating_sub(u64::from(item.size));
                 self.drops.stale_video = self.drops.stale_video.saturating_add(1);
-                last = Some(item.what);
+                last = later(after.map_or(last, |after| later(last, after)), item);
             }
         }
         if let Some(first) = self.video.front_mut() {
-            first.after = last.or(first.after);
+            first.after = first.after.map_or(last, |after| later(last, after));
         }
     }
 
@@ -444,18 +470,22 @@ impl<T: Copy> Pacer<T> {
     fn drop_frames(&mut self, stale: impl Fn(&Item<T>) -> bool) {
         let begun = self.begun;
         let (mut kept_bytes, before) = (0_u64, self.video.len());
-        let mut dropped = None;
+        let mut dropped: Option<Item<T>> = None;
         self.video.retain_mut(|Waiting { item, after }| {
             let keep = begun == Some(item.frame) || !stale(item);
+            let opens = item.keyframe && begun != Some(item.frame);
             if keep {
                 kept_bytes = kept_bytes.saturating_add(u64::from(item.size));
-                *after = dropped.take().or(*after);
+                if opens {
+                    *after = after.map_or(dropped, |after| later(dropped, after));
+                    dropped = None;
+                }
             } else {
-                dropped = Some(item.what);
+                dropped = later(after.map_or(dropped, |after| later(dropped, after)), *item);
             }
             keep
         });
-        self.dropped = dropped.or(self.dropped);
+        self.dropped = self.dropped.map_or(dropped, |before| later(dropped, before));
         self.video_bytes = kept_bytes;
         let dropped = before.saturating_sub(self.video.len()) as u64;
         self.drops.stale_video = self.drops.stale_video.saturating_add(dropped);
@@ -469,10 +499,16 @@ impl<T: Copy> Pacer<T> {
         if !first.keyframe && self.begun != Some(first.frame) {
             return usual.as_bps();
         }
-        let of_frame = self.video.iter().take_while(|waiting| waiting.item.frame == first.frame);
-        let bytes = of_frame.map(|waiting| u64::from(waiting.item.size)).sum();
+        let bytes = self.front_bytes();
         let time_left = OUT_WITHIN.saturating_sub(now.since(first.at)).max(STEP);
         usual.max(Bitrate::of(bytes, time_left)).as_bps()
+    }
+
+    /// Returns the bytes that wait of the first frame.
+    fn front_bytes(&self) -> u64 {
+        let first = self.video.front().map(|waiting| waiting.item.frame);
+        let of_frame = self.video.iter().take_while(|waiting| Some(waiting.item.frame) == first);
+        of_frame.map(|waiting| u64::from(waiting.item.size)).sum()
     }
 
     fn refill(&mut self, now: MonoTime) {
@@ -496,6 +532,16 @@ impl<T: Copy> Pacer<T> {
             self.probe = None;
             self.credit = self.credit.min(0.0);
         }
+    }
+}
+
+/// Returns the later of two dropped packets of a layer; of two layers the newer drop.
+fn later<T>(before: Option<Item<T>>, dropped: Item<T>) -> Option<Item<T>> {
+    match before {
+        Some(before) if before.frame.layer == dropped.frame.layer && before.order > dropped.order => {
+            Some(before)
+        }
+        _ => Some(dropped),
     }
 }
 

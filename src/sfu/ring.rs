@@ -288,6 +288,12 @@ impl Ring {
         self.window.pages.iter()
     }
 
+    /// Returns the first sequence number that is kept; lower ones have left.
+    #[must_use]
+    pub fn oldest(&self) -> Option<ExtSeq> {
+        self.window.pages.front().map(|page| page.first())
+    }
+
     /// Returns the highest sequence number that is stored.
     #[must_use]
     pub fn highest(&self) -> Option<ExtSeq> {

@@ -33,8 +33,8 @@ fn main() -> ExitCode {
             print(&outcome, close)
         }
         ["table"] => {
-            table::play().iter().for_each(|figure| println!("{figure}"));
-            ExitCode::SUCCESS
+            let lines: Vec<String> = table::play().iter().map(|figure| format!("{figure}\n")).collect();
+            say(&lines.concat())
         }
         ["sweep", first, count] => {
             let (Some(first), Some(count)) = (number(first), number(count)) else { return usage() };
@@ -59,8 +59,12 @@ fn print(outcome: &Outcome, close: &[&str]) -> ExitCode {
         [from, to, ..] => *from..*to,
         _ => 0..0,
     };
-    let written = std::io::stdout().write_all(trace::of(outcome, &close).as_bytes());
-    // Whoever reads it may have seen enough.
+    say(&trace::of(outcome, &close))
+}
+
+/// Whoever reads it may have seen enough, and that is no panic.
+fn say(text: &str) -> ExitCode {
+    let written = std::io::stdout().write_all(text.as_bytes());
     if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -85,8 +85,13 @@ impl Sweep {
     pub fn news(&self) -> impl Iterator<Item = (u64, &Breach)> {
         let worse = Property::ALL.into_iter().filter(|property| !self.keeps(*property));
         worse.flat_map(|property| {
-            let all = self.breaches.iter().flat_map(|(seed, breaches)| breaches.iter().map(|it| (*seed, it)));
-            all.filter(move |(_, breach)| breach.property == property).take(NEWS_MAX)
+            let first =
+                move |breaches: &'_ Vec<Breach>| breaches.iter().position(|it| it.property == property);
+            let all = self
+                .breaches
+                .iter()
+                .filter_map(move |(seed, breaches)| Some((*seed, &breaches[first(breaches)?])));
+            all.take(NEWS_MAX)
         })
     }
 

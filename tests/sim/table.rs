@@ -113,7 +113,7 @@ fn figures(row: usize) -> Vec<(&'static str, [f64; 2], Measure)> {
         2 => vec![
             ("down to 1 Mbit/s, s", [2.0, 2.0], |it| fits_after(it, 20, 1_000.0)),
             ("down to 0.3 Mbit/s, s", [2.0, 3.0], |it| fits_after(it, 35, 300.0)),
-            ("up to the best layer, s", [8.0, 10.0], |it| best_after(it, 50)),
+            ("up to the best layer, s", [8.0, 8.0], |it| best_after(it, 50)),
             ("longest freeze but at 0.3 Mbit/s, s", [1.0, 3.5], longest_freeze),
         ],
         3 => vec![("added delay after 5 s (p95), ms", [150.0; 2], |it| high_queue(&it.viewers[0]))],

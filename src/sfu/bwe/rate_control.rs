@@ -308,6 +308,15 @@ mod tests {
     }
 
     #[test]
+    fn what_arrives_without_a_queue_is_believed_at_once_for_nine_tenths() {
+        let mut control = RateControl::new(Bitrate::from_kbps(600), MonoTime::ZERO);
+
+        control.update(MonoTime::from_millis(100), &measured(Usage::Normal, 2_000));
+
+        assert_eq!(control.estimate(), Bitrate::from_kbps(1_800));
+    }
+
+    #[test]
     fn what_a_probe_proved_stays_while_little_is_sent() {
         let mut control = RateControl::new(Bitrate::from_kbps(1_000), MonoTime::ZERO);
         control.raise(MonoTime::ZERO, Bitrate::from_kbps(4_000));

@@ -188,7 +188,15 @@ impl Feed {
         let at = MonoTime::from_millis(ms);
         for _ in 0..packets {
             let what = (MediaKind::Video, frame);
-            let item = Item { what, kind: MediaKind::Video, frame: of_low(frame), keyframe, size: 1_200, at };
+            let item = Item {
+                what,
+                kind: MediaKind::Video,
+                order: 0,
+                frame: of_low(frame),
+                keyframe,
+                size: 1_200,
+                at,
+            };
             self.pacer.push(at, item);
         }
     }
@@ -196,7 +204,8 @@ impl Feed {
     fn audio(&mut self, ms: u64) {
         let at = MonoTime::from_millis(ms);
         let what = (MediaKind::Audio, 0);
-        let item = Item { what, kind: MediaKind::Audio, frame: of_low(0), keyframe: false, size: 120, at };
+        let item =
+            Item { what, kind: MediaKind::Audio, order: 0, frame: of_low(0), keyframe: false, size: 120, at };
         self.pacer.push(at, item);
     }
 

@@ -49,6 +49,11 @@ impl CatchUp {
         self.began + self.lasts
     }
 
+    /// Says whether a publisher who answers a request is sooner there.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.lasts > SLOW
+    }
+
     /// Says whether the path has not carried the burst, long after its end.
     pub(crate) fn is_stuck(&self, now: MonoTime) -> bool {
         now.since(self.end()) > LATE_MAX
@@ -130,13 +135,16 @@ impl<'a> Cache<'a> {
     /// path that is known it takes as long as that needs for it beside what is made meanwhile, at `rate`: a burst that
     /// overflows the path's queue is no picture, and takes the next one with it.
     pub(crate) fn lasts(&self, rate: Bitrate, path: Option<Bitrate>) -> Duration {
-        let backlog = self.backlog();
-        let quick = (backlog / SPEED).min(BURST_MAX);
-        let Some(path) = path else { return quick };
-        let spare = path.scaled(PATH_PART).as_bps().saturating_sub(rate.as_bps());
-        let spare = Bitrate::from_bps(spare).max(path.scaled(SPARE_MIN));
-        quick.max(spare.time_for(rate.bytes_in(backlog + KEYFRAME)).min(LASTS_MAX))
+        time_to_the_edge(self.backlog(), rate, path)
     }
+}
+
+fn time_to_the_edge(backlog: Duration, rate: Bitrate, path: Option<Bitrate>) -> Duration {
+    let quick = (backlog / SPEED).min(BURST_MAX);
+    let Some(path) = path else { return quick };
+    let spare = path.scaled(PATH_PART).as_bps().saturating_sub(rate.as_bps());
+    let spare = Bitrate::from_bps(spare).max(path.scaled(SPARE_MIN));
+    quick.max(spare.time_for(rate.bytes_in(backlog + KEYFRAME)).min(LASTS_MAX))
 }
 
 /// Says whether a packet since the keyframe is missing for longer than its repair may take.
@@ -166,6 +174,8 @@ const PATH_PART: f64 = 0.8;
 const SPARE_MIN: f64 = 0.1;
 /// What a keyframe is more than the frames around it, in time at the layer's rate.
 const KEYFRAME: Duration = Duration::from_millis(200);
+/// A burst that takes longer than this is slower than a publisher who answers a request.
+pub(crate) const SLOW: Duration = Duration::from_millis(800);
 /// No burst takes longer; the next keyframe will have come by then.
 const LASTS_MAX: Duration = Duration::from_secs(4);
 /// How late a burst may end on a path that takes nothing at times; it is not begun anew for that, as the ring holds
@@ -193,6 +203,18 @@ mod tests {
         assert_eq!(moved(1_040_500), 1_040_500);
         assert_eq!(moved(1_100_000), 1_100_000);
         assert!((640_000..1_100_000).step_by(1_000).all(|at| moved(at) < moved(at + 1_000)));
+    }
+
+    #[test]
+    fn burst_takes_as_long_as_a_known_path_needs_and_an_eighth_of_its_time_on_any_other() {
+        let (backlog, rate) = (Duration::from_millis(1_800), Bitrate::from_kbps(500));
+        let lasts = |kbps| time_to_the_edge(backlog, rate, Some(Bitrate::from_kbps(kbps)));
+
+        assert_eq!(time_to_the_edge(backlog, rate, None), Duration::from_millis(225));
+        assert_eq!(lasts(50_000), Duration::from_millis(225));
+        // A megabit beside 500 kbit/s of 1,500 kbit/s, four fifths of which are taken.
+        assert_eq!(lasts(1_500).as_millis(), 1_428);
+        assert_eq!(lasts(500), LASTS_MAX);
     }
 
     #[test]

@@ -239,7 +239,8 @@ impl Regulator {
     /// Lets a packet wait.
     pub(crate) fn hold(&mut self, now: MonoTime, arrival: Arrival, held: Held) {
         let Held { frame, keyframe, size } = held;
-        self.pacer.push(now, Item { what: arrival, kind: arrival.kind, frame, keyframe, size, at: now });
+        let (kind, order) = (arrival.kind, arrival.seq.0);
+        self.pacer.push(now, Item { what: arrival, kind, order, frame, keyframe, size, at: now });
     }
 
     /// Returns the layer whose keyframe waits, to go over to.
@@ -353,7 +354,9 @@ impl Regulator {
         let fits = granted.is_some_and(|rate| rate.plus(self.layers.audio) <= estimate.bitrate);
         let free = fits && self.estimator.queue() < QUEUE_FREE;
         let relaxed = unknown || free || estimate.limiter == Limiter::Application;
-        self.pacer.set_pace(now, Pace { estimate: estimate.bitrate, floor, relaxed });
+        let half = granted.is_some_and(|rate| estimate.bitrate < rate.scaled(SHORT));
+        let is_short = half && !unknown && !self.allocator.steps_down();
+        self.pacer.set_pace(now, Pace { estimate: estimate.bitrate, floor, relaxed, is_short });
     }
 }
 
@@ -458,6 +461,9 @@ const QUEUE_LONG: Duration = Duration::from_millis(30);
 const BLOCKED_INTERVAL: Duration = Duration::from_millis(10);
 /// The tag that sealing appends (RFC 7714).
 const SEAL_BYTES: usize = 16;
+/// A path that carries less than this part of what its viewer insists on, or has no alternative to, is short. An estimate
+/// may be a bit low, and frames are not dropped for that.
+const SHORT: f64 = 0.6;
 /// How much faster than its rate a layer leaves before anything is known: keyframes come first.
 const START_PACE: f64 = 2.5;
 /// Header, extensions and tag of a video packet of about 1,100 bytes.
@@ -470,3 +476,15 @@ const BITS_PER_PIXEL_AND_SECOND: u64 = 3;
 const UNKNOWN_RATE: Bitrate = Bitrate::from_kbps(300);
 /// How much one second's measurement counts beside the ones before.
 const NEWS_WEIGHT: f64 = 0.35;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_regulator_takes_a_third_of_a_viewers_memory_at_most() {
+        let inline = size_of::<Regulator>() - size_of::<Estimator>();
+
+        assert!(Estimator::footprint() + inline <= 21 * 1_024, "{} + {inline}", Estimator::footprint());
+    }
+}

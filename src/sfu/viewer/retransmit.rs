@@ -223,6 +223,22 @@ mod tests {
     }
 
     #[test]
+    fn retransmissions_take_at_most_a_part_of_a_path_that_is_known_to_be_slow() {
+        let mut budget = Budget::new(MonoTime::ZERO);
+        budget.set_path(MonoTime::ZERO, Some(Bitrate::from_kbps(800)));
+        let mut sent = 0;
+
+        for count in 0..3_000 {
+            let now = MonoTime::from_millis(count);
+            budget.earn(now, 1_000);
+            sent += usize::from(budget.take_bytes(now, 1_000));
+        }
+
+        // 30 kB a second, and what was saved up at first.
+        assert!((90..=130).contains(&sent), "{sent}");
+    }
+
+    #[test]
     fn a_first_burst_of_loss_is_repaired_before_anything_was_earned() {
         let mut budget = Budget::new(MonoTime::ZERO);
 

@@ -267,7 +267,12 @@ impl Subscription {
     /// Takes the viewer's wish for a keyframe: answers it from the ring where that is sooner, and else passes it on, at
     /// most once in [`WANTED_INTERVAL`].
     pub(crate) fn handle_keyframe_wanted(&mut self, now: MonoTime, rings: &Rings, step: &mut Step<'_>) {
-        if self.catch_up.is_some() || self.replay(now, rings, step) {
+        let is_helped = match &self.catch_up {
+            // A keyframe cuts a slow burst short.
+            Some(burst) => !burst.is_slow(),
+            None => self.replay(now, rings, step),
+        };
+        if is_helped {
             return;
         }
         if self.last_wanted.is_some_and(|at| now.since(at) < WANTED_INTERVAL) {
@@ -527,9 +532,15 @@ impl Subscription {
                 break (burst.end() > now).then(|| burst.end());
             }
             let Some(packet) = ring.packet(burst.next) else {
+                if ring.oldest().is_some_and(|oldest| burst.next < oldest) {
+                    return self.lose_burst(now, source.layer);
+                }
                 burst.next = burst.next.plus(1);
                 continue;
             };
+            if burst.is_stuck(now) && self.outgoing.is_other_frame(packet) {
+                return self.lose_burst(now, source.layer);
+            }
             let due = burst.due(packet);
             if due > now {
                 break Some(due);
@@ -561,6 +572,14 @@ impl Subscription {
         };
         self.catch_up = next_step.is_some().then_some(burst);
         self.next_step = next_step;
+    }
+
+    /// Ends a burst that the path does not carry, long after it should have been over: what it still has is too old to
+    /// be sent, or has left the ring. A keyframe is waited for.
+    fn lose_burst(&mut self, now: MonoTime, layer: LayerIndex) {
+        self.fall_silent();
+        self.push(ViewerOutput::RequestKeyframe(layer));
+        self.next_attempt = Some(now + REQUEST_INTERVAL);
     }
 
     /// Forwards a packet of the current layer, unless a switch waits for just this: a new frame.

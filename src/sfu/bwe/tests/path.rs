@@ -202,7 +202,7 @@ impl Flow {
     fn push(&mut self, now_us: u64, kind: MediaKind, size: u16, keyframe: bool) {
         let at = time(now_us);
         let frame = Frame { layer: LayerIndex(0), timestamp: RtpTimestamp(self.frame) };
-        self.pacer.push(at, Item { what: size, kind, frame, keyframe, size, at });
+        self.pacer.push(at, Item { what: size, kind, order: 0, frame, keyframe, size, at });
     }
 
     fn drive(&mut self, now_us: u64, link: &mut Link) {
@@ -221,7 +221,12 @@ impl Flow {
         while let Some(output) = self.estimator.poll_output() {
             match output {
                 Output::Estimate(estimate) => {
-                    let pace = Pace { estimate: estimate.bitrate, floor: Bitrate::ZERO, relaxed: false };
+                    let pace = Pace {
+                        estimate: estimate.bitrate,
+                        floor: Bitrate::ZERO,
+                        relaxed: false,
+                        is_short: false,
+                    };
                     self.pacer.set_pace(now, pace);
                 }
                 Output::Probe(probe) => self.pacer.begin_probe(now, probe),

@@ -7,7 +7,7 @@ use rtp::MonoTime;
 use super::{KEYFRAME_LATE, Subscription, WANTED_INTERVAL};
 use crate::ring::GOP_MAX;
 use crate::viewer::ViewerOutput;
-use crate::viewer::catch_up::Cache;
+use crate::viewer::catch_up::{Cache, SLOW};
 use crate::viewer::selector;
 use crate::{Bitrate, LayerIndex, Rings};
 
@@ -91,7 +91,5 @@ const FALL_MAX: Duration = Duration::from_millis(600);
 const FALL_WAIT_MAX: Duration = Duration::from_millis(800);
 /// The same for a viewer that sees another layer meanwhile: then it is asked for.
 const SHOWN_PATIENCE: Duration = Duration::from_millis(200);
-/// A burst that takes longer than this is slower than a publisher who answers a request.
-const SLOW: Duration = Duration::from_millis(800);
 /// How far a switch may go back while another layer is shown: what the viewer does not see as a leap.
 const SWITCH_BACKLOG_MAX: Duration = Duration::from_millis(100);

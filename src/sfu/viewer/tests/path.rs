@@ -41,7 +41,8 @@ pub(super) struct Path {
     pub(super) delay: u64,
     pub(super) reports: Reports,
     free_at: f64,
-    arriving: VecDeque<(u64, Sent)>,
+    /// When, what, and its timestamp and whether it begins a frame, as the publisher sent it.
+    arriving: VecDeque<(u64, Sent, (u32, bool))>,
     transport: Vec<(u16, MonoTime)>,
     by_source: Vec<(Ssrc, SeqNo, u64)>,
     expected: Option<SeqNo>,
@@ -288,40 +289,41 @@ impl Path {
             self.padding += if packet.forward.is_padding { bytes } else { 0 };
             let begins = self.free_at.max(self.millis as f64);
             self.free_at = begins + bytes as f64 * 8.0 / self.rate as f64;
-            self.arriving.push_back((self.free_at.ceil() as u64 + self.delay, packet));
+            let ring = self.room.rings.get(packet.forward.kind, packet.forward.layer);
+            let stored = ring.packet(packet.forward.source);
+            let source = stored.map_or((0, false), |it| (it.timestamp.0, it.descriptor.frame_start));
+            self.arriving.push_back((self.free_at.ceil() as u64 + self.delay, packet, source));
         }
     }
 
     fn arrive(&mut self) {
-        while self.arriving.front().is_some_and(|(at, _)| *at <= self.millis) {
-            let (at, packet) = self.arriving.pop_front().unwrap();
+        while self.arriving.front().is_some_and(|(at, ..)| *at <= self.millis) {
+            let (at, packet, source) = self.arriving.pop_front().unwrap();
             if let Some(number) = packet.extension(TRANSPORT_CC_ID) {
                 let number = u16::from_be_bytes(number.try_into().unwrap());
                 self.transport.push((number, MonoTime::from_millis(at)));
             }
             self.by_source.push((packet.ssrc, packet.seq, at));
             if packet.ssrc == AUDIO {
-                self.audio_delays.push(at.saturating_sub(u64::from(packet_ms(&packet, &self.room))));
+                self.audio_delays.push(at.saturating_sub(u64::from(source.0 / 48)));
             }
             if packet.ssrc == VIDEO {
-                self.show(at, &packet);
+                self.show(at, &packet, source);
             }
         }
     }
 
     /// Shows a frame when its last packet has come, and each number came in its turn.
-    fn show(&mut self, at: u64, packet: &Sent) {
+    fn show(&mut self, at: u64, packet: &Sent, (timestamp, starts): (u32, bool)) {
         if let Some(expected) = self.expected {
             assert_eq!(packet.seq, expected, "a hole in the numbering, at {at} ms");
         }
         self.expected = Some(packet.seq.plus(1));
-        let ring = self.room.rings.get(MediaKind::Video, packet.forward.layer);
-        let stored = ring.packet(packet.forward.source).unwrap();
-        if stored.descriptor.frame_start {
+        if starts {
             self.frame_is_whole = true;
         }
         if packet.marker && self.frame_is_whole {
-            let captured = u64::from(stored.timestamp.0) / 90;
+            let captured = u64::from(timestamp) / 90;
             let shown = Shown { at, delay: at.saturating_sub(captured) };
             self.shown.push(shown);
             self.frame_is_whole = false;
@@ -403,11 +405,6 @@ pub(super) fn remb(bitrate_bps: u64) -> Vec<u8> {
     assert!(writer.remb(Ssrc(1), bitrate_bps, &[VIDEO]));
     let length = writer.finish();
     compound[..length].to_vec()
-}
-
-fn packet_ms(packet: &Sent, room: &Room) -> u32 {
-    let ring = room.rings.get(MediaKind::Audio, packet.forward.layer);
-    ring.packet(packet.forward.source).unwrap().timestamp.0 / 48
 }
 
 /// A second, in milliseconds.

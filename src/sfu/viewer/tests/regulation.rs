@@ -82,6 +82,26 @@ fn a_room_of_one_layer_keeps_its_picture_and_nothing_waits_longer_than_200_ms() 
 }
 
 #[test]
+fn the_only_layer_on_a_path_that_carries_half_of_it_moves_now_and_then_and_sound_goes_through() {
+    let published = Published { layers: &[1_200], gop: 30, answers: false, ..SIMULCAST };
+    let mut path = Path::new(published, 700);
+    path.run(5 * SECOND);
+    path.audio_delays.clear();
+    let shown = path.shown.len();
+
+    path.run(20 * SECOND);
+
+    assert_eq!(path.room.viewer.congestion().unwrap().allocation.reason, Reason::OnlyLayer);
+    assert!(path.longest_stall(6_000, 25_000) < 1_300, "{}", path.longest_stall(6_000, 25_000));
+    let mut delays = path.audio_delays.clone();
+    delays.sort_unstable();
+    let (p50, p95) = (delays[delays.len() / 2], delays[delays.len() * 95 / 100]);
+    let pictures = path.shown.len() - shown;
+    assert!(p50 < 200 && p95 < 350, "sound {p50} and {p95} ms late, {pictures} pictures");
+    assert!(pictures > 25, "a keyframe a second, and something between: {pictures}");
+}
+
+#[test]
 fn audio_is_never_behind_a_keyframe() {
     let published = Published { layers: &[1_500], gop: 30, answers: false, ..SIMULCAST };
     let mut path = Path::new(published, 2_500);
