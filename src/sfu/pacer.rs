@@ -216,6 +216,12 @@ impl<T: Copy> Pacer<T> {
         self.burst = if pace.relaxed { BURST_RELAXED } else { BURST };
     }
 
+    /// Reads what [`Self::room`] and [`Self::spend`] read; see [`crate::viewer::Viewer::warm`].
+    pub(crate) fn warm(&self) -> u64 {
+        let here = [self.video.is_empty(), self.probe.is_some(), self.waiting, self.begun.is_some()];
+        here.into_iter().fold(self.credit.to_bits(), |read, here| read ^ u64::from(here))
+    }
+
     /// Returns how many bytes of video may leave without waiting: none while something waits. The last packet may
     /// exceed it. What left is to be counted by [`Self::spend`].
     pub fn room(&mut self, now: MonoTime) -> u32 {

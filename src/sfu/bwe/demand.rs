@@ -27,6 +27,10 @@ impl Demand {
         Self { began: now, bytes: 0, rate: None, limited: false }
     }
 
+    pub(super) const fn warm(&self) -> u64 {
+        self.bytes
+    }
+
     /// Counts a packet.
     pub(super) const fn add(&mut self, size: u16) {
         self.bytes = self.bytes.saturating_add(size as u64);

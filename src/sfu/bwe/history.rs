@@ -8,8 +8,9 @@ use rtp::{ExtSeq, MonoTime, SeqNo, SeqUnwrapper};
 
 use super::{Cluster, Sent};
 
-/// How many packets are remembered: 2 s of 10 Mbit/s, or 6 s of a usual viewer; 16 KiB.
-pub(super) const HISTORY: usize = 2_048;
+/// How many packets are remembered: 3.6 s of a usual viewer, a second of 10 Mbit/s, which is a long round trip and the
+/// time that feedback gathers; 8 KiB. It is most of what a viewer takes.
+pub(super) const HISTORY: usize = 1_024;
 
 /// The ring.
 #[derive(Debug)]
@@ -70,6 +71,13 @@ impl History {
             }
         }
         self.set(seq, Slot::new(now, sent));
+    }
+
+    /// Reads where the next packet will be noted; see [`crate::viewer::Viewer::warm`].
+    pub(super) fn warm(&self) -> u64 {
+        let next = self.unwrapper.highest().map_or(0, |seq| seq.0.wrapping_add(1));
+        let at = usize::try_from(next % HISTORY as u64).unwrap_or_default();
+        self.slots.get(at).map_or(0, |slot| u64::from(slot.packed)) ^ u64::from(self.first.is_some())
     }
 
     /// Notes what feedback says of a number.

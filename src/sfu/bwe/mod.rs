@@ -207,6 +207,12 @@ impl Estimator {
         size_of::<Self>() + History::FOOTPRINT
     }
 
+    /// Reads what [`Self::handle_sent`] reads; see [`crate::viewer::Viewer::warm`].
+    pub(crate) fn warm(&self) -> u64 {
+        let here = u64::from(self.silence.waiting_since.is_some()) ^ u64::from(self.told.is_some());
+        here ^ self.history.warm() ^ self.demand.warm()
+    }
+
     /// Takes note of a packet that is being sent.
     pub fn handle_sent(&mut self, now: MonoTime, sent: &Sent) {
         self.history.insert(now, sent);

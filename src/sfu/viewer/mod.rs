@@ -289,7 +289,8 @@ impl Viewer {
     /// that warms a few viewers in a row before it serves them waits for their memory once, not one by one.
     #[must_use]
     pub fn warm(&self) -> u64 {
-        let own = u64::from(self.transport_cc) ^ self.stats.warm() ^ self.budget.warm();
+        let regulator = self.regulator.as_ref().map_or(0, |regulator| regulator.warm());
+        let own = u64::from(self.transport_cc) ^ self.stats.warm() ^ self.budget.warm() ^ regulator;
         [&self.video, &self.audio]
             .into_iter()
             .flatten()

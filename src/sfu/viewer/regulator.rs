@@ -80,6 +80,12 @@ impl Regulator {
         }
     }
 
+    /// Reads what a turn reads; see [`super::Viewer::warm`].
+    pub(crate) fn warm(&self) -> u64 {
+        let here = u64::from(self.run) ^ u64::from(self.last_sent.is_some());
+        here ^ u64::from(self.passed.is_some()) ^ self.pacer.warm() ^ self.estimator.warm()
+    }
+
     /// Takes note of a packet that is being sent.
     pub(crate) fn note_sent(&mut self, now: MonoTime, packet: (Option<u16>, usize), probe: Option<Cluster>) {
         if self.last_sent.is_none_or(|at| now.since(at) > IDLE_AFTER) {
