@@ -1,4 +1,4 @@
-import { byId, isRoomName } from './shared/dom.ts';
+import { byId, isRoomName } from './common/dom.ts';
 
 /** The front page: a name, and two ways on. */
 

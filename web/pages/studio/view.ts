@@ -1,6 +1,6 @@
 import type { Device, LiveError } from '../../sdk/index.ts';
-import { byId, setText } from '../shared/dom.ts';
-import { sentence } from '../shared/words.ts';
+import { byId, setText } from '../common/dom.ts';
+import { sentence } from '../common/words.ts';
 
 /** The elements of the studio's page. */
 export class View {

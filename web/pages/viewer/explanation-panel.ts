@@ -1,5 +1,5 @@
 import type { Watch, WatchExplanation } from '../../sdk/index.ts';
-import { byId } from '../shared/dom.ts';
+import { byId } from '../common/dom.ts';
 import {
   agoWords,
   layerWords,
@@ -10,8 +10,8 @@ import {
   showJoin,
   showRows,
   WhyLine,
-} from '../shared/explanation.ts';
-import { bitrate } from '../shared/words.ts';
+} from '../common/explanation.ts';
+import { bitrate } from '../common/words.ts';
 
 const intervalMs = 2000;
 
