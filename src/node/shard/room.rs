@@ -8,7 +8,7 @@ use sfu::track::{Arrival, Epoch, TrackInfo};
 use super::gathering::Gathering;
 use super::load::Busy;
 use super::table::SessionKey;
-use super::wanted::WantedLayers;
+use super::wanted::{LayerSet, WantedLayers};
 use crate::name::RoomName;
 use crate::registry::ShardId;
 
@@ -140,6 +140,12 @@ impl ShardRoom {
     /// Returns the tracks that are known, audio first.
     pub(super) fn tracks(&self) -> impl Iterator<Item = &TrackInfo> {
         self.audio.iter().chain(self.video.iter())
+    }
+
+    /// Returns the layers of video that there are; none before the track is described.
+    pub(super) fn video_layers(&self) -> LayerSet {
+        let layers = || self.video.iter().flat_map(|info| &info.layers);
+        LayerSet::of(|layer| layers().any(|info| info.index == layer))
     }
 
     /// Forgets the publisher; rings stay until the next epoch, so that late requests can still be answered.

@@ -364,27 +364,28 @@ impl Shard {
         }
     }
 
-    /// Tells the publisher's shard which layers the viewers here want.
+    /// Tells the publisher's shard which layers the viewers here want. Asks no more viewers than it takes to know: in a
+    /// large room nearly always a few want all there is, and each one who is asked is fetched from far memory.
     pub(super) fn announce_wanted(&mut self, now: MonoTime, room: RoomId) {
         let Self { table, rooms, .. } = self;
         let Some(entry) = rooms.get(&room) else { return };
+        let Some(publisher_shard) = entry.publisher_shard else { return };
+        let there_are = entry.video_layers();
         let mut layers = LayerSet::default();
         for key in &entry.viewers {
-            if layers == LayerSet::ALL {
+            if layers.covers(there_are) {
                 break;
             }
-            let Some(Media::Viewer(viewer)) = table.get_mut(*key).map(|session| &session.media) else {
+            let Some(Media::Viewer(viewer)) = table.get(*key).map(|session| &session.media) else {
                 continue;
             };
             layers = layers.with(LayerSet::of(|layer| viewer.wants_layer(layer)));
         }
-        match entry.publisher_shard {
-            Some(shard) if shard == self.id => self.take_wanted(now, room, (shard, layers)),
-            Some(shard) => {
-                let message = Message::Wanted { room, shard: self.id, layers };
-                self.world.mailboxes.post(shard, message);
-            }
-            None => {}
+        if publisher_shard == self.id {
+            self.take_wanted(now, room, (publisher_shard, layers));
+        } else {
+            let message = Message::Wanted { room, shard: self.id, layers };
+            self.world.mailboxes.post(publisher_shard, message);
         }
     }
 

@@ -30,6 +30,11 @@ impl LayerSet {
         Self(self.0 | other.0)
     }
 
+    /// Says whether every layer of another set is in this one.
+    pub(crate) const fn covers(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
     /// Says whether a layer is in the set.
     pub(crate) const fn has(self, layer: LayerIndex) -> bool {
         self.0 & (1 << layer.0) != 0
@@ -132,6 +137,14 @@ mod tests {
 
         assert_eq!(told(&mut wanted, 30..60, &[low, low]), [(39, 2, false)]);
         assert_eq!(told(&mut wanted, 60..70, &[high, low]), [(60, 2, true)]);
+    }
+
+    #[test]
+    fn a_set_covers_what_it_holds_and_nothing_more() {
+        let (low, both) = (set([true, false, false, false]), set([true, false, true, false]));
+
+        assert!(both.covers(low) && low.covers(low) && low.covers(LayerSet::default()));
+        assert!(!low.covers(both));
     }
 
     #[test]
