@@ -1,4 +1,4 @@
-import { byId, isRoomName } from './common/dom.ts';
+import { byId, isRoomName } from './page-kit/dom.ts';
 
 /** The front page: a name, and two ways on. */
 

@@ -7,8 +7,8 @@ import {
   publish,
   type State,
 } from '../../sdk/index.ts';
-import { roomOf, setText } from '../common/dom.ts';
-import { duration, stateWord, viewers } from '../common/words.ts';
+import { roomOf, setText } from '../page-kit/dom.ts';
+import { duration, stateWord, viewers } from '../page-kit/words.ts';
 import { Arrivals } from './arrivals.ts';
 import { LevelMeter } from './level-meter.ts';
 import { networkWords, showLayers } from './sent-table.ts';

@@ -1,5 +1,5 @@
 import type { LayerStats, PublishStats } from '../../sdk/index.ts';
-import { bitrate } from '../common/words.ts';
+import { bitrate } from '../page-kit/words.ts';
 
 /** Writes what is being sent, one row a layer, highest first. */
 export function showLayers(body: HTMLElement, layers: readonly LayerStats[]): void {

@@ -1,6 +1,6 @@
 import type { Device, LiveError } from '../../sdk/index.ts';
-import { byId, setText } from '../common/dom.ts';
-import { sentence } from '../common/words.ts';
+import { byId, setText } from '../page-kit/dom.ts';
+import { sentence } from '../page-kit/words.ts';
 
 /** The elements of the studio's page. */
 export class View {

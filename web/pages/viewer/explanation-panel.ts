@@ -1,5 +1,5 @@
 import type { Watch, WatchExplanation } from '../../sdk/index.ts';
-import { byId } from '../common/dom.ts';
+import { byId } from '../page-kit/dom.ts';
 import {
   agoWords,
   layerWords,
@@ -10,8 +10,8 @@ import {
   showJoin,
   showRows,
   WhyLine,
-} from '../common/explanation.ts';
-import { bitrate } from '../common/words.ts';
+} from '../page-kit/explanation.ts';
+import { bitrate } from '../page-kit/words.ts';
 
 const intervalMs = 2000;
 

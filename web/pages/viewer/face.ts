@@ -1,6 +1,6 @@
 import type { LiveError, State } from '../../sdk/index.ts';
-import { byId, setText } from '../common/dom.ts';
-import { sentence } from '../common/words.ts';
+import { byId, setText } from '../page-kit/dom.ts';
+import { sentence } from '../page-kit/words.ts';
 
 /** What covers the picture while there is none, in words. */
 export class Face {

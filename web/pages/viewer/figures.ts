@@ -1,6 +1,6 @@
 import type { Latency, WatchStats } from '../../sdk/index.ts';
-import type { Row } from '../common/explanation.ts';
-import { bitrate, seconds } from '../common/words.ts';
+import type { Row } from '../page-kit/explanation.ts';
+import { bitrate, seconds } from '../page-kit/words.ts';
 
 /** How good a latency is, for the colour of its dot. */
 export type LatencyLevel = 'good' | 'fair' | 'poor';

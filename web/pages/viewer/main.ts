@@ -1,7 +1,7 @@
 import { type Watch, watch } from '../../sdk/index.ts';
-import { byId, roomOf, setText } from '../common/dom.ts';
-import { showRows } from '../common/explanation.ts';
-import { stateWord, viewers } from '../common/words.ts';
+import { byId, roomOf, setText } from '../page-kit/dom.ts';
+import { showRows } from '../page-kit/explanation.ts';
+import { stateWord, viewers } from '../page-kit/words.ts';
 import { ExplanationPanel } from './explanation-panel.ts';
 import { Face } from './face.ts';
 import { figures, latencyLevel, latencyWords } from './figures.ts';

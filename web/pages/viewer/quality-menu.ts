@@ -1,5 +1,5 @@
 import type { Quality, QualityPick } from '../../sdk/index.ts';
-import { bitrate } from '../common/words.ts';
+import { bitrate } from '../page-kit/words.ts';
 
 /** The menu of layers, by measured height. `auto` leaves the choice to the server. */
 export class QualityMenu {

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
-import { agoWords, joinSteps, levelOf, pairWords } from '../../pages/common/explanation.ts';
+import { agoWords, joinSteps, levelOf, pairWords } from '../../pages/page-kit/explanation.ts';
 import { layerCells, rows as publisherRows } from '../../pages/studio/arrivals.ts';
 import { rows as viewerRows } from '../../pages/viewer/explanation-panel.ts';
 import { decodeExplanation, type PublishExplanation, type WatchExplanation } from '../../sdk/explain.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { isRoomName, roomOf } from '../../pages/common/dom.ts';
-import { bitrate, duration, seconds, viewers } from '../../pages/common/words.ts';
+import { isRoomName, roomOf } from '../../pages/page-kit/dom.ts';
+import { bitrate, duration, seconds, viewers } from '../../pages/page-kit/words.ts';
 import { faceWords } from '../../pages/viewer/face.ts';
 import { latencyLevel, latencyWords } from '../../pages/viewer/figures.ts';
 import { menuOptions } from '../../pages/viewer/quality-menu.ts';
