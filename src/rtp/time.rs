@@ -77,8 +77,10 @@ impl NtpTime {
     /// Moves the timestamp by signed nanoseconds.
     #[must_use]
     pub const fn plus_nanos(self, nanos: i64) -> Self {
-        let units = ((nanos as i128) << 32) / NANOS_PER_SECOND as i128;
-        Self(self.0.wrapping_add((units as i64).cast_unsigned()))
+        // In two steps: a division of 128 bits would be the most of what writing a sending time costs.
+        let (seconds, rest) = (nanos.div_euclid(SECOND), nanos.rem_euclid(SECOND));
+        let units = (seconds << 32).wrapping_add((rest << 32) / SECOND);
+        Self(self.0.wrapping_add(units.cast_unsigned()))
     }
 }
 
@@ -104,6 +106,7 @@ impl MediaClock {
 }
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
+const SECOND: i64 = 1_000_000_000;
 const UNIX_EPOCH_IN_NTP_SECONDS: u64 = 2_208_988_800;
 
 #[cfg(test)]
