@@ -2,15 +2,14 @@
 //!
 //! Rooms take turns, each with a slice of packets: after it the shard looks at its sockets again.
 
-use std::hint;
-
 use rtp::MediaKind;
 use rtp::MonoTime;
 use transport::link::SRTP_OVERHEAD;
 
 use super::session::{Media, Readiness, Session};
-use super::table::{SessionKey, Table};
-use super::{Shard, service};
+use super::table::SessionKey;
+use super::warm::WARM_SESSIONS;
+use super::{Shard, service, warm};
 use crate::mesh::{ARRIVALS_MAX, Arrivals, Message};
 use crate::name::RoomId;
 
@@ -65,7 +64,7 @@ impl Shard {
                 return left;
             };
             if entry.next_viewer.is_multiple_of(WARM_SESSIONS) {
-                warm(&self.table, entry.viewers.get(entry.next_viewer..).unwrap_or_default());
+                warm::for_media(&self.table, entry.viewers.get(entry.next_viewer..).unwrap_or_default());
             }
             entry.next_viewer += 1;
             // A viewer costs something even when nothing is for it.
@@ -136,17 +135,6 @@ impl Shard {
         }
     }
 }
-
-/// Brings the memory of the sessions that are served next into the cache, several at once: first what hangs at the
-/// session itself, then what that leads to.
-fn warm(table: &Table, keys: &[SessionKey]) {
-    let sessions = || keys.iter().take(WARM_SESSIONS).filter_map(|key| table.get(*key));
-    hint::black_box(sessions().fold(0, |read, session| read ^ session.warm_link()));
-    hint::black_box(sessions().fold(0, |read, session| read ^ session.warm_media()));
-}
-
-/// Enough for the processor to fetch from many places at once, few enough that the first is still there for its turn.
-const WARM_SESSIONS: usize = 8;
 
 /// Packets between two looks at the sockets: about a millisecond.
 const SLICE_PACKETS: usize = 1_024;

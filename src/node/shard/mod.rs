@@ -23,6 +23,7 @@ mod table;
 mod tcp;
 mod timers;
 pub(crate) mod wanted;
+mod warm;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -44,6 +45,7 @@ use self::room::ShardRoom;
 use self::sender::Sender;
 use self::table::{SessionKey, Table};
 use self::timers::Timers;
+use self::warm::WARM_SESSIONS;
 use crate::handle::Inner;
 use crate::mesh::EndReason;
 use crate::name::RoomId;
@@ -203,19 +205,37 @@ impl Shard {
     fn call_due(&mut self, now: MonoTime) {
         // Bounded, so that a crowd of deadlines cannot hold up packets; the rest comes in the next turn.
         let mut left = DUE_PACKETS;
-        for _ in 0..DUE_MAX {
-            if left == 0 {
+        for _ in 0..DUE_MAX / WARM_SESSIONS {
+            let mut due = [None; WARM_SESSIONS];
+            due.iter_mut().for_each(|place| *place = self.timers.pop_due(now));
+            if due.iter().flatten().next().is_none() {
                 return;
             }
-            let Some((at, key)) = self.timers.pop_due(now) else { return };
-            let Some(session) = self.table.get_mut(key) else { continue };
-            if session.timer != Some(at) {
-                continue;
+            warm::for_deadlines(&self.table, &due);
+            for (at, key) in due.into_iter().flatten() {
+                if left == 0 {
+                    self.timers.schedule(at, key);
+                } else {
+                    left = left.saturating_sub(self.call_at(now, at, key));
+                }
             }
-            session.timer = None;
-            left = left.saturating_sub(self.call(now, key));
-            self.touch(key);
         }
+    }
+
+    /// Calls a session whose deadline has come, unless it has been put off meanwhile; how many packets it sent.
+    fn call_at(&mut self, now: MonoTime, at: MonoTime, key: SessionKey) -> usize {
+        let Some(session) = self.table.get_mut(key).filter(|session| session.timer == Some(at)) else {
+            return 0;
+        };
+        let next = session.next_timeout();
+        session.timer = next.filter(|next| *next > now);
+        if let Some(next) = session.timer {
+            self.timers.schedule(next, key);
+            return 0;
+        }
+        let sent = self.call(now, key);
+        self.touch(key);
+        sent
     }
 
     /// Tells a session the time, and sends what it has for that; how many packets that was.

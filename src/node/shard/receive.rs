@@ -1,6 +1,6 @@
 //! From a socket to a session: demultiplexing, first contact, hand-over to the owner. Packet path.
 
-use std::{hint, io};
+use std::io;
 
 use rtp::MonoTime;
 use rtp::demux::{self, Kind};
@@ -10,8 +10,8 @@ use transport::udp::ReceiveBatch;
 use transport::{DropReason, stun};
 
 use super::session::{Media, Session};
-use super::table::{Route, SessionKey, Table};
-use super::{Shard, service};
+use super::table::{Route, SessionKey};
+use super::{Shard, service, warm};
 use crate::mesh::Message;
 use crate::registry::{Claim, Lookup};
 
@@ -42,7 +42,7 @@ impl Shard {
                 *readable = may_hold_more;
             }
             let via = Via::Udp(u8::try_from(lane).unwrap_or(u8::MAX));
-            warm(&self.table, via, batch);
+            warm::for_datagrams(&self.table, via, batch);
             for (remote, datagram) in batch.datagrams() {
                 self.handle_datagram(now, Path { via, remote }, datagram);
             }
@@ -241,17 +241,6 @@ impl Shard {
         }
         key
     }
-}
-
-/// Brings the memory of the sessions that sent a batch into the cache, all at once. The sources of a crowd's reports are
-/// as cold as its viewers; a publisher's run of packets is one message.
-fn warm(table: &Table, via: Via, batch: &ReceiveBatch) {
-    let routes = batch.remotes().filter_map(|remote| table.route(&Path { via, remote }));
-    let sessions = routes.filter_map(|route| match route {
-        Route::Here(key) => table.get(key),
-        Route::There(_) => None,
-    });
-    hint::black_box(sessions.fold(0, |read, session| read ^ session.warm_inbound()));
 }
 
 /// Receive batches per socket and turn, about as much time as a slice of the fan-out; more waits for the next turn. With

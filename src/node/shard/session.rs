@@ -19,27 +19,28 @@ use crate::mesh::EndReason;
 use crate::name::{PublicId, RoomId, SessionId};
 use crate::registry::{Seed, SeedMedia, Shared};
 
-/// A session that this shard owns.
+/// A session that this shard owns. What every packet reads stands first in memory, with the beginning of the link.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct Session {
+    pub(super) room: RoomId,
+    pub(super) media: Media,
+    /// When the timer wheel will call; `None` when it will not.
+    pub(super) timer: Option<MonoTime>,
+    /// Whether it is on the list of sessions to service in this turn.
+    pub(super) touched: bool,
+    /// The viewer's TCP socket is full: video waits for the next keyframe after it has drained.
+    pub(super) held_back: bool,
+    /// Set when the session has to go.
+    pub(super) ending: Option<EndReason>,
+    pub(super) link: Link,
     pub(super) id: SessionId,
     pub(super) public_id: PublicId,
-    pub(super) room: RoomId,
-    pub(super) link: Link,
-    pub(super) media: Media,
     pub(super) shared: Arc<Shared>,
     /// Our ICE user fragments: the first generation and those of restarts; at most two.
     pub(super) ufrags: Vec<String>,
     /// The paths that lead here, oldest first.
     pub(super) paths: Vec<Path>,
-    /// When the timer heap will call; `None` when it will not.
-    pub(super) timer: Option<MonoTime>,
-    /// Whether it is on the list of sessions to service in this turn.
-    pub(super) touched: bool,
-    /// Set when the session has to go.
-    pub(super) ending: Option<EndReason>,
-    /// The viewer's TCP socket is full: video waits for the next keyframe after it has drained.
-    pub(super) held_back: bool,
     /// What the viewer's tracks had dropped when it was last counted, audio and video.
     pub(super) counted: [DropCounts; 2],
     /// When it passed each step of its join.

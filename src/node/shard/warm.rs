@@ -1,0 +1,40 @@
+//! Brings the memory of sessions into the cache before they are served. Packet path.
+//!
+//! Between two packets of one session those of a thousand others go out, and its memory leaves the cache. One session
+//! after the other, each read of it would be waited for; several in a row are fetched at once. What is read here is
+//! what serving them reads first.
+
+use std::hint;
+
+use rtp::MonoTime;
+use transport::path::{Path, Via};
+use transport::udp::ReceiveBatch;
+
+use super::table::{Route, SessionKey, Table};
+
+/// Enough for the processor to fetch from many places at once, few enough that the first is still there for its turn.
+pub(super) const WARM_SESSIONS: usize = 8;
+
+/// Warms what sending media to the next viewers reads: first what hangs at a session itself, then what that leads to.
+pub(super) fn for_media(table: &Table, keys: &[SessionKey]) {
+    let sessions = || keys.iter().take(WARM_SESSIONS).filter_map(|key| table.get(*key));
+    hint::black_box(sessions().fold(0, |read, session| read ^ session.warm_link()));
+    hint::black_box(sessions().fold(0, |read, session| read ^ session.warm_media()));
+}
+
+/// Warms what taking a batch reads. The sources of a crowd's reports are as cold as its viewers; a publisher's run of
+/// packets is one message.
+pub(super) fn for_datagrams(table: &Table, via: Via, batch: &ReceiveBatch) {
+    let routes = batch.remotes().filter_map(|remote| table.route(&Path { via, remote }));
+    let sessions = routes.filter_map(|route| match route {
+        Route::Here(key) => table.get(key),
+        Route::There(_) => None,
+    });
+    hint::black_box(sessions.fold(0, |read, session| read ^ session.warm_inbound()));
+}
+
+/// Warms what telling sessions the time reads.
+pub(super) fn for_deadlines(table: &Table, due: &[Option<(MonoTime, SessionKey)>]) {
+    let sessions = due.iter().flatten().filter_map(|(_, key)| table.get(*key));
+    hint::black_box(sessions.fold(None, |next, session| next.max(session.next_timeout())));
+}
