@@ -75,24 +75,26 @@ const PROBE_DEBT_MAX: f64 = 1_500.0;
 /// How long a probe may take, whatever happens to the release.
 const PROBE_MAX: Duration = Duration::from_millis(500);
 
-/// The waiting room of one viewer. `T` names a packet; the pacer does not look into it.
+/// The waiting room of one viewer. `T` names a packet; the pacer does not look into it. Its fields are in the order that
+/// [`crate::viewer::Viewer`] tells of.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Pacer<T> {
-    audio: VecDeque<Item<T>>,
-    video: VecDeque<Waiting<T>>,
-    video_bytes: u64,
-    /// The usual rate of release, and what it is at least.
-    usual: Bitrate,
-    burst: Duration,
-    is_short: bool,
     /// Bytes that may leave now; below zero after audio or a last large packet.
     credit: f64,
     refilled: MonoTime,
+    /// The usual rate of release, and what it is at least.
+    usual: Bitrate,
+    is_short: bool,
+    /// Whether video is dropped until a keyframe begins.
+    waiting: bool,
+    video: VecDeque<Waiting<T>>,
+    audio: VecDeque<Item<T>>,
+    burst: Duration,
     probe: Option<Running>,
     /// The frame whose first packets have left.
     begun: Option<Frame>,
-    /// Whether video is dropped until a keyframe begins.
-    waiting: bool,
+    video_bytes: u64,
     /// The last packet that was dropped behind all that wait.
     dropped: Option<Item<T>>,
     drops: Drops,

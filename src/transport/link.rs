@@ -37,28 +37,32 @@ pub struct LinkConfig {
 }
 
 /// One session's ICE, DTLS, SRTP and SCTP.
+///
+/// What a packet of media reads stands together, in the order of the memory: most of what a packet costs is the wait for
+/// lines that left the cache.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Link {
+    outputs: VecDeque<LinkOutput>,
+    /// Where DTLS and media go.
+    path: Option<Path>,
     role: Role,
     /// Whether the other side only watches.
     viewer: bool,
+    closed: bool,
+    media: Option<Media>,
     /// What it may still send of feedback, and of STUN and DTLS.
     feedback: TokenBucket,
     control: TokenBucket,
-    ice: IceLite,
-    guard: Guard,
-    media: Option<Media>,
-    sctp: Association,
-    /// Where DTLS and media go.
-    path: Option<Path>,
-    /// The path of the latest valid check, for a peer that never nominates.
-    latest: Option<Path>,
     /// When the first valid check came: the handshake and the wait for a nomination count from here.
     reached: Option<MonoTime>,
+    ice: IceLite,
+    sctp: Association,
+    guard: Guard,
+    /// The path of the latest valid check, for a peer that never nominates.
+    latest: Option<Path>,
     /// DTLS datagrams that wait for a path.
     waiting: VecDeque<Vec<u8>>,
-    outputs: VecDeque<LinkOutput>,
-    closed: bool,
 }
 
 impl Link {
@@ -392,6 +396,7 @@ impl Link {
 
 /// What exists once the handshake is complete.
 #[derive(Debug)]
+#[repr(C)]
 struct Media {
     sealer: Sealer,
     opener: Opener,

@@ -13,11 +13,12 @@ const SPAN: Duration = Duration::from_millis(500);
 const ENTER: f64 = 0.65;
 const LEAVE: f64 = 0.8;
 
-/// What is being sent.
+/// What is being sent, what every packet adds to first.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Demand {
-    began: MonoTime,
     bytes: u64,
+    began: MonoTime,
     rate: Option<Bitrate>,
     limited: bool,
 }

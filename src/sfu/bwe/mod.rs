@@ -52,28 +52,30 @@ use crate::Bitrate;
 pub use self::probe::{Cluster, Probe};
 pub use self::stats::Stats;
 
-/// The estimate of one viewer's path.
+/// The estimate of one viewer's path. Its fields are in the order that [`crate::viewer::Viewer`] tells of.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Estimator {
-    config: Config,
     history: History,
-    clock: ArrivalClock,
-    acknowledged: Acknowledged,
-    delay: DelayDetector,
-    rate: RateControl,
-    loss: LossEstimator,
-    probes: Probes,
     demand: Demand,
-    rtt: RoundTrip,
-    remb: Option<Bitrate>,
     silence: Silence,
+    // What feedback asks for.
     budget: Budget,
-    /// What set the delay-based estimate last.
-    source: Limiter,
+    clock: ArrivalClock,
+    rtt: RoundTrip,
+    rate: RateControl,
+    probes: Probes,
+    remb: Option<Bitrate>,
     tick_at: MonoTime,
     told: Option<Estimate>,
     probe: Option<Probe>,
+    /// What set the delay-based estimate last.
+    source: Limiter,
+    config: Config,
     stats: Stats,
+    acknowledged: Acknowledged,
+    delay: DelayDetector,
+    loss: LossEstimator,
 }
 
 /// What an estimator begins with.

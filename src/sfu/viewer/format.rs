@@ -10,14 +10,16 @@ use rtp::{Codec, PayloadType};
 use crate::Packet;
 use crate::track::{LayerIndex, LayerInfo, MAX_LAYERS};
 
-/// The payload types of one subscription, ready for the packet path.
+/// The payload types of one subscription, ready for the packet path. Its fields are in the order that
+/// [`super::Viewer`] tells of.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct FormatTable {
-    formats: Vec<Format>,
     /// What each layer sends, and how that goes out.
     layers: [Option<(Codec, Option<Choice>)>; MAX_LAYERS],
     /// For a packet that is ahead of its layer's description; indexed by codec.
     any: [Option<Choice>; Codec::ALL.len()],
+    formats: Vec<Format>,
 }
 
 impl FormatTable {

@@ -57,23 +57,31 @@ pub use self::selector::LayerRequest;
 pub use self::stats::{TrackStats, ViewerStats};
 
 /// One viewer of a room.
+///
+/// Between two packets of one viewer those of a thousand others go out, and its memory leaves the cache: half of what a
+/// packet costs here is the wait for it. So the fields of this and of what it is made of stand in the order of their use,
+/// which `repr(C)` makes the order of the memory: what every packet reads together, in as few lines of the cache as it
+/// fits, what is rarely read behind that.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Viewer {
-    clock: MediaClock,
-    cname: String,
-    audio: Option<Track>,
     video: Option<Track>,
-    /// The next transport-wide number; one space for media and retransmissions of all tracks.
-    transport_cc: u16,
-    /// The viewer's wall time that the next report answers.
-    reference: Option<Reference>,
-    budget: Budget,
+    // With the end of `video`, what each packet reads beside its track.
     /// What keeps the viewer within its path; `None` without video, or without feedback to learn from.
     regulator: Option<Box<Regulator>>,
-    is_regulated: bool,
     /// For a viewer that reports by source.
     numbers: Option<Box<SourceNumbers>>,
+    clock: MediaClock,
+    /// The next transport-wide number; one space for media and retransmissions of all tracks.
+    transport_cc: u16,
+    is_regulated: bool,
     stats: ViewerStats,
+    budget: Budget,
+    audio: Option<Track>,
+    // What reports read.
+    /// The viewer's wall time that the next report answers.
+    reference: Option<Reference>,
+    cname: String,
 }
 
 /// What a viewer needs to begin.
@@ -213,6 +221,7 @@ const HEADROOM: usize = 72;
 
 /// A subscription and what the network side of it keeps.
 #[derive(Debug)]
+#[repr(C)]
 struct Track {
     subscription: Subscription,
     reporter: Reporter,
@@ -356,6 +365,7 @@ impl Viewer {
             regulator.spend(now, out.get(first..).unwrap_or_default());
             self.note_starved(now, rings);
             self.pace_burst(now);
+            self.regulate(now, rings);
         }
         equalise::equalise(out.get_mut(first..).unwrap_or_default());
     }

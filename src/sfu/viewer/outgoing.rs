@@ -18,19 +18,20 @@ use super::timeline::{Sample, Timeline};
 use crate::track::Timing;
 use crate::{DropReason, Packet};
 
-/// The numbering of one subscription's media.
+/// The numbering of one subscription's media. Its fields are in the order that [`super::Viewer`] tells of.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Outgoing {
-    track: ViewedTrack,
-    formats: FormatTable,
     /// What is being forwarded now.
     source: Option<Source>,
-    rewriter: Rewriter,
-    timeline: Timeline,
-    pictures: Pictures,
-    temporal: TemporalFilter,
     /// The newest frame that went out, and whether its last packet did.
     frame: Option<(RtpTimestamp, bool)>,
+    pictures: Pictures,
+    temporal: TemporalFilter,
+    timeline: Timeline,
+    formats: FormatTable,
+    track: ViewedTrack,
+    rewriter: Rewriter,
 }
 
 impl Outgoing {

@@ -23,24 +23,27 @@ use crate::pacer::{Frame, Item, Pace, Pacer, Release};
 use crate::track::MAX_LAYERS;
 use crate::{Arrival, Bitrate, LayerIndex, LayerInfo};
 
-/// The regulator of one viewer.
+/// The regulator of one viewer. Its fields are in the order that [`super::Viewer`] tells of.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Regulator {
-    estimator: Estimator,
-    allocator: Allocator,
-    pacer: Pacer<Arrival>,
-    layers: Layers,
     /// What leaves in one turn has one number.
     run: u16,
+    /// The layer whose keyframe waits in the pacer, to go over to.
+    switching: Option<LayerIndex>,
     turn: MonoTime,
     last_sent: Option<MonoTime>,
     tick_at: MonoTime,
+    /// Whether a report has come since a tick came without one.
+    is_reported: bool,
     /// Until when nothing is released, because the path takes nothing.
     blocked_until: MonoTime,
     /// The newest video packet that passed by the pacer.
     passed: Option<Arrival>,
-    /// The layer whose keyframe waits in the pacer, to go over to.
-    switching: Option<LayerIndex>,
+    pacer: Pacer<Arrival>,
+    estimator: Estimator,
+    allocator: Allocator,
+    layers: Layers,
     /// Packets that the pacer had dropped when that was counted last.
     drops_counted: u64,
     /// Packets that had been received when that was counted last.
@@ -72,6 +75,7 @@ impl Regulator {
             turn: now,
             last_sent: None,
             tick_at: now,
+            is_reported: false,
             blocked_until: now,
             passed: None,
             switching: None,
@@ -103,11 +107,13 @@ impl Regulator {
 
     /// Takes transport-wide feedback.
     pub(crate) fn handle_twcc(&mut self, now: MonoTime, view: &TransportCcView<'_>) {
+        self.is_reported = true;
         self.estimator.handle_twcc(now, view);
     }
 
     /// Takes feedback by source, made transport-wide.
     pub(crate) fn handle_congestion(&mut self, now: MonoTime, report_time: u32, fates: &[(SeqNo, Fate)]) {
+        self.is_reported = true;
         self.estimator.handle_congestion(now, report_time, fates);
     }
 
@@ -164,11 +170,13 @@ impl Regulator {
         self.layers.candidates.into_iter().flatten().map(|candidate| candidate.layer)
     }
 
-    /// Does what is due now and then; false when that is not now.
+    /// Does what is due about now; false when nothing is. To be called with each report, which has brought the
+    /// regulator's memory into the cache, and when the time has come without one.
     pub(crate) fn tick(&mut self, now: MonoTime) -> bool {
-        if now < self.tick_at {
+        if now + TICK_EARLY < self.tick_at {
             return false;
         }
+        self.is_reported &= now < self.tick_at + REPORT_WAIT;
         self.tick_at = now + TICK;
         self.estimator.handle_timeout(now);
         self.allocator.handle_timeout(now);
@@ -306,7 +314,9 @@ impl Regulator {
     pub(crate) fn next_timeout(&self) -> Option<MonoTime> {
         let release = self.pacer.next_timeout().map(|at| at.max(self.blocked_until));
         let busy = self.last_sent.is_some_and(|at| self.tick_at <= at + IDLE_AFTER);
-        let tick = busy.then(|| self.tick_at.max(self.blocked_until));
+        // Who reports is looked at with the report.
+        let wait = if self.is_reported { REPORT_WAIT } else { Duration::ZERO };
+        let tick = busy.then(|| (self.tick_at + wait).max(self.blocked_until));
         [release, tick].into_iter().flatten().min()
     }
 
@@ -457,6 +467,10 @@ const NO_CANDIDATE: Candidate = Candidate {
 };
 /// How often what needs no feedback is looked at.
 const TICK: Duration = Duration::from_millis(200);
+/// A report that comes a bit before the time will do: the next one is as far behind it.
+const TICK_EARLY: Duration = Duration::from_millis(25);
+/// How long a report is waited for then. Browsers send one every 50 to 250 ms.
+const REPORT_WAIT: Duration = Duration::from_millis(500);
 /// A viewer who was sent nothing for so long needs no timer.
 const IDLE_AFTER: Duration = Duration::from_secs(2);
 /// A queue on the path that is none.

@@ -47,18 +47,20 @@ impl Retransmitter {
     }
 }
 
-/// What one viewer may still ask for.
+/// What one viewer may still ask for. Its fields are in the order that [`super::Viewer`] tells of.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Budget {
-    /// Requests that may come now, and when that was reckoned.
-    requests: u64,
-    refilled: MonoTime,
     /// Bytes of retransmission that may go now.
     credit: u64,
     /// Media bytes of the running second, of the one before, and when the running one began.
     second: u64,
     second_before: u64,
     second_began: MonoTime,
+    // What a request asks for.
+    /// Requests that may come now, and when that was reckoned.
+    requests: u64,
+    refilled: MonoTime,
     /// What the path carries, once that is known, and the share of it that may go now.
     path: Option<Bitrate>,
     path_credit: u64,

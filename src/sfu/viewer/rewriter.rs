@@ -16,17 +16,20 @@ use super::catch_up::Squeeze;
 use crate::track::MAX_LAYERS;
 use crate::{DropReason, Epoch, LayerIndex};
 
-/// The numbering of one outgoing source.
+/// The numbering of one outgoing source. Its fields are in the order that [`super::Viewer`] tells of.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Rewriter {
+    /// The outgoing number after the highest that is taken.
+    next: ExtSeq,
+    /// Behind the newest filler that is remembered; there are hardly any.
+    fillers_end: Option<ExtSeq>,
     /// Oldest first; the last one is open and grows.
     intervals: VecDeque<Interval>,
-    capacity: usize,
     /// Behind the newest interval of each layer, so that packets of layers that are not forwarded, by far the
     /// most, are told by one comparison.
     ends: [Option<(Source, ExtSeq)>; MAX_LAYERS],
-    /// The outgoing number after the highest that is taken.
-    next: ExtSeq,
+    capacity: usize,
     given: Window,
     fillers: Window,
 }
@@ -39,6 +42,7 @@ impl Rewriter {
             capacity,
             ends: [None; MAX_LAYERS],
             next: first,
+            fillers_end: None,
             given: Window::default(),
             fillers: Window::default(),
         }
@@ -48,8 +52,7 @@ impl Rewriter {
     pub(crate) fn warm(&self) -> u64 {
         let open = self.intervals.back().map_or(0, |open| open.end.0 ^ u64::from(open.offsets.timestamp));
         let end = self.ends.first().copied().flatten().map_or(0, |(_, end)| end.0);
-        let bits = [self.given.contains(self.next), self.fillers.contains(self.next)];
-        bits.into_iter().fold(self.next.0 ^ open ^ end, |read, bit| read ^ u64::from(bit))
+        self.next.0 ^ open ^ end ^ u64::from(self.given.contains(self.next))
     }
 
     /// Opens an interval: `first` of `source` follows whatever was numbered last.
@@ -133,6 +136,7 @@ impl Rewriter {
         self.given.insert(out);
         if filler {
             self.fillers.insert(out);
+            self.fillers_end = self.fillers_end.max(Some(out.plus(1)));
         }
         Ok(Some(Numbered { out, offsets }))
     }
@@ -217,11 +221,20 @@ impl Rewriter {
 
     fn advance(&mut self, count: u64) {
         for step in 0..count {
-            let out = self.next.plus(step);
-            self.given.remove(out);
-            self.fillers.remove(out);
+            self.given.remove(self.next.plus(step));
         }
+        self.forget_fillers(count);
         self.next = self.next.plus(count);
+    }
+
+    /// Forgets the fillers whose places `count` more numbers take.
+    fn forget_fillers(&mut self, count: u64) {
+        let Some(end) = self.fillers_end else { return };
+        for step in 0..count {
+            self.fillers.remove(self.next.plus(step));
+        }
+        let lies_ahead = self.next.plus(count).since(end) < Window::LENGTH;
+        self.fillers_end = self.fillers_end.filter(|_| lies_ahead);
     }
 
     /// Unwraps an outgoing number within the window; `None` when it was not given.

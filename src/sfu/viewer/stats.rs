@@ -6,13 +6,14 @@ use rtp::{MediaKind, MonoTime};
 
 use crate::DropCounts;
 
-/// The counters of one viewer.
+/// The counters of one viewer. Its fields are in the order that [`super::Viewer`] tells of.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[repr(C)]
 pub struct ViewerStats {
-    /// The audio track's.
-    pub audio: TrackStats,
     /// The video track's.
     pub video: TrackStats,
+    /// The audio track's.
+    pub audio: TrackStats,
     /// The round trip to the viewer by its newest receiver report (RFC 3550 §6.4.1).
     pub rtt: Option<Duration>,
     /// RTCP compounds that ended in something malformed.
@@ -52,13 +53,16 @@ impl ViewerStats {
     }
 }
 
-/// The counters of one subscription.
+/// The counters of one subscription, those of every packet first.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[repr(C)]
 pub struct TrackStats {
     /// Media packets written, without retransmissions.
     pub packets: u64,
     /// Their payload bytes.
     pub octets: u64,
+    /// When the first packet was written.
+    pub first_packet: Option<MonoTime>,
     /// Retransmissions written (RFC 4588).
     pub rtx_packets: u64,
     /// Their bytes with headers.
@@ -89,8 +93,6 @@ pub struct TrackStats {
     pub cumulative_lost: i32,
     /// Interarrival jitter at the viewer, in ticks of the track's clock.
     pub jitter: u32,
-    /// When the first packet was written.
-    pub first_packet: Option<MonoTime>,
     /// When the first packet of a keyframe was written.
     pub first_keyframe: Option<MonoTime>,
     /// When a packet of a keyframe was written last, retransmissions aside.

@@ -38,57 +38,60 @@ use crate::{Bitrate, DropReason, Epoch, LayerIndex, Packet, Rings};
 pub(crate) use self::granted::{Grant, Place};
 use self::replays::Replays;
 
-/// The state machine of one subscription.
+/// The state machine of one subscription. Its fields are in the order that [`super::Viewer`] tells of.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Subscription {
     kind: MediaKind,
-    outgoing: Outgoing,
-    retransmitter: Retransmitter,
-    request: LayerRequest,
-    /// The track as it was described last; `None` without a publisher.
-    info: Option<TrackInfo>,
+    target: Option<LayerIndex>,
     /// What the path carries of it; without regulation, all.
     grant: Grant,
     /// The highest temporal layer that was asked for, and that the path carries.
     temporal: [u8; 2],
-    target: Option<LayerIndex>,
-    /// What the path carries besides sound, once that was measured.
-    path: Option<Bitrate>,
     /// Whether there is no target because none is wished or carried.
     is_silenced: bool,
-    /// Since when the target is a lower layer because the path does not carry the current one.
-    falls_since: Option<MonoTime>,
     /// Whether what is being forwarded cannot be decoded any more.
     is_starved: bool,
-    /// Which packet a probe repeats next.
-    pad_turn: u64,
+    /// Whether the current layer is a lower one that the viewer was started with.
+    starts_low: bool,
     /// Why the target is not the current layer.
     reason: SwitchReason,
-    /// The publisher session that was forwarded last.
-    joined: Option<Epoch>,
-    pending: Option<Pending>,
-    /// The highest packet that was announced, by layer, in this epoch.
-    highest: [Option<ExtSeq>; MAX_LAYERS],
+    /// The codec that the driver was told of in this epoch.
+    unsupported: Option<Codec>,
+    /// How often each layer was begun anew from packets that had been sent before.
+    passes: [u32; MAX_LAYERS],
     /// When to see how the target can be joined.
     next_attempt: Option<MonoTime>,
-    /// The burst that brings the current layer to the live edge, and when it goes on.
-    catch_up: Option<CatchUp>,
+    /// When the burst goes on.
     next_step: Option<MonoTime>,
+    /// The highest packet that was announced, by layer, in this epoch.
+    highest: [Option<ExtSeq>; MAX_LAYERS],
+    /// The track as it was described last; `None` without a publisher.
+    info: Option<TrackInfo>,
+    outputs: VecDeque<ViewerOutput>,
+    pending: Option<Pending>,
+    /// The burst that brings the current layer to the live edge.
+    catch_up: Option<CatchUp>,
+    outgoing: Outgoing,
+    // What no packet asks for.
+    request: LayerRequest,
+    retransmitter: Retransmitter,
+    /// What the path carries besides sound, once that was measured.
+    path: Option<Bitrate>,
+    /// Since when the target is a lower layer because the path does not carry the current one.
+    falls_since: Option<MonoTime>,
+    /// Which packet a probe repeats next.
+    pad_turn: u64,
+    /// The publisher session that was forwarded last.
+    joined: Option<Epoch>,
     /// How many packets the burst may still send before the path has shown that it keeps up; `None` where nobody says.
     burst_room: Option<u64>,
     /// When the path showed that last.
     burst_widened: MonoTime,
-    /// Whether the current layer is a lower one that the viewer was started with.
-    starts_low: bool,
-    /// How often each layer was begun anew from packets that had been sent before.
-    passes: [u32; MAX_LAYERS],
     replays: Replays,
     /// Until when this publisher session is not joined by a burst, because the path did not carry the last one.
     barred: Option<(Epoch, MonoTime)>,
     last_wanted: Option<MonoTime>,
-    /// The codec that the driver was told of in this epoch.
-    unsupported: Option<Codec>,
-    outputs: VecDeque<ViewerOutput>,
 }
 
 /// Where the numbering of a subscription starts; random.

@@ -18,14 +18,14 @@ pub(crate) struct TemporalFilter {
     /// The frame that was decided last.
     frame: Option<RtpTimestamp>,
     /// Frames that were withheld, newest in front: their late packets stay withheld when the limit has risen,
-    /// or another layer is being forwarded.
-    withheld: [Option<(Source, RtpTimestamp)>; WITHHELD_MAX],
+    /// or another layer is being forwarded. Elsewhere, because most packets do not ask for them.
+    withheld: Box<[Option<(Source, RtpTimestamp)>; WITHHELD_MAX]>,
 }
 
 impl TemporalFilter {
     /// Makes a filter that lets everything through.
     pub(crate) fn new() -> Self {
-        Self { limit: u8::MAX, current: u8::MAX, frame: None, withheld: [None; WITHHELD_MAX] }
+        Self { limit: u8::MAX, current: u8::MAX, frame: None, withheld: Box::new([None; WITHHELD_MAX]) }
     }
 
     pub(crate) fn warm(&self) -> u64 {
@@ -50,10 +50,9 @@ impl TemporalFilter {
             self.begin_frame(descriptor);
         }
         let admitted = descriptor.temporal <= self.current;
-        let [newest, ..] = self.withheld;
-        if !admitted && newest != Some((source, timestamp)) {
+        if !admitted && self.withheld.first() != Some(&Some((source, timestamp))) {
             self.withheld.rotate_right(1);
-            let [newest, ..] = &mut self.withheld;
+            let [newest, ..] = self.withheld.as_mut();
             *newest = Some((source, timestamp));
         }
         admitted

@@ -12,18 +12,19 @@ use rtp::{MonoTime, NtpTime, RtpTimestamp};
 
 use crate::track::Timing;
 
-/// The time line of one outgoing source.
+/// The time line of one outgoing source. Its fields are in the order that [`super::Viewer`] tells of.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Timeline {
-    clock_rate: u32,
-    /// Where the line starts; random, as RFC 3550 §5.1 wants.
-    start: RtpTimestamp,
     /// The forwarded frame with the highest timestamp.
     last: Option<Point>,
     /// The place of the layer that `last` belongs to.
     timing: Option<Timing>,
     /// How many ticks the line is ahead of capture time.
     lead: i64,
+    clock_rate: u32,
+    /// Where the line starts; random, as RFC 3550 §5.1 wants.
+    start: RtpTimestamp,
 }
 
 impl Timeline {

@@ -78,6 +78,7 @@ impl<const WORDS: usize> Window<WORDS> {
 
 /// The windows of several sources, told apart by SSRC: at most `max` of them, none ever forgotten.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Sources<const WORDS: usize> {
     sources: Vec<(u32, Window<WORDS>)>,
     max: usize,

@@ -5,10 +5,11 @@ use super::{Cipher, RTCP_E_BIT, RTCP_HEADER_LEN, rtcp_ssrc, rtp_header};
 use std::fmt;
 
 /// The sending half of a session's keys, with the indices that it used.
+#[repr(C)]
 pub struct Sealer {
     cipher: Cipher,
-    rtp: Sources<RTP_WINDOW_WORDS>,
     rtcp_index: u32,
+    rtp: Sources<RTP_WINDOW_WORDS>,
 }
 
 impl Sealer {

@@ -239,3 +239,23 @@ fn a_layer_that_is_asked_for_by_name_is_wanted_while_it_sleeps_whatever_the_path
     room.viewer.set_layer(room.now, LayerRequest::AudioOnly);
     assert!(!room.viewer.wants_layer(LayerIndex(2)));
 }
+
+#[test]
+fn a_viewer_that_reports_is_looked_after_with_its_reports_and_needs_hardly_a_timer() {
+    let mut path = Path::new(SIMULCAST, 50_000);
+    path.run(15 * SECOND);
+    let before = path.timers;
+
+    path.run(10 * SECOND);
+
+    // Sender reports of two tracks remain.
+    assert!(path.timers - before <= 25, "{} timers in ten seconds", path.timers - before);
+    path.reports = Reports::Nothing;
+    path.run(4 * SECOND);
+    let congestion = path.room.viewer.congestion().unwrap();
+    assert_eq!(
+        congestion.estimate.limiter,
+        Limiter::Silence,
+        "the clock goes on without them: {congestion:?}"
+    );
+}
