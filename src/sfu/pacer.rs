@@ -377,7 +377,8 @@ impl<T: Copy> Pacer<T> {
 
     fn push_video(&mut self, now: MonoTime, item: Item<T>) {
         let is_begun = self.begun == Some(item.frame);
-        let opens = item.keyframe && !is_begun;
+        // One of its packets that comes late finds the others, and what came behind them, and opens nothing.
+        let opens = item.keyframe && !is_begun && !self.holds_frame(item.frame);
         if self.waiting && !opens && !is_begun {
             self.drops.undecodable_video = self.drops.undecodable_video.saturating_add(1);
             self.dropped = later(self.dropped, item);
@@ -424,6 +425,10 @@ impl<T: Copy> Pacer<T> {
             self.video.shrink_to(0);
         }
         Some(waiting)
+    }
+
+    fn holds_frame(&self, frame: Frame) -> bool {
+        self.video.iter().rev().any(|waiting| waiting.item.frame == frame)
     }
 
     /// Says whether what waits takes longer than it may at the usual speed.

@@ -105,6 +105,19 @@ fn a_packet_that_comes_late_waits_with_its_frame() {
 }
 
 #[test]
+fn a_packet_of_a_waiting_keyframe_that_comes_late_drops_nothing_of_what_follows_it() {
+    let mut pacer = Feed::new(100);
+    pacer.frame(0, 1, true, 9);
+    pacer.frame(33, 2, false, 2);
+    pacer.frame(40, 1, true, 1);
+
+    let left: Vec<_> = (41..240).flat_map(|ms| pacer.release(ms)).map(|(_, frame)| frame).collect();
+
+    assert_eq!(left, [vec![1; 10], vec![2; 2]].concat());
+    assert_eq!(pacer.pacer.drops(), Drops::default());
+}
+
+#[test]
 fn while_a_keyframe_is_missing_one_is_wanted() {
     let mut pacer = Feed::new(100);
     (0..10).for_each(|frame| pacer.frame(0, frame, false, 20));

@@ -5,7 +5,7 @@
 //! a moment in the past then, and nothing else changes for it.
 
 use rtp::rtcp::{CongestionView, TransportCcView};
-use rtp::{Extension, MediaKind, MonoTime};
+use rtp::{ExtSeq, Extension, MediaKind, MonoTime};
 
 use super::regulator::{Regulator, bytes_of};
 use super::source_numbers::SourceNumbers;
@@ -222,8 +222,30 @@ impl Viewer {
         if switches {
             regulator.set_switching(arrival.layer);
         }
+        let opens = held.keyframe && regulator.wants_keyframe();
         regulator.hold(now, arrival, held);
+        if opens && !regulator.wants_keyframe() {
+            self.hold_rest(now, rings, arrival);
+        }
         true
+    }
+
+    /// Lets what came before a keyframe's beginning, but belongs behind it, wait there: the beginning came late, by repair,
+    /// and until then nobody could tell what that was, so it was dropped.
+    fn hold_rest(&mut self, now: MonoTime, rings: &Rings, begins: Arrival) {
+        let Self { regulator: Some(regulator), video: Some(video), .. } = self else { return };
+        let ring = rings.get(begins.kind, begins.layer);
+        let Some((first, newest)) = ring.packet(begins.seq).zip(ring.newest()) else { return };
+        let last = newest.min(begins.seq.plus(BEHIND_MAX));
+        for seq in begins.seq.0.saturating_add(1)..=last.0 {
+            let arrival = Arrival { seq: ExtSeq(seq), ..begins };
+            // What came in this turn is about to be held in its own.
+            let came_before = ring.packet(arrival.seq).is_some_and(|packet| packet.arrival < first.arrival);
+            let place = || video.subscription.place(rings, arrival, regulator.switching());
+            if came_before && let Place::InTurn { held, .. } = place() {
+                regulator.hold(now, arrival, held);
+            }
+        }
     }
 }
 
@@ -266,6 +288,8 @@ fn grant(allocation: &Allocation) -> Grant {
     }
 }
 
+/// The most packets that are looked for behind the beginning of a keyframe: as many as may wait.
+const BEHIND_MAX: u64 = 640;
 /// Packets that a burst may send for each one that arrived, while the path's queue is short; else half of one, so that
 /// it drains.
 const BURST_GROWTH: u64 = 2;

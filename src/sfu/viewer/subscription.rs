@@ -193,7 +193,9 @@ impl Subscription {
     ) {
         let Some(epoch) = self.epoch() else { return step.count(DropReason::LayerNotSelected) };
         if let Some(highest) = self.highest.get_mut(usize::from(arrival.layer.0)) {
-            *highest = (*highest).max(Some(arrival.seq));
+            // What came before the viewer was announced to others only.
+            let before = highest.or_else(|| newest_before(rings.get(self.kind, arrival.layer), arrival.seq));
+            *highest = before.max(Some(arrival.seq));
         }
         let source = self.source(epoch, arrival.layer);
         let is_current = self.current() == Some(arrival.layer);
@@ -739,6 +741,13 @@ fn timing_of(info: &TrackInfo, layer: LayerIndex) -> Option<crate::Timing> {
 /// between.
 fn has_newer_keyframe(ring: &Ring, packet: &Packet) -> bool {
     ring.gop().is_some_and(|gop| gop.keyframe > packet.seq && gop.timestamp != packet.timestamp)
+}
+
+/// Returns the highest packet that came before a packet which the publisher sent earlier.
+fn newest_before(ring: &Ring, late: ExtSeq) -> Option<ExtSeq> {
+    let (packet, newest) = ring.packet(late).zip(ring.newest())?;
+    let came_before = |seq: &ExtSeq| ring.packet(*seq).is_some_and(|it| it.arrival < packet.arrival);
+    (late.0..=newest.0.min(late.0.saturating_add(CATCH_UP_MAX))).rev().map(ExtSeq).find(came_before)
 }
 
 /// Until when a keyframe of the target is waited for while nothing is shown, because it should come in a moment.

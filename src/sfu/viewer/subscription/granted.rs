@@ -122,7 +122,7 @@ impl Subscription {
         self.epoch().is_some_and(|epoch| self.outgoing.holds(self.source(epoch, arrival.layer), arrival.seq))
     }
 
-    /// Learns that everything of a layer up to `after` was dropped on purpose; `next` comes now, of a keyframe. Where
+    /// Learns that packets of a layer up to `after` were dropped on purpose; `next` comes now, of a keyframe. Where
     /// that is another layer's, the switch to it ends the numbering of the one before anyway.
     pub(crate) fn handle_gap(
         &mut self,
@@ -138,7 +138,8 @@ impl Subscription {
         let ring = rings.get(self.kind, after.layer);
         let start = frame_start(|seq| ring.packet(seq), next.seq);
         let Some(packet) = ring.packet(next.seq) else { return };
-        self.outgoing.leap(source, after.seq.min(ExtSeq(start.0.saturating_sub(1))), packet);
+        // What was missing between the two and comes late would be dropped as well, and gets no number either.
+        self.outgoing.leap(source, ExtSeq(start.0.saturating_sub(1)), packet);
         // Parameter sets stand before what was recognised as the keyframe.
         for seq in start.0..next.seq.0 {
             if let Some(packet) = ring.packet(ExtSeq(seq)) {

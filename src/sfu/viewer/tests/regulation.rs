@@ -1,7 +1,8 @@
 //! What a viewer gets of what its path carries.
 
-use rtp::MediaKind;
+use rtp::{Codec, MediaKind};
 
+use super::harness::{Media, Place, Room, Sent, audio_track, one_layer, video_track};
 use super::path::{Path, Published, Reports, SECOND, SIMULCAST};
 use crate::allocator::Reason;
 use crate::bwe::Limiter;
@@ -258,4 +259,66 @@ fn a_viewer_that_reports_is_looked_after_with_its_reports_and_needs_hardly_a_tim
         Limiter::Silence,
         "the clock goes on without them: {congestion:?}"
     );
+}
+
+#[test]
+fn a_keyframe_whose_beginning_is_repaired_after_a_drop_goes_out_whole_and_with_what_follows() {
+    let (mut room, last) = flooded();
+    let (first, timestamp) = (last + 1, 2_000_000);
+
+    room.advance(5);
+    for (seq, place) in [(first + 1, Place::Middle), (first + 2, Place::Last)] {
+        room.deliver(&Media::part(0, seq, timestamp, place));
+    }
+    room.deliver(&Media::vp8(0, first + 3, timestamp + 3_000));
+    room.advance(20);
+    let mut sent = room.deliver(&Media { keyframe: true, ..Media::part(0, first, timestamp, Place::First) });
+    for _ in 0..100 {
+        room.advance(5);
+        sent.extend(room.tick());
+    }
+
+    let media = sent.iter().filter(|it| it.forward.rtx.is_none() && !it.forward.is_padding);
+    let numbers: Vec<u64> = media.map(|it| it.forward.source.0).collect();
+    assert!(numbers.ends_with(&[first, first + 1, first + 2, first + 3]), "{numbers:?} of {first}");
+}
+
+#[test]
+fn what_comes_late_from_before_a_keyframe_that_follows_a_drop_has_no_number() {
+    let (mut room, last) = flooded();
+    let (missing, key, timestamp) = (last + 2, last + 3, 2_000_000);
+    room.advance(5);
+    room.deliver(&Media::vp8(0, last + 1, timestamp - 6_000));
+    room.advance(33);
+    let mut sent = room.deliver(&Media::key(0, key, timestamp));
+    room.advance(5);
+
+    sent.extend(room.deliver(&Media::vp8(0, missing, timestamp - 3_000)));
+    for _ in 0..100 {
+        room.advance(5);
+        sent.extend(room.tick());
+    }
+    sent.extend(room.deliver(&Media::vp8(0, key + 1, timestamp + 3_000)));
+
+    let media: Vec<&Sent> =
+        sent.iter().filter(|it| it.forward.rtx.is_none() && !it.forward.is_padding).collect();
+    let behind = media.iter().position(|it| it.forward.source.0 == key).unwrap();
+    assert!(media.iter().all(|it| it.forward.source.0 != missing));
+    assert!(behind == 0 || media[behind].seq == media[behind - 1].seq.plus(1));
+    assert_eq!(media[behind + 1].seq, media[behind].seq.plus(1));
+}
+
+/// A room whose viewer was sent so much at once that it waits for a keyframe, and the last packet that came.
+fn flooded() -> (Room, u64) {
+    let mut room = Room::regulated(vec![video_track(), audio_track(false)], 1);
+    room.viewer.handle_track(room.now, &one_layer(1, Codec::Vp8));
+    room.deliver(&Media::key(0, 100, 0));
+    for seq in 101..1_000 {
+        room.advance(1);
+        room.deliver(&Media { size: 1_100, ..Media::vp8(0, seq, (seq as u32 - 100) * 3_000) });
+        if room.viewer.congestion().unwrap().pacer_drops.undecodable_video > 20 {
+            return (room, seq);
+        }
+    }
+    panic!("nothing was dropped");
 }

@@ -320,3 +320,22 @@ fn layers(sent: &[Sent]) -> Vec<u8> {
 fn sources(sent: &[Sent]) -> Vec<u64> {
     sent.iter().map(|sent| sent.forward.source.0).collect()
 }
+
+#[test]
+fn a_keyframe_whose_beginning_is_repaired_after_the_viewer_came_goes_out_whole() {
+    let mut room = Room::new(1);
+    for (seq, place) in [(101, Place::Middle), (102, Place::Last)] {
+        let arrival = room.store(&Media::part(0, seq, 9_000, place));
+        room.rings.handle_arrival(arrival);
+    }
+    room.advance(10);
+    room.viewer.handle_track(room.now, &one_layer(1, Codec::Vp8));
+    room.tick();
+    room.advance(10);
+
+    let sent = room.deliver(&Media { keyframe: true, ..Media::part(0, 100, 9_000, Place::First) });
+    let next = room.deliver(&Media::vp8(0, 103, 12_000));
+
+    let numbers: Vec<u64> = sent.iter().chain(&next).map(|it| it.forward.source.0).collect();
+    assert_eq!(numbers, [100, 101, 102, 103]);
+}
