@@ -127,7 +127,7 @@ miri:
 
 # All of them run even if one is over its budget; each says what it allows in its header.
 bench-parts:
-	$(call step,$(CARGO) bench --locked --quiet --no-fail-fast -p nearcast-rtp -p nearcast-sfu -p nearcast-transport $(addprefix --bench ,rtcp ring forward seal run) -- --quiet --warm-up-time 0.2 --measurement-time 0.6 --sample-size 20)
+	$(call step,$(CARGO) bench --locked --quiet --no-fail-fast -p nearcast-rtp -p nearcast-sfu -p nearcast-transport $(addprefix --bench ,rtcp ring forward seal handshake run) -- --quiet --warm-up-time 0.2 --measurement-time 0.6 --sample-size 20)
 
 clean:
 	$(CARGO) clean

@@ -58,7 +58,7 @@ impl Figures {
             }
             // While a crowd comes in, half of it is in on average, and costs half of what the whole does afterwards.
             if let (Some(join_ms), Some(per_s)) = (self.get("join_cpu_ms"), self.get("joins_per_s")) {
-                self.set("handshake_cpu_ms", join_ms - cpu_s / measured_s * 1e3 / 2.0 / per_s);
+                self.set("join_alone_cpu_ms", join_ms - cpu_s / measured_s * 1e3 / 2.0 / per_s);
             }
         }
         if let (Some(cpu_s), Some(measured_s)) = (self.get("load_cpu_s"), self.get("measured_s")) {
@@ -205,14 +205,14 @@ mod tests {
     }
 
     #[test]
-    fn a_handshake_is_charged_without_what_those_inside_cost() {
+    fn a_join_is_charged_without_what_those_inside_cost() {
         let report =
             json!({"server_cpu_s": 1.0, "measured_s": 5.0, "join_cpu_ms": 0.8, "joins_per_s": 250.0});
         let mut figures = Figures::of_report(&report);
 
         figures.derive(1);
 
-        assert!((figures.get("handshake_cpu_ms").unwrap() - 0.4).abs() < 1e-9);
+        assert!((figures.get("join_alone_cpu_ms").unwrap() - 0.4).abs() < 1e-9);
     }
 
     #[test]
