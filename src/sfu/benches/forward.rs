@@ -129,6 +129,7 @@ fn answer(bench: &mut Bench) {
         let announced = room.publish(1);
         room.decide(&announced);
         room.write();
+        room.report();
         let now = room.now;
         let (mut bytes, mut answered) = ([0; 1_500], 0);
         let spent = cpu_time(|| {
@@ -137,6 +138,7 @@ fn answer(bench: &mut Bench) {
                 for forward in state.forwards.drain(..) {
                     assert!(forward.rtx.is_some());
                     black_box(state.viewer.write_packet(now, &forward, &room.rings, &mut bytes).unwrap());
+                    state.sent.push(now);
                     answered += 1;
                 }
             }
