@@ -9,8 +9,9 @@
 //! The lowest picture is another matter: it is given up when it has not fitted for [`GIVE_UP`], and is back when
 //! [`STEP_BACK`] of its rate is there. An estimate that is a little wrong costs the others quality, and it the show.
 //!
-//! Where only one layer is being sent there is no ladder: the viewer gets it, and the reason tells when it is more than
-//! the path carries.
+//! Where only one layer is being sent the ladder is that layer's temporal layers: the viewer gets it whole until the path
+//! has shown that it carries less, then fewer of its frames, and always a picture; the reason tells when even that is more
+//! than the path carries.
 //!
 //! Audio comes first: its rate is part of every rung. A wish for a fixed layer is obeyed whatever the estimate says,
 //! and the reason tells when it is more than the path carries.
@@ -22,6 +23,7 @@ use std::time::Duration;
 use rtp::MonoTime;
 
 use crate::bwe::{Estimate, Limiter};
+use crate::ring::Temporal;
 use crate::track::MAX_LAYERS;
 use crate::{Bitrate, LayerIndex};
 
@@ -39,6 +41,9 @@ const STEP_BACK: f64 = 1.05;
 
 /// For how long not even the lowest picture has to be too much before it is given up.
 const GIVE_UP: Duration = Duration::from_secs(3);
+
+/// For how long the only layer has to be too much for a path that has not carried it yet: the estimate begins low.
+const UNPROVED: Duration = Duration::from_secs(2);
 
 /// For how long it has to be.
 pub const CONFIRM: Duration = Duration::from_secs(1);
@@ -83,8 +88,10 @@ pub struct Allocator {
     standing: usize,
     stepped_up: Option<MonoTime>,
     fits_since: Option<MonoTime>,
-    /// Since when not even the lowest picture fits.
+    /// Since when not even the lowest picture fits, or the only one does not.
     unfit_since: Option<MonoTime>,
+    /// Whether the path has carried what was sent.
+    has_fitted: bool,
     failures: u32,
     retry_at: MonoTime,
     told: Option<Allocation>,
@@ -116,8 +123,8 @@ pub struct Candidate {
     pub height: Option<u16>,
     /// The rate of all its temporal layers on the wire.
     pub bitrate: Bitrate,
-    /// How many temporal layers it has; 1 without any.
-    pub temporal_layers: u8,
+    /// Its temporal layers.
+    pub temporal: Temporal,
     /// Whether the publisher has stopped sending it and may begin again: nobody is given it, but what it takes may be
     /// proved already.
     pub asleep: bool,
@@ -220,6 +227,7 @@ impl Allocator {
             stepped_up: None,
             fits_since: None,
             unfit_since: None,
+            has_fitted: false,
             failures: 0,
             retry_at: now,
             told: None,
@@ -248,6 +256,7 @@ impl Allocator {
             None => self.lowest_whole(),
             Some(held) => place(held).unwrap_or_else(|| self.highest_proved()),
         };
+        self.standing = self.standing.max(self.floor());
         self.step();
     }
 
@@ -277,7 +286,11 @@ impl Allocator {
     #[must_use]
     pub fn next_timeout(&self) -> Option<MonoTime> {
         let up = self.fits_since.map(|since| (since + CONFIRM).max(self.retry_at));
-        let down = self.unfit_since.map(|since| since + GIVE_UP);
+        let patience = match self.only {
+            false => Some(GIVE_UP),
+            true => Some(UNPROVED).filter(|_| self.steps_down()),
+        };
+        let down = self.unfit_since.zip(patience).map(|(since, patience)| since + patience);
         [up, down].into_iter().flatten().min()
     }
 
@@ -285,7 +298,8 @@ impl Allocator {
     #[must_use]
     pub fn wanted(&self) -> Option<Bitrate> {
         // Who stands still wants to know whether the path carries it, so that the pacer does not hold it back.
-        let (from, factor) = if self.steps() {
+        let climbs = self.steps() && !(self.only && self.standing.saturating_add(1) == self.rungs);
+        let (from, factor) = if climbs {
             (self.standing.saturating_add(1), STEP_UP)
         } else {
             (self.standing.max(1), STAND)
@@ -303,7 +317,13 @@ impl Allocator {
     /// Says whether the viewer would be given less if its path carried less.
     #[must_use]
     pub fn steps_down(&self) -> bool {
-        self.steps() && self.standing > 0
+        self.steps() && self.standing > self.floor()
+    }
+
+    /// Returns what the picture takes that the viewer is given: a part of its layer's rate while frames are left out.
+    #[must_use]
+    pub fn granted(&self) -> Option<Bitrate> {
+        self.allocation().layer.and(self.rung(self.standing)).map(|rung| rung.rate)
     }
 
     /// Says whether the viewer gets a layer, or might soon: it falls no higher than where it stands, or more of the path
@@ -388,13 +408,12 @@ impl Allocator {
         let mut is_first = true;
         for candidate in layers {
             let asleep = candidate.asleep;
-            if !asleep && std::mem::take(&mut is_first) && !fixed && !self.only {
-                let parts = temporal_parts(candidate.temporal_layers);
-                for (temporal, part) in (0_u8..).zip(parts) {
+            if !asleep && std::mem::take(&mut is_first) && !fixed {
+                for (temporal, part) in (0_u8..).zip(candidate.temporal.lower()) {
                     self.push(Rung {
                         layer: Some(candidate.layer),
                         temporal,
-                        rate: candidate.bitrate.scaled(*part),
+                        rate: candidate.bitrate.scaled(part),
                         asleep,
                     });
                     self.reduced = self.reduced.saturating_add(1);
@@ -422,6 +441,10 @@ impl Allocator {
         let Some(rung) = self.rung(self.standing) else { return };
         if self.fits(&rung, STEP_DOWN) {
             self.unfit_since = None;
+            self.has_fitted |= self.estimate.limiter != Limiter::Start;
+        } else if self.only {
+            self.thin_out();
+            return;
         } else {
             self.step_down();
             return;
@@ -461,6 +484,21 @@ impl Allocator {
         }
         self.standing = fitting;
         self.note_step_down();
+    }
+
+    /// Leaves frames of the only layer out, once it is known that the path does not carry them all.
+    fn thin_out(&mut self) {
+        self.fits_since = None;
+        let since = *self.unfit_since.get_or_insert(self.now);
+        if !self.has_fitted && self.now.since(since) < UNPROVED {
+            return;
+        }
+        let below = self.rungs().get(..self.standing).unwrap_or_default();
+        let fitting = below.iter().rposition(|rung| self.fits(rung, 1.0)).unwrap_or(0);
+        if fitting.max(self.floor()) < self.standing {
+            self.standing = fitting.max(self.floor());
+            self.note_step_down();
+        }
     }
 
     /// Shows the lowest picture again as soon as it fits; true when it does.
@@ -509,7 +547,12 @@ impl Allocator {
             Wish::Fixed(layer) => self.rungs().iter().any(|rung| rung.layer == Some(layer) && !rung.asleep),
             _ => false,
         };
-        self.rungs > 1 && !fixed && !self.only
+        self.rungs > 1 && !fixed && !(self.only && self.reduced == 0)
+    }
+
+    /// The lowest rung that a viewer falls to: its only picture is never taken away.
+    fn floor(&self) -> usize {
+        if self.only { self.lowest_picture() } else { 0 }
     }
 
     fn fits(&self, rung: &Rung, factor: f64) -> bool {
@@ -559,16 +602,6 @@ struct Rung {
 
 impl Rung {
     const AUDIO_ONLY: Self = Self { layer: None, temporal: 0, rate: Bitrate::ZERO, asleep: false };
-}
-
-/// Returns what part of a layer's rate its lower temporal layers take, as encoders divide it: each without the
-/// highest.
-const fn temporal_parts(layers: u8) -> &'static [f64] {
-    match layers {
-        0 | 1 => &[],
-        2 => &[0.6],
-        _ => &[0.4, 0.6],
-    }
 }
 
 #[cfg(test)]
