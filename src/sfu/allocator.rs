@@ -4,7 +4,7 @@
 //! each further layer whole (fewer frames of a larger picture look worse than all of a smaller one). The viewer
 //! stands on one rung. It steps down at once to the highest rung that fits when the estimate falls below
 //! [`STEP_DOWN`] of its rung's rate. It steps up, over as many rungs as fit, when [`STEP_UP`] of the higher rung's
-//! rate has been there for [`CONFIRM`]; a step up that did not last makes the next one wait, twice as long each time.
+//! rate has been there for [`CONFIRM`], or a little less for longer; a step up that did not last makes the next one wait, twice as long each time.
 //!
 //! The lowest picture is another matter: it is given up when it has not fitted for [`GIVE_UP`], and is back when
 //! [`STEP_BACK`] of its rate is there. An estimate that is a little wrong costs the others quality, and it the show.
@@ -32,6 +32,11 @@ pub const STEP_DOWN: f64 = 0.95;
 
 /// A rung is stepped up to when the estimate is this many times its rate.
 pub const STEP_UP: f64 = 1.15;
+
+/// So many times is enough where it has been there for [`CONFIRM_NEAR`]: a path whose best layer is near to what it
+/// carries never shows more.
+const STEP_UP_NEAR: f64 = 1.08;
+const CONFIRM_NEAR: Duration = Duration::from_secs(4);
 
 /// What is enough for who stands still.
 const STAND: f64 = 1.05;
@@ -88,10 +93,14 @@ pub struct Allocator {
     standing: usize,
     stepped_up: Option<MonoTime>,
     fits_since: Option<MonoTime>,
+    /// The rung that nearly fits, and since when.
+    near_since: Option<(usize, MonoTime)>,
     /// Since when not even the lowest picture fits, or the only one does not.
     unfit_since: Option<MonoTime>,
     /// Whether the path has carried what was sent.
     has_fitted: bool,
+    /// Whether the picture was taken away, because it did not fit.
+    gave_up: bool,
     failures: u32,
     retry_at: MonoTime,
     told: Option<Allocation>,
@@ -226,8 +235,10 @@ impl Allocator {
             standing: 0,
             stepped_up: None,
             fits_since: None,
+            near_since: None,
             unfit_since: None,
             has_fitted: false,
+            gave_up: false,
             failures: 0,
             retry_at: now,
             told: None,
@@ -240,6 +251,7 @@ impl Allocator {
     pub fn handle_layers(&mut self, now: MonoTime, wish: Wish, layers: &[Candidate], audio: Bitrate) {
         self.now = now;
         if wish != self.wish {
+            self.gave_up = false;
             self.failures = 0;
             self.retry_at = now;
         }
@@ -253,6 +265,7 @@ impl Allocator {
         };
         let held = held.filter(|rung| rung.layer.is_some());
         self.standing = match held {
+            None if self.gave_up => 0,
             None => self.lowest_whole(),
             Some(held) => place(held).unwrap_or_else(|| self.highest_proved()),
         };
@@ -286,12 +299,13 @@ impl Allocator {
     #[must_use]
     pub fn next_timeout(&self) -> Option<MonoTime> {
         let up = self.fits_since.map(|since| (since + CONFIRM).max(self.retry_at));
+        let near = self.near_since.map(|(_, since)| (since + CONFIRM_NEAR).max(self.retry_at));
         let patience = match self.only {
             false => Some(GIVE_UP),
             true => Some(UNPROVED).filter(|_| self.steps_down()),
         };
         let down = self.unfit_since.zip(patience).map(|(since, patience)| since + patience);
-        [up, down].into_iter().flatten().min()
+        [up, near, down].into_iter().flatten().min()
     }
 
     /// Returns the rate to prove before the next step up; `None` when there is none.
@@ -299,11 +313,8 @@ impl Allocator {
     pub fn wanted(&self) -> Option<Bitrate> {
         // Who stands still wants to know whether the path carries it, so that the pacer does not hold it back.
         let climbs = self.steps() && !(self.only && self.standing.saturating_add(1) == self.rungs);
-        let (from, factor) = if climbs {
-            (self.standing.saturating_add(1), STEP_UP)
-        } else {
-            (self.standing.max(1), STAND)
-        };
+        let (from, factor) =
+            if climbs { (self.standing.saturating_add(1), STEP_UP) } else { (self.standing.max(1), STAND) };
         let above = self.rungs().get(from..)?;
         let needed = above.iter().map(|rung| self.need(rung).scaled(factor));
         // What an estimate begins with is proved by nothing, and nobody climbs on it.
@@ -363,8 +374,8 @@ impl Allocator {
             _ if self.only && !self.fits(rung, STEP_DOWN) => Reason::OnlyLayer,
             _ if !more && self.cut => Reason::Wish,
             _ if !more || self.is_asleep_above() => Reason::Best,
-            _ if self.fits_since.is_some() && self.now < self.retry_at => Reason::BackingOff,
-            _ if self.fits_since.is_some() => Reason::Confirming,
+            _ if self.is_confirming() && self.now < self.retry_at => Reason::BackingOff,
+            _ if self.is_confirming() => Reason::Confirming,
             _ if rung.layer.is_none() => Reason::AudioOnly,
             _ if self.standing <= self.reduced => Reason::ReducedFrameRate,
             _ => Reason::Path,
@@ -435,7 +446,7 @@ impl Allocator {
     fn step(&mut self) {
         if !self.steps() {
             self.standing = self.rungs.saturating_sub(1);
-            self.fits_since = None;
+            self.stop_confirming();
             return;
         }
         let Some(rung) = self.rung(self.standing) else { return };
@@ -452,20 +463,39 @@ impl Allocator {
         if rung.layer.is_none() && self.step_back() {
             return;
         }
-        let Some(higher) = self.highest_that_fits() else {
-            self.fits_since = None;
-            return;
-        };
-        let since = *self.fits_since.get_or_insert(self.now);
-        if self.now.since(since) >= CONFIRM && self.now >= self.retry_at {
+        if let Some(higher) = self.confirm().filter(|_| self.now >= self.retry_at) {
             self.standing = higher;
             self.stepped_up = Some(self.now);
-            self.fits_since = None;
+            self.stop_confirming();
         }
     }
 
-    fn step_down(&mut self) {
+    /// Takes note of the rungs that would fit, and returns the one that has for long enough.
+    fn confirm(&mut self) -> Option<usize> {
+        let now = self.now;
+        let (fitting, near) = (self.highest_that_fits(STEP_UP), self.highest_that_fits(STEP_UP_NEAR));
+        self.fits_since = fitting.map(|_| self.fits_since.unwrap_or(now));
+        self.near_since = near.map(|rung| match self.near_since {
+            Some((known, since)) if rung <= known => (rung, since),
+            _ => (rung, now),
+        });
+        let is_confirmed = |since: MonoTime, after: Duration| now.since(since) >= after;
+        let fitting = fitting.zip(self.fits_since).filter(|(_, since)| is_confirmed(*since, CONFIRM));
+        let near = self.near_since.filter(|(_, since)| is_confirmed(*since, CONFIRM_NEAR));
+        fitting.or(near).map(|(rung, _)| rung)
+    }
+
+    const fn stop_confirming(&mut self) {
         self.fits_since = None;
+        self.near_since = None;
+    }
+
+    const fn is_confirming(&self) -> bool {
+        self.fits_since.is_some() || self.near_since.is_some()
+    }
+
+    fn step_down(&mut self) {
+        self.stop_confirming();
         let below = self.rungs().get(..self.standing).unwrap_or_default();
         let fitting = below.iter().rposition(|rung| !rung.asleep && self.fits(rung, 1.0)).unwrap_or(0);
         let lowest = self.lowest_picture();
@@ -481,6 +511,7 @@ impl Allocator {
                 return;
             }
             self.unfit_since = None;
+            self.gave_up = true;
         }
         self.standing = fitting;
         self.note_step_down();
@@ -488,7 +519,7 @@ impl Allocator {
 
     /// Leaves frames of the only layer out, once it is known that the path does not carry them all.
     fn thin_out(&mut self) {
-        self.fits_since = None;
+        self.stop_confirming();
         let since = *self.unfit_since.get_or_insert(self.now);
         if !self.has_fitted && self.now.since(since) < UNPROVED {
             return;
@@ -510,7 +541,8 @@ impl Allocator {
         }
         self.standing = lowest;
         self.stepped_up = Some(self.now);
-        self.fits_since = None;
+        self.gave_up = false;
+        self.stop_confirming();
         true
     }
 
@@ -532,12 +564,12 @@ impl Allocator {
         }
     }
 
-    fn highest_that_fits(&self) -> Option<usize> {
+    fn highest_that_fits(&self, factor: f64) -> Option<usize> {
         // What nobody has proved is no reason to climb.
         if self.estimate.limiter == Limiter::Start {
             return None;
         }
-        let highest = self.rungs().iter().rposition(|rung| !rung.asleep && self.fits(rung, STEP_UP))?;
+        let highest = self.rungs().iter().rposition(|rung| !rung.asleep && self.fits(rung, factor))?;
         (highest > self.standing).then_some(highest)
     }
 

@@ -42,6 +42,43 @@ fn an_estimate_that_falls_back_within_the_second_changes_nothing() {
 }
 
 #[test]
+fn a_layer_that_is_near_to_what_the_path_carries_is_taken_after_a_longer_while() {
+    let mut viewer = Viewer::new(&SIMULCAST);
+    let need = 900 + AUDIO_KBPS;
+
+    viewer.estimate_at(0, need * 110 / 100, Limiter::Probe);
+    viewer.pass_to(3_900);
+    assert_eq!((viewer.layer(), viewer.reason()), (Some(0), Reason::Confirming));
+    viewer.estimate_at(3_950, need * 107 / 100, Limiter::Delay);
+    viewer.estimate_at(4_000, need * 110 / 100, Limiter::Probe);
+    viewer.pass_to(7_900);
+    assert_eq!(viewer.layer(), Some(0), "it was not there all the time");
+    assert_eq!(viewer.allocator.next_timeout(), Some(MonoTime::from_millis(8_000)));
+
+    viewer.pass_to(8_000);
+    assert_eq!(viewer.layer(), Some(1));
+}
+
+#[test]
+fn a_picture_that_was_given_up_does_not_come_back_because_the_publisher_is_described_again() {
+    let mut viewer = Viewer::new(&SIMULCAST);
+    viewer.estimate_at(0, 60, Limiter::Delay);
+    viewer.pass_to(3_000);
+    assert_eq!(viewer.layer(), None);
+
+    for second in 4..20 {
+        viewer.pass_to(second * 1_000);
+        viewer.allocator.handle_layers(viewer.now, Wish::Auto, &SIMULCAST, AUDIO);
+        assert_eq!(viewer.layer(), None);
+    }
+    viewer.estimate_at(21_000, 400, Limiter::Probe);
+    assert_eq!(viewer.layer(), Some(0));
+    viewer.allocator.handle_layers(viewer.now, Wish::AudioOnly, &SIMULCAST, AUDIO);
+    viewer.allocator.handle_layers(viewer.now, Wish::Auto, &SIMULCAST, AUDIO);
+    assert_eq!(viewer.layer(), Some(0));
+}
+
+#[test]
 fn the_step_down_is_immediate_and_has_its_hysteresis() {
     let mut viewer = Viewer::on_top();
     let need = 2_500 + AUDIO_KBPS;
