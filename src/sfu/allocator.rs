@@ -4,13 +4,14 @@
 //! each further layer whole (fewer frames of a larger picture look worse than all of a smaller one). The viewer
 //! stands on one rung. It steps down at once to the highest rung that fits when the estimate falls below
 //! [`STEP_DOWN`] of its rung's rate. It steps up, over as many rungs as fit, when [`STEP_UP`] of the higher rung's
-//! rate has been there for [`CONFIRM`]; a step up that did not last makes the next one wait, twice as long each time.
+//! rate has been there for [`CONFIRM`], or a little less for longer; a step up that did not last makes the next one wait, twice as long each time.
 //!
 //! The lowest picture is another matter: it is given up when it has not fitted for [`GIVE_UP`], and is back when
 //! [`STEP_BACK`] of its rate is there. An estimate that is a little wrong costs the others quality, and it the show.
 //!
-//! Where only one layer is being sent there is no ladder: the viewer gets it, and the reason tells when it is more than
-//! the path carries.
+//! Where only one layer is being sent the ladder is that layer's temporal layers: the viewer gets it whole until the path
+//! has shown that it carries less, then fewer of its frames, and always a picture; the reason tells when even that is more
+//! than the path carries.
 //!
 //! Audio comes first: its rate is part of every rung. A wish for a fixed layer is obeyed whatever the estimate says,
 //! and the reason tells when it is more than the path carries.
@@ -22,6 +23,7 @@ use std::time::Duration;
 use rtp::MonoTime;
 
 use crate::bwe::{Estimate, Limiter};
+use crate::ring::Temporal;
 use crate::track::MAX_LAYERS;
 use crate::{Bitrate, LayerIndex};
 
@@ -31,6 +33,11 @@ pub const STEP_DOWN: f64 = 0.95;
 /// A rung is stepped up to when the estimate is this many times its rate.
 pub const STEP_UP: f64 = 1.15;
 
+/// So many times is enough where it has been there for [`CONFIRM_NEAR`]: a path whose best layer is near to what it
+/// carries never shows more.
+const STEP_UP_NEAR: f64 = 1.08;
+const CONFIRM_NEAR: Duration = Duration::from_secs(4);
+
 /// What is enough for who stands still.
 const STAND: f64 = 1.05;
 
@@ -39,6 +46,9 @@ const STEP_BACK: f64 = 1.05;
 
 /// For how long not even the lowest picture has to be too much before it is given up.
 const GIVE_UP: Duration = Duration::from_secs(3);
+
+/// For how long the only layer has to be too much for a path that has not carried it yet: the estimate begins low.
+const UNPROVED: Duration = Duration::from_secs(2);
 
 /// For how long it has to be.
 pub const CONFIRM: Duration = Duration::from_secs(1);
@@ -83,8 +93,14 @@ pub struct Allocator {
     standing: usize,
     stepped_up: Option<MonoTime>,
     fits_since: Option<MonoTime>,
-    /// Since when not even the lowest picture fits.
+    /// The rung that nearly fits, and since when.
+    near_since: Option<(usize, MonoTime)>,
+    /// Since when not even the lowest picture fits, or the only one does not.
     unfit_since: Option<MonoTime>,
+    /// Whether the path has carried what was sent.
+    has_fitted: bool,
+    /// Whether the picture was taken away, because it did not fit.
+    gave_up: bool,
     failures: u32,
     retry_at: MonoTime,
     told: Option<Allocation>,
@@ -116,8 +132,8 @@ pub struct Candidate {
     pub height: Option<u16>,
     /// The rate of all its temporal layers on the wire.
     pub bitrate: Bitrate,
-    /// How many temporal layers it has; 1 without any.
-    pub temporal_layers: u8,
+    /// Its temporal layers.
+    pub temporal: Temporal,
     /// Whether the publisher has stopped sending it and may begin again: nobody is given it, but what it takes may be
     /// proved already.
     pub asleep: bool,
@@ -219,7 +235,10 @@ impl Allocator {
             standing: 0,
             stepped_up: None,
             fits_since: None,
+            near_since: None,
             unfit_since: None,
+            has_fitted: false,
+            gave_up: false,
             failures: 0,
             retry_at: now,
             told: None,
@@ -232,6 +251,7 @@ impl Allocator {
     pub fn handle_layers(&mut self, now: MonoTime, wish: Wish, layers: &[Candidate], audio: Bitrate) {
         self.now = now;
         if wish != self.wish {
+            self.gave_up = false;
             self.failures = 0;
             self.retry_at = now;
         }
@@ -245,9 +265,11 @@ impl Allocator {
         };
         let held = held.filter(|rung| rung.layer.is_some());
         self.standing = match held {
+            None if self.gave_up => 0,
             None => self.lowest_whole(),
             Some(held) => place(held).unwrap_or_else(|| self.highest_proved()),
         };
+        self.standing = self.standing.max(self.floor());
         self.step();
     }
 
@@ -277,19 +299,22 @@ impl Allocator {
     #[must_use]
     pub fn next_timeout(&self) -> Option<MonoTime> {
         let up = self.fits_since.map(|since| (since + CONFIRM).max(self.retry_at));
-        let down = self.unfit_since.map(|since| since + GIVE_UP);
-        [up, down].into_iter().flatten().min()
+        let near = self.near_since.map(|(_, since)| (since + CONFIRM_NEAR).max(self.retry_at));
+        let patience = match self.only {
+            false => Some(GIVE_UP),
+            true => Some(UNPROVED).filter(|_| self.steps_down()),
+        };
+        let down = self.unfit_since.zip(patience).map(|(since, patience)| since + patience);
+        [up, near, down].into_iter().flatten().min()
     }
 
     /// Returns the rate to prove before the next step up; `None` when there is none.
     #[must_use]
     pub fn wanted(&self) -> Option<Bitrate> {
         // Who stands still wants to know whether the path carries it, so that the pacer does not hold it back.
-        let (from, factor) = if self.steps() {
-            (self.standing.saturating_add(1), STEP_UP)
-        } else {
-            (self.standing.max(1), STAND)
-        };
+        let climbs = self.steps() && !(self.only && self.standing.saturating_add(1) == self.rungs);
+        let (from, factor) =
+            if climbs { (self.standing.saturating_add(1), STEP_UP) } else { (self.standing.max(1), STAND) };
         let above = self.rungs().get(from..)?;
         let needed = above.iter().map(|rung| self.need(rung).scaled(factor));
         // What an estimate begins with is proved by nothing, and nobody climbs on it.
@@ -303,7 +328,13 @@ impl Allocator {
     /// Says whether the viewer would be given less if its path carried less.
     #[must_use]
     pub fn steps_down(&self) -> bool {
-        self.steps() && self.standing > 0
+        self.steps() && self.standing > self.floor()
+    }
+
+    /// Returns what the picture takes that the viewer is given: a part of its layer's rate while frames are left out.
+    #[must_use]
+    pub fn granted(&self) -> Option<Bitrate> {
+        self.allocation().layer.and(self.rung(self.standing)).map(|rung| rung.rate)
     }
 
     /// Says whether the viewer gets a layer, or might soon: it falls no higher than where it stands, or more of the path
@@ -343,8 +374,8 @@ impl Allocator {
             _ if self.only && !self.fits(rung, STEP_DOWN) => Reason::OnlyLayer,
             _ if !more && self.cut => Reason::Wish,
             _ if !more || self.is_asleep_above() => Reason::Best,
-            _ if self.fits_since.is_some() && self.now < self.retry_at => Reason::BackingOff,
-            _ if self.fits_since.is_some() => Reason::Confirming,
+            _ if self.is_confirming() && self.now < self.retry_at => Reason::BackingOff,
+            _ if self.is_confirming() => Reason::Confirming,
             _ if rung.layer.is_none() => Reason::AudioOnly,
             _ if self.standing <= self.reduced => Reason::ReducedFrameRate,
             _ => Reason::Path,
@@ -388,13 +419,12 @@ impl Allocator {
         let mut is_first = true;
         for candidate in layers {
             let asleep = candidate.asleep;
-            if !asleep && std::mem::take(&mut is_first) && !fixed && !self.only {
-                let parts = temporal_parts(candidate.temporal_layers);
-                for (temporal, part) in (0_u8..).zip(parts) {
+            if !asleep && std::mem::take(&mut is_first) && !fixed {
+                for (temporal, part) in (0_u8..).zip(candidate.temporal.lower()) {
                     self.push(Rung {
                         layer: Some(candidate.layer),
                         temporal,
-                        rate: candidate.bitrate.scaled(*part),
+                        rate: candidate.bitrate.scaled(part),
                         asleep,
                     });
                     self.reduced = self.reduced.saturating_add(1);
@@ -416,12 +446,16 @@ impl Allocator {
     fn step(&mut self) {
         if !self.steps() {
             self.standing = self.rungs.saturating_sub(1);
-            self.fits_since = None;
+            self.stop_confirming();
             return;
         }
         let Some(rung) = self.rung(self.standing) else { return };
         if self.fits(&rung, STEP_DOWN) {
             self.unfit_since = None;
+            self.has_fitted |= self.estimate.limiter != Limiter::Start;
+        } else if self.only {
+            self.thin_out();
+            return;
         } else {
             self.step_down();
             return;
@@ -429,20 +463,39 @@ impl Allocator {
         if rung.layer.is_none() && self.step_back() {
             return;
         }
-        let Some(higher) = self.highest_that_fits() else {
-            self.fits_since = None;
-            return;
-        };
-        let since = *self.fits_since.get_or_insert(self.now);
-        if self.now.since(since) >= CONFIRM && self.now >= self.retry_at {
+        if let Some(higher) = self.confirm().filter(|_| self.now >= self.retry_at) {
             self.standing = higher;
             self.stepped_up = Some(self.now);
-            self.fits_since = None;
+            self.stop_confirming();
         }
     }
 
-    fn step_down(&mut self) {
+    /// Takes note of the rungs that would fit, and returns the one that has for long enough.
+    fn confirm(&mut self) -> Option<usize> {
+        let now = self.now;
+        let (fitting, near) = (self.highest_that_fits(STEP_UP), self.highest_that_fits(STEP_UP_NEAR));
+        self.fits_since = fitting.map(|_| self.fits_since.unwrap_or(now));
+        self.near_since = near.map(|rung| match self.near_since {
+            Some((known, since)) if rung <= known => (rung, since),
+            _ => (rung, now),
+        });
+        let is_confirmed = |since: MonoTime, after: Duration| now.since(since) >= after;
+        let fitting = fitting.zip(self.fits_since).filter(|(_, since)| is_confirmed(*since, CONFIRM));
+        let near = self.near_since.filter(|(_, since)| is_confirmed(*since, CONFIRM_NEAR));
+        fitting.or(near).map(|(rung, _)| rung)
+    }
+
+    const fn stop_confirming(&mut self) {
         self.fits_since = None;
+        self.near_since = None;
+    }
+
+    const fn is_confirming(&self) -> bool {
+        self.fits_since.is_some() || self.near_since.is_some()
+    }
+
+    fn step_down(&mut self) {
+        self.stop_confirming();
         let below = self.rungs().get(..self.standing).unwrap_or_default();
         let fitting = below.iter().rposition(|rung| !rung.asleep && self.fits(rung, 1.0)).unwrap_or(0);
         let lowest = self.lowest_picture();
@@ -458,9 +511,25 @@ impl Allocator {
                 return;
             }
             self.unfit_since = None;
+            self.gave_up = true;
         }
         self.standing = fitting;
         self.note_step_down();
+    }
+
+    /// Leaves frames of the only layer out, once it is known that the path does not carry them all.
+    fn thin_out(&mut self) {
+        self.stop_confirming();
+        let since = *self.unfit_since.get_or_insert(self.now);
+        if !self.has_fitted && self.now.since(since) < UNPROVED {
+            return;
+        }
+        let below = self.rungs().get(..self.standing).unwrap_or_default();
+        let fitting = below.iter().rposition(|rung| self.fits(rung, 1.0)).unwrap_or(0);
+        if fitting.max(self.floor()) < self.standing {
+            self.standing = fitting.max(self.floor());
+            self.note_step_down();
+        }
     }
 
     /// Shows the lowest picture again as soon as it fits; true when it does.
@@ -472,7 +541,8 @@ impl Allocator {
         }
         self.standing = lowest;
         self.stepped_up = Some(self.now);
-        self.fits_since = None;
+        self.gave_up = false;
+        self.stop_confirming();
         true
     }
 
@@ -494,12 +564,12 @@ impl Allocator {
         }
     }
 
-    fn highest_that_fits(&self) -> Option<usize> {
+    fn highest_that_fits(&self, factor: f64) -> Option<usize> {
         // What nobody has proved is no reason to climb.
         if self.estimate.limiter == Limiter::Start {
             return None;
         }
-        let highest = self.rungs().iter().rposition(|rung| !rung.asleep && self.fits(rung, STEP_UP))?;
+        let highest = self.rungs().iter().rposition(|rung| !rung.asleep && self.fits(rung, factor))?;
         (highest > self.standing).then_some(highest)
     }
 
@@ -509,7 +579,12 @@ impl Allocator {
             Wish::Fixed(layer) => self.rungs().iter().any(|rung| rung.layer == Some(layer) && !rung.asleep),
             _ => false,
         };
-        self.rungs > 1 && !fixed && !self.only
+        self.rungs > 1 && !fixed && !(self.only && self.reduced == 0)
+    }
+
+    /// The lowest rung that a viewer falls to: its only picture is never taken away.
+    fn floor(&self) -> usize {
+        if self.only { self.lowest_picture() } else { 0 }
     }
 
     fn fits(&self, rung: &Rung, factor: f64) -> bool {
@@ -559,16 +634,6 @@ struct Rung {
 
 impl Rung {
     const AUDIO_ONLY: Self = Self { layer: None, temporal: 0, rate: Bitrate::ZERO, asleep: false };
-}
-
-/// Returns what part of a layer's rate its lower temporal layers take, as encoders divide it: each without the
-/// highest.
-const fn temporal_parts(layers: u8) -> &'static [f64] {
-    match layers {
-        0 | 1 => &[],
-        2 => &[0.6],
-        _ => &[0.4, 0.6],
-    }
 }
 
 #[cfg(test)]

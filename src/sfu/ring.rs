@@ -17,6 +17,7 @@
 //! At the bound the oldest page goes.
 
 pub(crate) mod gop;
+mod temporal;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -32,6 +33,7 @@ use crate::packet::{PACKET_BYTES_MAX, Packet, Parts};
 use crate::track::{Arrival, LayerIndex, MAX_LAYERS};
 
 pub use self::gop::Gop;
+pub use self::temporal::Temporal;
 
 /// How many consecutive packets a page holds.
 pub const PAGE_SLOTS: usize = 64;
@@ -271,10 +273,10 @@ impl Ring {
         self.tracker.next_keyframe()
     }
 
-    /// Returns how many temporal layers the newest groups of pictures had; 1 without any.
+    /// Returns the temporal layers of the last seconds.
     #[must_use]
-    pub fn temporal_layers(&self) -> u8 {
-        self.tracker.temporal_layers()
+    pub fn temporal(&self) -> Temporal {
+        self.tracker.temporal()
     }
 
     /// Returns a packet, if it has arrived and is still kept.

@@ -10,6 +10,8 @@ export interface Layer {
   readonly scale: number;
   /** bit/s */
   readonly maxBitrate: number;
+  /** Temporal layers, as `L1T3`; where left out, what the browser does by itself. */
+  readonly scalabilityMode?: string;
 }
 
 /** bit/s of the highest layer for a source at least this high. */
@@ -34,12 +36,12 @@ export function simulcastLayers(height: number, maxBitrate?: number): Layer[] {
  * says that it is a whole picture (`L1T1`).
  */
 export function sendEncodings(layers: readonly Layer[], codec: CodecPick): RTCRtpEncodingParameters[] {
-  const single = codec === 'vp9' || codec === 'av1' ? { scalabilityMode: 'L1T1' } : {};
-  return layers.map(({ rid, scale, maxBitrate }) => ({
+  const single = codec === 'vp9' || codec === 'av1' ? 'L1T1' : undefined;
+  return layers.map(({ rid, scale, maxBitrate, scalabilityMode = single }) => ({
     rid,
     scaleResolutionDownBy: scale,
     maxBitrate,
-    ...single,
+    ...(scalabilityMode === undefined ? {} : { scalabilityMode }),
   }));
 }
 
@@ -51,6 +53,15 @@ export function codecPreferences(available: readonly RTCRtpCodec[], codec: Codec
     throw new LiveError('media/codec', `this browser cannot send ${codec.toUpperCase()}`);
   const retransmission = available.filter(({ mimeType }) => mimeType.toLowerCase() === 'video/rtx');
   return [...wanted.sort((a, b) => rank(b) - rank(a)), ...retransmission];
+}
+
+/**
+ * The capabilities of sound with RED (RFC 2198) first, where the browser has it: each packet repeats the one before, and
+ * who misses one hears no gap.
+ */
+export function soundPreferences(available: readonly RTCRtpCodec[]): RTCRtpCodec[] {
+  const isRed = ({ mimeType }: RTCRtpCodec): boolean => mimeType.toLowerCase() === 'audio/red';
+  return [...available.filter(isRed), ...available.filter((codec) => !isRed(codec))];
 }
 
 /** H.264 constrained baseline in packetisation mode 1 is what every decoder takes. */

@@ -1,4 +1,11 @@
-import { type CodecPick, codecPreferences, type Layer, sendEncodings, simulcastLayers } from './encodings.ts';
+import {
+  type CodecPick,
+  codecPreferences,
+  type Layer,
+  sendEncodings,
+  simulcastLayers,
+  soundPreferences,
+} from './encodings.ts';
 import { LiveError } from './error.ts';
 import type { PublishExplanation } from './explain.ts';
 import { Handle, type HandleEvents, type Progress } from './handle.ts';
@@ -125,6 +132,7 @@ export class Publish extends Handle<PublishEvents> {
     const { source, simulcast = true, codec = 'auto', maxBitrate } = this.#options;
     // Both kinds are always offered, so that a microphone or camera can be added without a new session.
     const sound = connection.addTransceiver(audio ?? 'audio', { direction: 'sendonly', streams: [source] });
+    sound.setCodecPreferences(soundPreferences(RTCRtpSender.getCapabilities('audio')?.codecs ?? []));
     const height = video?.getSettings().height ?? 720;
     const layers = typeof simulcast === 'boolean' ? simulcastLayers(height, maxBitrate) : simulcast;
     const top = layers.at(-1);

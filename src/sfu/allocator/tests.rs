@@ -42,6 +42,43 @@ fn an_estimate_that_falls_back_within_the_second_changes_nothing() {
 }
 
 #[test]
+fn a_layer_that_is_near_to_what_the_path_carries_is_taken_after_a_longer_while() {
+    let mut viewer = Viewer::new(&SIMULCAST);
+    let need = 900 + AUDIO_KBPS;
+
+    viewer.estimate_at(0, need * 110 / 100, Limiter::Probe);
+    viewer.pass_to(3_900);
+    assert_eq!((viewer.layer(), viewer.reason()), (Some(0), Reason::Confirming));
+    viewer.estimate_at(3_950, need * 107 / 100, Limiter::Delay);
+    viewer.estimate_at(4_000, need * 110 / 100, Limiter::Probe);
+    viewer.pass_to(7_900);
+    assert_eq!(viewer.layer(), Some(0), "it was not there all the time");
+    assert_eq!(viewer.allocator.next_timeout(), Some(MonoTime::from_millis(8_000)));
+
+    viewer.pass_to(8_000);
+    assert_eq!(viewer.layer(), Some(1));
+}
+
+#[test]
+fn a_picture_that_was_given_up_does_not_come_back_because_the_publisher_is_described_again() {
+    let mut viewer = Viewer::new(&SIMULCAST);
+    viewer.estimate_at(0, 60, Limiter::Delay);
+    viewer.pass_to(3_000);
+    assert_eq!(viewer.layer(), None);
+
+    for second in 4..20 {
+        viewer.pass_to(second * 1_000);
+        viewer.allocator.handle_layers(viewer.now, Wish::Auto, &SIMULCAST, AUDIO);
+        assert_eq!(viewer.layer(), None);
+    }
+    viewer.estimate_at(21_000, 400, Limiter::Probe);
+    assert_eq!(viewer.layer(), Some(0));
+    viewer.allocator.handle_layers(viewer.now, Wish::AudioOnly, &SIMULCAST, AUDIO);
+    viewer.allocator.handle_layers(viewer.now, Wish::Auto, &SIMULCAST, AUDIO);
+    assert_eq!(viewer.layer(), Some(0));
+}
+
+#[test]
 fn the_step_down_is_immediate_and_has_its_hysteresis() {
     let mut viewer = Viewer::on_top();
     let need = 2_500 + AUDIO_KBPS;
@@ -213,18 +250,70 @@ fn a_fixed_layer_stays_when_it_does_not_fit_and_the_reason_tells() {
 
 #[test]
 fn the_only_layer_is_never_taken_away_and_the_reason_tells() {
-    let only = Candidate { temporal_layers: 3, ..SIMULCAST[2] };
+    let only = Candidate { temporal: Temporal::ONE, ..SIMULCAST[2] };
     let mut viewer = Viewer::new(&[only]);
     assert_eq!((viewer.layer(), viewer.reason()), (Some(2), Reason::OnlyLayer));
     assert!(viewer.allocator.wanted() > Some(only.bitrate));
 
     viewer.estimate_at(5_000, 60, Limiter::Delay);
+    viewer.pass_to(60_000);
 
     let allocation = viewer.allocator.allocation();
     assert_eq!((allocation.layer, allocation.temporal), (Some(LayerIndex(2)), u8::MAX));
     assert_eq!(allocation.reason, Reason::OnlyLayer);
-    viewer.estimate_at(9_000, 9_000, Limiter::Delay);
+    viewer.estimate_at(69_000, 9_000, Limiter::Delay);
     assert_eq!((viewer.reason(), viewer.allocator.wanted()), (Reason::Best, None));
+}
+
+#[test]
+fn the_only_layer_loses_frames_where_the_path_does_not_carry_it_and_gets_them_back() {
+    let mut viewer = Viewer::new(&[SIMULCAST[2]]);
+    viewer.estimate_at(1_000, 3_000, Limiter::Probe);
+    assert_eq!((viewer.temporal(), viewer.reason()), (u8::MAX, Reason::Best));
+
+    viewer.estimate_at(5_000, 1_600, Limiter::Delay);
+    assert_eq!((viewer.temporal(), viewer.reason()), (1, Reason::ReducedFrameRate));
+    assert_eq!(viewer.allocator.granted(), Some(SIMULCAST[2].bitrate.scaled(0.6)));
+    assert!(viewer.allocator.wanted() > Some(SIMULCAST[2].bitrate), "{:?}", viewer.allocator.wanted());
+    viewer.estimate_at(6_000, 60, Limiter::Delay);
+    viewer.pass_to(60_000);
+    assert_eq!((viewer.layer(), viewer.temporal(), viewer.reason()), (Some(2), 0, Reason::OnlyLayer));
+    assert_eq!((viewer.allocator.steps_down(), viewer.allocator.next_timeout()), (false, None));
+
+    viewer.estimate_at(61_000, 4_000, Limiter::Probe);
+    viewer.pass_to(62_000);
+    assert_eq!((viewer.temporal(), viewer.reason()), (u8::MAX, Reason::Best));
+}
+
+#[test]
+fn a_rung_takes_what_its_temporal_layers_were_found_to_take() {
+    let heavy = Temporal { parts: [650, 800], ..Temporal::usual(3) };
+    let mut viewer = Viewer::new(&[Candidate { temporal: heavy, ..SIMULCAST[2] }]);
+    viewer.estimate_at(1_000, 3_000, Limiter::Probe);
+
+    viewer.estimate_at(5_000, 1_500, Limiter::Delay);
+
+    assert_eq!((viewer.temporal(), viewer.reason()), (0, Reason::OnlyLayer), "1,500 of 1,625 and sound");
+    viewer.estimate_at(6_000, 1_700, Limiter::Delay);
+    assert_eq!((viewer.temporal(), viewer.reason()), (0, Reason::ReducedFrameRate));
+}
+
+#[test]
+fn the_only_layer_loses_no_frames_while_the_estimate_is_on_its_way() {
+    let mut viewer = Viewer::new(&[SIMULCAST[2]]);
+    assert!(viewer.allocator.wanted() > Some(SIMULCAST[2].bitrate), "{:?}", viewer.allocator.wanted());
+
+    viewer.estimate_at(100, 700, Limiter::Delay);
+    viewer.pass_to(1_900);
+    assert_eq!((viewer.temporal(), viewer.reason()), (u8::MAX, Reason::OnlyLayer));
+    viewer.estimate_at(2_000, 3_000, Limiter::Probe);
+    assert_eq!((viewer.temporal(), viewer.reason()), (u8::MAX, Reason::Best));
+
+    let mut late = Viewer::new(&[SIMULCAST[2]]);
+    late.estimate_at(100, 700, Limiter::Delay);
+    assert_eq!(late.allocator.next_timeout(), Some(MonoTime::from_millis(2_000)));
+    late.pass_to(2_000);
+    assert_eq!(late.temporal(), 0);
 }
 
 #[test]
@@ -327,7 +416,7 @@ const fn candidate(layer: u8, height: u16, kbps: u64) -> Candidate {
         layer: LayerIndex(layer),
         height: Some(height),
         bitrate: Bitrate::from_kbps(kbps),
-        temporal_layers: 3,
+        temporal: Temporal::usual(3),
         asleep: false,
     }
 }

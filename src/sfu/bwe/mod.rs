@@ -386,6 +386,13 @@ impl Estimator {
         &self.stats
     }
 
+    /// Returns what arrived while the queue was there: as long as a packet has waited the bottleneck was busy. Of a few
+    /// packets it says nothing.
+    fn passed(&self) -> Option<Bitrate> {
+        let span = self.delay.queue().clamp(PASSED_SPAN_MIN, ACKNOWLEDGED_NOW_SPAN);
+        self.acknowledged.rate(span).filter(|rate| rate.bytes_in(span) >= PASSED_BYTES_MIN)
+    }
+
     fn bitrate(&self) -> Bitrate {
         self.lowest().0
     }
@@ -463,6 +470,7 @@ impl Estimator {
             acknowledged,
             acknowledged_long: self.acknowledged.rate(ACKNOWLEDGED_LONG_SPAN),
             acknowledged_now: self.acknowledged.rate(ACKNOWLEDGED_NOW_SPAN),
+            passed: self.passed(),
             rtt: self.rtt.shortest().unwrap_or(RTT_START),
             queue: self.delay.queue(),
             standing: self.delay.standing(),
@@ -640,6 +648,10 @@ const SPARE: f64 = 0.93;
 const ACKNOWLEDGED_SPAN: Duration = Duration::from_millis(500);
 const ACKNOWLEDGED_LONG_SPAN: Duration = Duration::from_millis(975);
 const ACKNOWLEDGED_NOW_SPAN: Duration = Duration::from_millis(250);
+
+/// What passes the bottleneck is measured over this at least, and over so much that one packet hardly changes it.
+const PASSED_SPAN_MIN: Duration = Duration::from_millis(100);
+const PASSED_BYTES_MIN: u64 = 10_000;
 
 /// Above this queue no probe goes out.
 const QUEUE_FREE: Duration = Duration::from_millis(50);

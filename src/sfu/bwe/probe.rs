@@ -54,6 +54,9 @@ const JUDGED_AFTER: Duration = Duration::from_millis(1_000);
 /// Arrivals this much slower than the sending measure the bottleneck.
 const SATURATED: f64 = 0.9;
 
+/// Less slow ones do so too, and well, beyond this much of noise.
+const NOISE: f64 = 1.03;
+
 /// The part of a measured bottleneck that is trusted.
 const TRUSTED: f64 = 0.95;
 
@@ -289,10 +292,12 @@ impl Active {
         };
         let sent = sent.min(self.probe.target);
         let lossless = Bitrate::from_bps((sent.as_bps() as f64 * arrived_share) as u64);
-        if came >= sent.scaled(SATURATED) {
-            Verdict::Carried(if arrived_share > 1.0 - LOSS_TOLERATED { sent } else { lossless })
-        } else {
+        if came < sent.scaled(SATURATED) {
             Verdict::Saturated(came.scaled(TRUSTED))
+        } else if came.scaled(NOISE) < lossless {
+            Verdict::Saturated(came)
+        } else {
+            Verdict::Carried(if arrived_share > 1.0 - LOSS_TOLERATED { sent } else { lossless })
         }
     }
 }
@@ -388,6 +393,14 @@ mod tests {
             let expected = TARGET.scaled(0.6 * TRUSTED).as_bps();
             assert!(rate.as_bps().abs_diff(expected) < expected / 8, "{rate:?}");
         }
+    }
+
+    #[test]
+    fn a_bottleneck_a_little_below_the_sending_is_what_is_proved() {
+        let Some(Verdict::Saturated(rate)) = probed(0.93, 0) else { panic!("not saturated") };
+
+        assert!(rate.as_bps().abs_diff(TARGET.scaled(0.93).as_bps()) < TARGET.as_bps() / 50, "{rate:?}");
+        assert_eq!(probed(0.98, 0), Some(Verdict::Carried(TARGET)));
     }
 
     #[test]

@@ -79,6 +79,8 @@ pub(super) struct Measured {
     pub(super) acknowledged_long: Option<Bitrate>,
     /// What arrived just now: what the bottleneck passes while its queue grows.
     pub(super) acknowledged_now: Option<Bitrate>,
+    /// What arrived while the queue was there, however short: what the bottleneck passes even if little was sent before.
+    pub(super) passed: Option<Bitrate>,
     /// The round trip.
     pub(super) rtt: Duration,
     /// How long the queue is.
@@ -169,8 +171,10 @@ impl RateControl {
             // from below, because the growth still shows after the first answer to it.
             let sent = self.estimate.min(measured.sent.unwrap_or(self.estimate));
             let part = (DRAIN / (1.0 + measured.growth)).clamp(PART_MIN, DECREASE);
-            let arrived = measured.acknowledged_long.unwrap_or(acknowledged).scaled(DECREASE);
-            let of_half_a_second = measured.acknowledged.unwrap_or(acknowledged).scaled(DECREASE);
+            // A step up has just begun to send more: the average of before says nothing of the path.
+            let passed = measured.passed.unwrap_or_default();
+            let arrived = measured.acknowledged_long.unwrap_or(acknowledged).max(passed).scaled(DECREASE);
+            let of_half_a_second = measured.acknowledged.unwrap_or(acknowledged).max(passed).scaled(DECREASE);
             // A full queue grows no more. What did not help once is answered by what arrives.
             let full = again && measured.queue > QUEUE_LONG;
             if full { of_half_a_second } else { sent.scaled(part).max(arrived) }
@@ -292,6 +296,23 @@ mod tests {
     }
 
     #[test]
+    fn a_keyframe_that_begins_a_higher_layer_costs_no_more_than_the_bottleneck_says() {
+        let mut control = RateControl::new(Bitrate::from_kbps(2_700), MonoTime::ZERO);
+        // Half a second ago a quarter of it was sent.
+        let [before, passed] = [600, 2_400].map(Bitrate::from_kbps);
+        let ramp = Measured {
+            acknowledged_now: Some(Bitrate::from_kbps(1_400)),
+            passed: Some(passed),
+            sent: Some(before),
+            ..measured(Usage::Over, 900)
+        };
+
+        assert!(control.update(MonoTime::from_millis(1_000), &ramp));
+
+        assert_eq!(control.estimate(), passed.scaled(DECREASE));
+    }
+
+    #[test]
     fn the_estimate_grows_by_at_most_a_twelfth_a_second_and_not_beyond_the_proof() {
         let mut control = RateControl::new(Bitrate::from_kbps(1_000), MonoTime::ZERO);
 
@@ -335,6 +356,7 @@ mod tests {
             acknowledged,
             acknowledged_long: acknowledged,
             acknowledged_now: acknowledged,
+            passed: None,
             rtt: Duration::from_millis(50),
             queue: Duration::from_millis(if usage == Usage::Over { 100 } else { 0 }),
             standing: Duration::ZERO,

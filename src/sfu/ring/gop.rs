@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rtp::{Codec, ExtSeq, MonoTime, RtpTimestamp};
 
+use super::temporal::{Tally, Temporal};
 use crate::packet::Packet;
 
 /// The newest group of pictures: a keyframe and everything since.
@@ -28,8 +29,7 @@ pub(super) struct Tracker {
     gop: Option<Gop>,
     /// The distances of the last keyframes, newest first.
     intervals: [Option<Duration>; 2],
-    /// The highest temporal layer of the newest group of pictures, and of the one before.
-    temporal: [u8; 2],
+    tally: Tally,
 }
 
 impl Tracker {
@@ -39,8 +39,7 @@ impl Tracker {
         if stored.descriptor.keyframe && stored.descriptor.frame_start {
             self.note_keyframe(stored);
         }
-        let [newest, _] = &mut self.temporal;
-        *newest = stored.descriptor.temporal.max(*newest);
+        self.tally.add(stored);
         let Some(gop) = &mut self.gop else { return };
         // Amortised: each packet is passed once.
         while packet(gop.whole.plus(1)).is_some() {
@@ -63,8 +62,6 @@ impl Tracker {
             Some(known) => {
                 let [last, _] = self.intervals;
                 self.intervals = [Some(stored.arrival.since(known.arrival)), last];
-                let [newest, _] = self.temporal;
-                self.temporal = [0, newest];
                 *known = fresh;
             }
             None => self.gop = Some(fresh),
@@ -75,9 +72,8 @@ impl Tracker {
         self.newest
     }
 
-    pub(super) fn temporal_layers(&self) -> u8 {
-        let [newest, before] = self.temporal;
-        newest.max(before).saturating_add(1)
+    pub(super) fn temporal(&self) -> Temporal {
+        self.tally.temporal()
     }
 
     pub(super) const fn gop(&self) -> Option<&Gop> {

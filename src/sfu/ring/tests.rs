@@ -259,6 +259,35 @@ fn group_of_pictures_whose_keyframe_has_left_the_ring_is_none() {
 }
 
 #[test]
+fn what_the_lower_temporal_layers_take_is_counted_and_until_then_assumed() {
+    let mut writer = RingWriter::new(Limits::default());
+    let mut reader = Ring::new();
+    assert_eq!(reader.temporal(), Temporal::ONE);
+
+    // Frames of the lowest layer have 250 bytes, those of the second 60, two of the third 45 each.
+    let mut told = Vec::new();
+    for frame in 0..900_u64 {
+        let (temporal, bytes) = [(0, 250), (2, 45), (1, 60), (2, 45)][frame as usize % 4];
+        let bytes = vec![0; bytes];
+        let mut parts = Parts::new(ExtSeq(frame), RtpTimestamp(0), Codec::Vp9, &bytes);
+        parts.arrival = MonoTime::from_millis(frame * 33);
+        parts.descriptor.temporal = temporal;
+        if let Inserted::New { page: Some(page) } = writer.insert(&parts) {
+            reader.add_page(page);
+        } else {
+            reader.handle_arrival(ExtSeq(frame));
+        }
+        told.push(reader.temporal());
+    }
+
+    assert_eq!(told[20], Temporal::usual(3));
+    assert!(told[40..].iter().all(|it| it.layers == 3 && (650..=650).contains(&it.parts[0])), "{told:?}");
+    assert!(told[40..].iter().all(|it| (800..=800).contains(&it.parts[1])), "{told:?}");
+    told.dedup();
+    assert!(told.len() < 8, "hardly ever news: {told:?}");
+}
+
+#[test]
 fn rings_of_a_room_do_not_share_packets_between_layers() {
     let mut rings = Rings::new();
     let mut writer = RingWriter::new(Limits::default());

@@ -182,8 +182,8 @@ impl Viewer {
             return;
         }
         for layer in regulator.candidates() {
-            let count = rings.get(MediaKind::Video, layer).temporal_layers();
-            regulator.handle_temporal(now, layer, count);
+            let temporal = rings.get(MediaKind::Video, layer).temporal();
+            regulator.handle_temporal(now, layer, temporal);
         }
         stats.video.drops.add_many(DropReason::Stale, regulator.take_drops());
         self.settle(now);

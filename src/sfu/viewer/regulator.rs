@@ -20,6 +20,7 @@ use super::{Forward, LayerRequest};
 use crate::allocator::{Allocation, Allocator, Candidate, Wish};
 use crate::bwe::{self, Cluster, Estimator, Feedback, Limiter, Output, Sent};
 use crate::pacer::{Frame, Item, Pace, Pacer, Release};
+use crate::ring::Temporal;
 use crate::track::MAX_LAYERS;
 use crate::{Arrival, Bitrate, LayerIndex, LayerInfo};
 
@@ -158,9 +159,9 @@ impl Regulator {
         self.tell_layers(now);
     }
 
-    /// Takes how many temporal layers a layer has.
-    pub(crate) fn handle_temporal(&mut self, now: MonoTime, layer: LayerIndex, count: u8) {
-        if self.layers.set_temporal(layer, count) {
+    /// Takes the temporal layers of a layer.
+    pub(crate) fn handle_temporal(&mut self, now: MonoTime, layer: LayerIndex, temporal: Temporal) {
+        if self.layers.set_temporal(layer, temporal) {
             self.tell_layers(now);
         }
     }
@@ -362,7 +363,7 @@ impl Regulator {
 
     fn set_pace(&mut self, now: MonoTime) {
         let estimate = self.estimator.estimate();
-        let granted = self.allocator.allocation().layer.and_then(|layer| self.layers.rate(layer));
+        let granted = self.allocator.granted();
         // What nobody has measured is no reason to hold back.
         let unknown = estimate.limiter == Limiter::Start;
         let floor =
@@ -411,9 +412,9 @@ impl Layers {
                 Some(known) if info.bitrate_bps > 0 => smoothed(known.bitrate, on_the_wire(info)),
                 _ => on_the_wire(info),
             };
-            let temporal_layers = known.map_or(1, |known| known.temporal_layers);
+            let temporal = known.map_or(Temporal::ONE, |known| known.temporal);
             let height = info.size.map(|(_, height)| height);
-            *place = Some(Candidate { layer: info.index, height, bitrate, temporal_layers, asleep: false });
+            *place = Some(Candidate { layer: info.index, height, bitrate, temporal, asleep: false });
         }
     }
 
@@ -432,9 +433,9 @@ impl Layers {
         }
     }
 
-    fn set_temporal(&mut self, layer: LayerIndex, count: u8) -> bool {
+    fn set_temporal(&mut self, layer: LayerIndex, temporal: Temporal) -> bool {
         let known = self.candidates.get_mut(usize::from(layer.0)).and_then(Option::as_mut);
-        known.is_some_and(|known| std::mem::replace(&mut known.temporal_layers, count) != count)
+        known.is_some_and(|known| std::mem::replace(&mut known.temporal, temporal) != temporal)
     }
 
     fn rate(&self, layer: LayerIndex) -> Option<Bitrate> {
@@ -462,7 +463,7 @@ const NO_CANDIDATE: Candidate = Candidate {
     layer: LayerIndex(0),
     height: None,
     bitrate: Bitrate::ZERO,
-    temporal_layers: 1,
+    temporal: Temporal::ONE,
     asleep: true,
 };
 /// How often what needs no feedback is looked at.

@@ -17,6 +17,7 @@ import { type JoinTrace, joinAndTrace, type Seen, trace } from './join-trace.ts'
 import { type PathTrace, tracePath } from './path-trace.ts';
 import { type Reading, take } from './reading.ts';
 import { type Exchange, recordConnections, recordExchanges } from './recorder.ts';
+import { type Heard, heard, listen } from './sound.ts';
 
 /**
  * The page on which the browser tests run: a publisher or a viewer, on another origin than the server, so that whatever
@@ -48,6 +49,10 @@ export interface Link {
   /** Of the last connectivity check. */
   readonly rttMs: number;
   readonly framesDecoded: number;
+  /** Decoded and never shown. */
+  readonly framesDropped: number;
+  readonly keyFramesDecoded: number;
+  readonly plis: number;
   readonly freezeCount: number;
   readonly bufferMs: number;
   /** rid, `WxH`, frames/s and bit/s of what is sent. */
@@ -56,6 +61,7 @@ export interface Link {
     readonly size: string;
     readonly fps: number;
     readonly frames: number;
+    readonly scalability: string;
   }[];
 }
 
@@ -204,6 +210,18 @@ const lab = {
 
   link(): Promise<Link> {
     return link();
+  },
+
+  /** Joins with a bare connection and plays the sound; without RED, if that is to be left out of the offer. */
+  async listen(endpoint: string, red: boolean): Promise<void> {
+    await listen(endpoint, { red });
+  },
+
+  /** What has been heard so far. */
+  heard(): Promise<Heard> {
+    const connection = connections.at(-1);
+    if (!connection) throw new Error('nothing is being listened to');
+    return heard(connection);
   },
 
   /** Publishes and views without a server, in this one page: the floor of every measurement, and a proof of the clock. */
@@ -358,6 +376,9 @@ async function link(): Promise<Link> {
     connections: connections.length,
     rttMs: Number(pair['currentRoundTripTime'] ?? Number.NaN) * 1000,
     framesDecoded: Number(inbound['framesDecoded'] ?? 0),
+    framesDropped: Number(inbound['framesDropped'] ?? 0),
+    keyFramesDecoded: Number(inbound['keyFramesDecoded'] ?? 0),
+    plis: Number(inbound['pliCount'] ?? 0),
     freezeCount: Number(inbound['freezeCount'] ?? 0),
     bufferMs: delay * 1000,
     sent: entries
@@ -367,6 +388,7 @@ async function link(): Promise<Link> {
         size: `${text(entry['frameWidth'])}x${text(entry['frameHeight'])}`,
         fps: Number(entry['framesPerSecond'] ?? 0),
         frames: Number(entry['framesSent'] ?? 0),
+        scalability: text(entry['scalabilityMode']),
       })),
   };
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { codecPreferences, sendEncodings, simulcastLayers } from '../../sdk/encodings.ts';
+import { codecPreferences, sendEncodings, simulcastLayers, soundPreferences } from '../../sdk/encodings.ts';
 
 const codec = (mimeType: string, sdpFmtpLine?: string): RTCRtpCodec => ({
   mimeType,
@@ -30,6 +30,21 @@ test('VP9 and AV1 say that every encoding is a whole picture, the others say not
     scalabilityMode: 'L1T1',
   });
   expect(sendEncodings(layers, 'vp8').some((encoding) => 'scalabilityMode' in encoding)).toBe(false);
+});
+
+test('temporal layers are asked for where they are wished, in any codec', () => {
+  const [layer] = simulcastLayers(720);
+  const scaled = layer ? [{ ...layer, scalabilityMode: 'L1T3' }] : [];
+
+  expect(sendEncodings(scaled, 'vp8')[0]).toMatchObject({ rid: 'q', scalabilityMode: 'L1T3' });
+  expect(sendEncodings(scaled, 'vp9')[0]).toMatchObject({ rid: 'q', scalabilityMode: 'L1T3' });
+});
+
+test('sound is sent with its repetition where the browser can, and nothing else changes', () => {
+  const [opus, red, pcmu] = [codec('audio/opus'), codec('audio/red', '111/111'), codec('audio/PCMU')];
+
+  expect(soundPreferences([opus, red, pcmu])).toEqual([red, opus, pcmu]);
+  expect(soundPreferences([opus, pcmu])).toEqual([opus, pcmu]);
 });
 
 test('a chosen codec is offered alone with its retransmission, the most compatible profile first', () => {

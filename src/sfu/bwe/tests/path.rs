@@ -123,7 +123,7 @@ impl Flow {
                     layer: LayerIndex(index),
                     height: None,
                     bitrate: Bitrate::from_kbps(*kbps),
-                    temporal_layers: 1,
+                    temporal: crate::ring::Temporal::ONE,
                     asleep: false,
                 })
                 .collect();

@@ -70,6 +70,30 @@ fn a_path_below_the_lowest_layer_carries_fewer_frames_then_sound_only_and_says_s
 }
 
 #[test]
+fn the_only_layer_goes_on_with_half_its_frames_where_the_path_carries_no_more() {
+    let published = Published { layers: &[600], temporal: true, ..SIMULCAST };
+    let mut path = Path::new(published, 3_000);
+    path.run(10 * SECOND);
+    assert_eq!(path.room.viewer.congestion().unwrap().allocation.reason, Reason::Best);
+
+    path.rate = 500;
+    path.run(5 * SECOND);
+    let shown = path.shown.len();
+    path.run(15 * SECOND);
+    let congestion = path.room.viewer.congestion().unwrap();
+    assert_eq!(congestion.allocation.temporal, 0, "{congestion:?}");
+    assert!((210..=240).contains(&(path.shown.len() - shown)), "{} of 450", path.shown.len() - shown);
+    assert!(path.longest_stall(15_000, 30_000) < 250, "{}", path.longest_stall(15_000, 30_000));
+    assert_eq!(path.room.viewer.stats().video.drops.get(DropReason::Stale), 0);
+
+    path.rate = 3_000;
+    path.run(8 * SECOND);
+    let congestion = path.room.viewer.congestion().unwrap();
+    assert_eq!((congestion.allocation.temporal, congestion.allocation.reason), (u8::MAX, Reason::Best));
+    assert!(path.longest_stall(30_000, 38_000) < 250, "{}", path.longest_stall(30_000, 38_000));
+}
+
+#[test]
 fn a_room_of_one_layer_keeps_its_picture_and_nothing_waits_longer_than_200_ms() {
     let published = Published { layers: &[1_500], gop: 60, answers: false, ..SIMULCAST };
     let mut path = Path::new(published, 3_000);
