@@ -15,6 +15,7 @@
 use std::time::Duration;
 
 use super::history::Status;
+use super::path_length::PathLength;
 
 /// Runs sent within this time are one point.
 const BURST: i64 = 5_000;
@@ -162,6 +163,16 @@ impl DelayDetector {
         fitted_slope(&self.delays).unwrap_or(0.0).max(0.0)
     }
 
+    /// Says whether what looks like a queue may be a path that has become longer.
+    pub(super) const fn is_unsure(&self) -> bool {
+        self.level.length.is_unsure()
+    }
+
+    /// Says once that the path has become longer: what looked like a queue was none.
+    pub(super) const fn take_longer(&mut self) -> bool {
+        self.level.length.take_longer()
+    }
+
     /// Returns how much the delay changes from run to run for no reason that we know.
     pub(super) fn noise(&self) -> Duration {
         Duration::from_secs_f64(self.noise.mean_ms.clamp(0.0, LEAP_MS) / 1_000.0)
@@ -206,6 +217,7 @@ struct QueueLevel {
     /// The shortest queue of the running slice of time and of the two before, newest first.
     shortest_ms: [f64; 3],
     slice_began_ms: f64,
+    length: PathLength,
 }
 
 impl QueueLevel {
@@ -219,11 +231,15 @@ impl QueueLevel {
                 usual_ms: 0.0,
                 shortest_ms: [0.0; 3],
                 slice_began_ms: at_ms,
+                length: PathLength::at(at_ms, delay_ms),
             };
             return;
         };
         let smoothed = before + (delay_ms - before) * LEVEL_SHARE;
         self.smoothed_ms = Some(smoothed);
+        if let Some(floor_ms) = self.length.add(at_ms, smoothed, self.queue_ms()) {
+            (self.floor_ms, self.floor_before_ms) = (floor_ms, floor_ms);
+        }
         self.floor_ms = self.floor_ms.min(smoothed);
         if at_ms - self.began_ms > FLOOR_MS {
             self.floor_before_ms = self.floor_ms;

@@ -16,6 +16,9 @@
 //! often stands a fifth above what the path carries, and below 450 kbit/s, where such a queue is a packet or two,
 //! up to two thirds.
 //!
+//! **Longer paths.** A path that becomes longer looks like a queue. What was yielded to it is taken back once it shows
+//! that it is none (`path_length`), after a second and a half.
+//!
 //! **Sharing.** Two senders behind one bottleneck see the same queue and yield the same part of their estimates,
 //! while each regains the same number of packets, which makes them equal in the long run; at 3 Mbit/s and more that
 //! takes longer than a minute.
@@ -28,6 +31,7 @@ mod delay;
 mod demand;
 mod history;
 mod loss;
+mod path_length;
 mod probe;
 mod rate_control;
 mod stats;
@@ -69,6 +73,8 @@ pub struct Estimator {
     tick_at: MonoTime,
     told: Option<Estimate>,
     probe: Option<Probe>,
+    /// The estimate before the delay rose at once.
+    before_rise: Option<Bitrate>,
     /// What set the delay-based estimate last.
     source: Limiter,
     config: Config,
@@ -199,6 +205,7 @@ impl Estimator {
             tick_at: now + TICK,
             told: None,
             probe: None,
+            before_rise: None,
             stats: Stats::default(),
         }
     }
@@ -434,7 +441,10 @@ impl Estimator {
         let Some(newest_sent_us) = newest_sent_us else { return false };
         let age = history::micros(now).saturating_sub(newest_sent_us);
         self.rtt.add(now, Duration::from_micros(u64::try_from(age).unwrap_or(0)));
-        if self.silence.end(now) {
+        if let Some(before) = self.silence.end() {
+            // A path that was gone and is back lost all of what was sent meanwhile, which says nothing of what it carries.
+            self.loss = LossEstimator::new();
+            self.rate.raise(now, before.scaled(RETURN));
             self.probes.handle_return(now);
         }
         true
@@ -479,6 +489,7 @@ impl Estimator {
             sent: self.demand.rate(),
         };
         if self.config.feedback == Feedback::TransportCc {
+            self.mind_length(now);
             let before = self.rate.estimate();
             if self.rate.update(now, &measured) {
                 self.stats.overuses = self.stats.overuses.saturating_add(1);
@@ -493,6 +504,19 @@ impl Estimator {
         let full = acknowledged.filter(|_| !self.demand.is_limited());
         self.loss.update(now, self.rate.estimate(), full);
         self.ask_for_probe(now);
+    }
+
+    /// Takes back what was yielded to a queue that was none, when the path has become longer.
+    fn mind_length(&mut self, now: MonoTime) {
+        if self.delay.take_longer() {
+            if let Some(before) = self.before_rise.take() {
+                self.rate.raise(now, before.scaled(LONGER));
+            }
+        } else if self.delay.is_unsure() {
+            self.before_rise.get_or_insert(self.rate.estimate());
+        } else {
+            self.before_rise = None;
+        }
     }
 
     fn judge_probe(&mut self, now: MonoTime) {
@@ -541,6 +565,7 @@ impl Estimator {
             return;
         }
         self.stats.silences = self.stats.silences.saturating_add(1);
+        self.silence.before.get_or_insert(self.rate.estimate());
         self.rate.set(now, self.rate.estimate().scaled(0.5).max(self.config.min));
         self.source = Limiter::Silence;
     }
@@ -579,6 +604,8 @@ struct Silence {
     /// The first packet sent since the last acknowledgement.
     waiting_since: Option<MonoTime>,
     halved_at: Option<MonoTime>,
+    /// The estimate before it was halved.
+    before: Option<Bitrate>,
 }
 
 impl Silence {
@@ -595,10 +622,11 @@ impl Silence {
         due
     }
 
-    /// Ends the silence; true when it was one.
-    fn end(&mut self, _now: MonoTime) -> bool {
+    /// Ends the silence; returns the estimate of before when it was one.
+    fn end(&mut self) -> Option<Bitrate> {
         self.waiting_since = None;
-        self.halved_at.take().is_some()
+        self.halved_at = None;
+        self.before.take()
     }
 }
 
@@ -660,6 +688,12 @@ const QUEUE_FREE: Duration = Duration::from_millis(50);
 const RTT_START: Duration = Duration::from_millis(100);
 const RTT_MAX: Duration = Duration::from_secs(2);
 const RTT_SPAN: Duration = Duration::from_secs(5);
+
+/// The part of the estimate of before that a path is believed to carry when it is back.
+const RETURN: f64 = 0.5;
+
+/// The part of it that a path is believed to carry when it has become longer: it may be another one.
+const LONGER: f64 = 0.85;
 
 /// How long nothing may be acknowledged.
 const SILENCE: Duration = Duration::from_secs(1);

@@ -84,6 +84,51 @@ fn after_a_blackout_of_3_seconds_the_estimate_is_back_within_8() {
 }
 
 #[test]
+fn half_of_the_estimate_is_back_a_second_after_a_blackout_whatever_that_lost() {
+    let mut wrong = Vec::new();
+    for seed in 0..SEEDS {
+        let mut path = Path::new(conditions(4_000, seed), &[Media::Layers(&LAYERS)], seed);
+        path.run_until(15_000);
+        let before = path.flows[0].estimator.estimate();
+
+        path.link.conditions.rate = Bitrate::ZERO;
+        path.run_until(18_000);
+        path.link.conditions.rate = Bitrate::from_kbps(4_000);
+        path.link.release_at(18_000_000);
+        path.run_until(19_000);
+
+        let after = path.flows[0].estimator.estimate();
+        if after.bitrate < before.bitrate.scaled(0.45) {
+            wrong.push((seed, before, after));
+        }
+    }
+
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn a_path_that_becomes_longer_has_half_of_its_estimate_back_within_3_seconds() {
+    let mut wrong = Vec::new();
+    for seed in 0..SEEDS {
+        let conditions = Conditions { delay_ms: 10, jitter_ms: seed % 4, ..conditions(1_300, seed) };
+        let mut path = Path::new(conditions, &[Media::Layers(&LAYERS)], seed);
+        path.run_until(15_000);
+        let before = (path.mean(0, 12_000, 15_000), path.flows[0].layer);
+
+        path.link.conditions.delay_ms = 100;
+        path.run_until(25_000);
+
+        let least =
+            (18..25).map(|s| path.mean(0, s * 1_000, s * 1_000 + 1_000)).fold(f64::INFINITY, f64::min);
+        if least < before.0 * 0.45 || path.flows[0].layer != before.1 {
+            wrong.push((seed, before, least, path.flows[0].layer));
+        }
+    }
+
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
 fn a_queue_of_a_second_is_not_filled() {
     let mut wrong = Vec::new();
     for seed in 0..SEEDS {

@@ -1,0 +1,124 @@
+//! Tells a path that has become longer from one whose queue has: a phone that went over to another cell, a route that
+//! changed.
+//!
+//! A queue drains when less is sent than the path carries and grows when more is. It stays where it is to a few
+//! milliseconds for over a second only if both are the same to one per cent, or if it is full. So what rises at once
+//! and then stands still is the path itself, unless it is as long as only queues are.
+
+/// The level of the delay, watched for a step.
+#[derive(Debug, Default)]
+pub(super) struct PathLength {
+    /// The level at the beginning of the running span and of the one before.
+    levels_ms: [f64; 2],
+    span_began_ms: f64,
+    /// Whether the level has risen at once, and was not down again since.
+    risen: bool,
+    /// Since when it stands still, and between which bounds.
+    still_since_ms: f64,
+    bounds_ms: (f64, f64),
+    longer: bool,
+}
+
+impl PathLength {
+    /// Begins at a level of the delay in milliseconds.
+    pub(super) const fn at(at_ms: f64, level_ms: f64) -> Self {
+        Self {
+            levels_ms: [level_ms; 2],
+            span_began_ms: at_ms,
+            risen: false,
+            still_since_ms: at_ms,
+            bounds_ms: (level_ms, level_ms),
+            longer: false,
+        }
+    }
+
+    /// Takes the level and the queue that it seems to be; returns the path's own delay when that has become longer.
+    pub(super) fn add(&mut self, at_ms: f64, level_ms: f64, queue_ms: f64) -> Option<f64> {
+        let [running, before] = self.levels_ms;
+        if at_ms - self.span_began_ms > STEP_SPAN_MS {
+            self.levels_ms = [level_ms, running];
+            self.span_began_ms = at_ms;
+        }
+        self.risen |= level_ms - running.min(before) > STEP_MS;
+        self.risen &= queue_ms > STEP_MS / 2.0;
+        let (low, high) = (self.bounds_ms.0.min(level_ms), self.bounds_ms.1.max(level_ms));
+        if high - low > STILL_MS {
+            self.still_since_ms = at_ms;
+            self.bounds_ms = (level_ms, level_ms);
+            return None;
+        }
+        self.bounds_ms = (low, high);
+        let is_still = at_ms - self.still_since_ms > STILL_SPAN_MS;
+        if !(self.risen && is_still && queue_ms < STEP_MAX_MS) {
+            return None;
+        }
+        self.risen = false;
+        self.longer = true;
+        Some(low)
+    }
+
+    /// Says whether the level has risen and it shows yet neither that a queue did that nor that none did.
+    pub(super) const fn is_unsure(&self) -> bool {
+        self.risen
+    }
+
+    /// Says once that the path has become longer.
+    pub(super) const fn take_longer(&mut self) -> bool {
+        std::mem::replace(&mut self.longer, false)
+    }
+}
+
+/// A level that rises by so much within two spans has risen at once.
+const STEP_MS: f64 = 15.0;
+const STEP_SPAN_MS: f64 = 250.0;
+
+/// What is longer than this is a queue.
+const STEP_MAX_MS: f64 = 150.0;
+
+/// A level that stays within these bounds for so long stands still.
+const STILL_MS: f64 = 5.0;
+const STILL_SPAN_MS: f64 = 1_200.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_stands_still_is_a_longer_path_and_is_told_once() {
+        let mut length = PathLength::at(0.0, 20.0);
+
+        let floors = levels(&mut length, |ms| if ms < 2_000.0 { 20.0 } else { 90.0 });
+
+        assert_eq!(floors, [90.0]);
+        assert!(length.take_longer());
+        assert!(!length.take_longer());
+    }
+
+    #[test]
+    fn a_queue_that_grows_drains_creeps_or_is_as_long_as_only_queues_are_is_none() {
+        let shapes: [fn(f64) -> f64; 4] = [
+            |ms| 20.0 + (ms / 1_000.0 - 2.0).max(0.0) * 30.0,
+            |ms| if ms < 2_000.0 { 20.0 } else { (120.0 - (ms - 2_000.0) / 20.0).max(20.0) },
+            |ms| 20.0 + ms / 1_000.0 * 8.0,
+            |ms| if ms < 2_000.0 { 20.0 } else { 220.0 },
+        ];
+        for shape in shapes {
+            let mut length = PathLength::at(0.0, 20.0);
+
+            assert_eq!(levels(&mut length, shape), []);
+        }
+    }
+
+    /// Ten seconds of levels, thirty a second, above a floor of 20 ms; returns the floors that were found.
+    fn levels(length: &mut PathLength, level_ms: impl Fn(f64) -> f64) -> Vec<f64> {
+        let mut floor = 20.0;
+        let times = (0..300).map(|frame| f64::from(frame) * 33.0);
+        let floors = times.filter_map(|at_ms| {
+            let level = level_ms(at_ms);
+            let found = length.add(at_ms, level, level - floor);
+            floor = found.unwrap_or(floor);
+            found
+        });
+        floors.collect()
+    }
+}
