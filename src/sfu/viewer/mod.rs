@@ -248,9 +248,12 @@ impl Viewer {
             let subscription = Subscription::new(track, start());
             Some(Track { subscription, reporter: Reporter::default() })
         };
+        let (audio, video) = (first_of(MediaKind::Audio), first_of(MediaKind::Video));
+        let by_source =
+            video.as_ref().is_some_and(|track: &Track| track.subscription.outgoing().track().ccfb);
         Self {
-            audio: first_of(MediaKind::Audio),
-            video: first_of(MediaKind::Video),
+            audio,
+            video,
             clock,
             cname,
             transport_cc: 0,
@@ -258,7 +261,7 @@ impl Viewer {
             budget: Budget::new(now),
             regulator: None,
             is_regulated: true,
-            numbers: None,
+            numbers: by_source.then(|| Box::new(SourceNumbers::new())),
             stats: ViewerStats::default(),
         }
     }
