@@ -172,6 +172,7 @@ pub(crate) const fn limiter_text(limiter: Limiter) -> &'static str {
         Limiter::Application => "Your connection may carry more than there is to send.",
         Limiter::Remb => "Your player says so.",
         Limiter::Silence => "Your player has stopped to report what arrives.",
+        Limiter::Unreported => "Your player does not report what arrives, so this goes by what is lost.",
     }
 }
 

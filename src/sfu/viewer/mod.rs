@@ -49,7 +49,7 @@ use self::retransmit::Budget;
 use self::source_numbers::SourceNumbers;
 use self::subscription::{Repair, Start, Step, Subscription};
 use self::write::Additions;
-use crate::bwe::Cluster;
+use crate::bwe::{self, Cluster};
 use crate::{Arrival, DropReason, LayerIndex, Rings, TrackInfo};
 
 pub use self::congestion::Congestion;
@@ -564,6 +564,12 @@ impl Viewer {
         self.regulator.as_ref().map(|regulator| regulator.congestion())
     }
 
+    /// Returns what was counted of the viewer's feedback; `None` as with [`Self::congestion`], and cheaper.
+    #[must_use]
+    pub fn feedback(&self) -> Option<&bwe::Stats> {
+        self.regulator.as_ref().map(|regulator| regulator.feedback())
+    }
+
     /// Returns the counters.
     #[must_use]
     pub const fn stats(&self) -> &ViewerStats {
@@ -636,11 +642,14 @@ impl Viewer {
         stats.fraction_lost = block.fraction_lost;
         stats.cumulative_lost = block.cumulative_lost;
         stats.jitter = block.jitter;
-        if let Some(trip) = report::round_trip(ntp, block) {
-            self.stats.rtt = Some(trip);
-            if let Some(regulator) = &mut self.regulator {
+        let trip = report::round_trip(ntp, block);
+        self.stats.rtt = trip.or(self.stats.rtt);
+        if let Some(regulator) = &mut self.regulator {
+            regulator.handle_losses(now, block.fraction_lost);
+            if let Some(trip) = trip {
                 regulator.handle_rtt(now, trip);
             }
+            self.settle(now);
         }
     }
 
