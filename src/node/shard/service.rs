@@ -340,6 +340,9 @@ impl Shard {
             let [audio, video] = &mut session.counted;
             self.counters.add_drops(&viewer.stats().audio.drops, audio);
             self.counters.add_drops(&viewer.stats().video.drops, video);
+            if let Some(feedback) = viewer.feedback() {
+                self.counters.add_feedback(feedback, &mut session.feedback_counted);
+            }
         }
         self.counters.flush(&self.world.metrics);
     }
