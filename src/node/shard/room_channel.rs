@@ -15,7 +15,7 @@ use rtp::{MediaKind, MonoTime};
 use serde::{Deserialize, Serialize};
 use sfu::track::{LayerIndex, MAX_LAYERS};
 use transport::rate::{Rate, TokenBucket};
-use transport::sctp::{ChannelId, Message};
+use transport::sctp::{CHANNELS_MAX, ChannelId, Message};
 
 use super::Shard;
 use super::session::Media;
@@ -26,7 +26,7 @@ use crate::name::RoomId;
 /// What one session may say on its room channels, and what it has been told there.
 #[derive(Debug)]
 pub(super) struct RoomChannel {
-    /// Those that are open, oldest first; a session has few data channels at all.
+    /// Those that are open, oldest first; at most [`CHANNELS_MAX`], as a session has no more data channels at all.
     open: Vec<ChannelId>,
     limit: TokenBucket,
     strikes: u8,
@@ -149,6 +149,10 @@ impl RoomChannel {
     pub(super) fn handle_opened(&mut self, channel: ChannelId, label: &str) -> bool {
         if label != LABEL {
             return false;
+        }
+        self.handle_closed(channel);
+        if self.open.len() >= CHANNELS_MAX {
+            self.open.remove(0);
         }
         self.open.push(channel);
         // Whoever opens one anew has heard nothing.
@@ -301,21 +305,26 @@ impl Shard {
     /// Tells a publisher which layers are wanted, if it has not heard; what its queue does not take now goes with the
     /// next service.
     pub(super) fn tell_layers(&mut self, now: MonoTime, key: SessionKey) {
-        let Some(session) = self.table.get_mut(key) else { return };
-        let room_channel = &session.room_channel;
-        let (true, Some(channel)) = (room_channel.is_news, room_channel.newest()) else { return };
-        let Media::Publisher(publisher, _) = &session.media else { return };
-        let Some(info) = publisher.track_info(MediaKind::Video) else { return };
-        let layers = info
-            .layers
-            .iter()
-            .map(|layer| LayerNews { rid: layer.rid.clone(), wanted: room_channel.is_wanted(layer.index) });
-        let answer = Answer::Layers { layers: layers.collect() };
-        if self.say(now, key, channel, &answer)
+        if let Some((channel, news)) = self.news_of(key)
+            && self.say(now, key, channel, &news)
             && let Some(session) = self.table.get_mut(key)
         {
             session.room_channel.is_news = false;
         }
+    }
+
+    /// Returns what a publisher has not heard of who wants its layers, and where it would hear it.
+    pub(super) fn news_of(&self, key: SessionKey) -> Option<(ChannelId, Answer)> {
+        let session = self.table.get(key)?;
+        let room_channel = &session.room_channel;
+        let (true, Some(channel)) = (room_channel.is_news, room_channel.newest()) else { return None };
+        let Media::Publisher(publisher, _) = &session.media else { return None };
+        let info = publisher.track_info(MediaKind::Video)?;
+        let layers = info
+            .layers
+            .iter()
+            .map(|layer| LayerNews { rid: layer.rid.clone(), wanted: room_channel.is_wanted(layer.index) });
+        Some((channel, Answer::Layers { layers: layers.collect() }))
     }
 
     /// Sends a message; false when the other side reads too slowly to take it.
@@ -490,6 +499,21 @@ mod tests {
         assert_eq!([1, 3, 5].map(|id| room.speaks(ChannelId(id))), [false, false, true]);
         room.handle_closed(ChannelId(5));
         assert!(!room.speaks(ChannelId(5)));
+    }
+
+    #[test]
+    fn of_more_data_channels_than_a_session_may_have_the_oldest_is_forgotten_and_none_counts_twice() {
+        let mut room = RoomChannel::new(at(0));
+
+        for id in 0..1_000 {
+            assert!(room.handle_opened(ChannelId(id), LABEL));
+            assert!(room.handle_opened(ChannelId(id), LABEL));
+        }
+
+        assert_eq!(room.open.len(), CHANNELS_MAX);
+        assert_eq!(room.newest(), Some(ChannelId(999)));
+        room.handle_closed(ChannelId(999));
+        assert_eq!((room.newest(), room.speaks(ChannelId(999))), (Some(ChannelId(998)), false));
     }
 
     #[test]
