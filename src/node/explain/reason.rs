@@ -24,6 +24,8 @@ pub enum Reason {
     AwaitingKeyframe,
     /// The layer that was asked for by name is not being sent.
     NotSent,
+    /// The layer that is wanted rested while nobody wanted it, and begins again.
+    Waking,
     /// The viewer gets the best there is.
     Best,
     /// The viewer asked for no more.
@@ -62,7 +64,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Connecting,
         Self::NoPublisher,
         Self::NoLayer,
@@ -70,6 +72,7 @@ impl Reason {
         Self::CatchingUp,
         Self::AwaitingKeyframe,
         Self::NotSent,
+        Self::Waking,
         Self::Best,
         Self::Wish,
         Self::WishAbovePath,
@@ -117,6 +120,7 @@ impl Reason {
             Self::CatchingUp => ("catching-up", "You are being brought to the live edge.", None),
             Self::AwaitingKeyframe => ("awaiting-keyframe", "Another picture was chosen for you, and begins with its next keyframe.", Some("If this lasts for seconds, the host should set a keyframe interval of 1 or 2 seconds.")),
             Self::NotSent => ("not-sent", "You asked for a quality that the host does not send at the moment.", Some("You get the best of the others. Choose automatic, or another quality.")),
+            Self::Waking => ("waking", "A better picture rested while nobody watched it, and is being started for you.", None),
             Self::Best => ("best", Allocated::Best.sentence(), None),
             Self::Wish => ("wish", Allocated::Wish.sentence(), Some("Choose automatic to get the best that your connection carries.")),
             Self::WishAbovePath => ("wish-above-path", Allocated::WishAbovePath.sentence(), Some("Choose automatic if it stutters.")),

@@ -84,7 +84,7 @@ fn a_viewer_is_never_told_which_layers_are_wanted() {
     bench.publish();
     let viewer = bench.watch(LayerRequest::Auto);
     bench.shard().open_data_channel(at(0), viewer, (ChannelId(1), LABEL));
-    bench.session(viewer).room_channel.set_wanted(TOP, false);
+    bench.session(viewer).room_channel.set_wanted(at(0), TOP, false);
 
     assert!(bench.shard().news_of(viewer).is_none());
 }
@@ -123,6 +123,27 @@ fn what_another_shards_viewers_want_counts_as_well() {
     }
 
     assert!(bench.is_told(publisher, &[(0, false), (1, false), (2, true)]));
+}
+
+#[test]
+fn a_silent_layer_rests_while_it_is_not_wanted_and_for_a_moment_after() {
+    let mut bench = Bench::new(1);
+    let publisher = bench.publish();
+    bench.shard().open_data_channel(at(0), publisher, (ChannelId(1), LABEL));
+    let Media::Publisher(machine, _) = &bench.session(publisher).media else { panic!("a publisher") };
+    let mut info = machine.track_info(MediaKind::Video).unwrap();
+    info.layers.iter_mut().for_each(|layer| layer.active = layer.index != TOP);
+    let rests = |bench: &mut Bench, millis| {
+        let resting = bench.session(publisher).room_channel.resting(at(millis), &info);
+        [0, 1, 2].map(|layer| resting.has(LayerIndex(layer)))
+    };
+
+    assert_eq!(rests(&mut bench, 0), [false; 3], "it is silent for reasons of its own");
+    bench.shard().tell_wanted(at(1_000), ROOM, (TOP, false));
+    assert_eq!(rests(&mut bench, 60_000), [false, false, true]);
+    bench.shard().tell_wanted(at(61_000), ROOM, (TOP, true));
+    assert_eq!(rests(&mut bench, 65_999), [false, false, true], "its encoder takes a moment");
+    assert_eq!(rests(&mut bench, 66_000), [false; 3]);
 }
 
 /// The first shard of a node that does not run.
@@ -165,7 +186,7 @@ impl Bench {
         };
         let info = publisher.track_info(MediaKind::Video).unwrap();
         assert_eq!(info.layers.len(), 3);
-        self.shard().take_track(at(0), ROOM, 0, info);
+        self.shard().take_track(at(0), ROOM, 0, (info, LayerSet::default()));
         key
     }
 
