@@ -8,6 +8,7 @@ use sfu::viewer::{LayerRequest, Viewer};
 
 use super::reason::limiter_text;
 use super::{Explanation, Head, Part, Reason, millis, ratio};
+use crate::api::LayerBrief;
 use crate::shard::wanted::LayerSet;
 
 /// What an explanation of a viewer has beside what all have.
@@ -61,22 +62,6 @@ pub enum Pick {
     Rid(String),
     /// The highest that is not above this height in pixels.
     MaxHeight(u16),
-}
-
-/// A layer in short.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LayerBrief {
-    /// The publisher's name of it; absent without simulcast.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rid: Option<String>,
-    /// Measured width in pixels.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub width: Option<u16>,
-    /// Measured height in pixels.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub height: Option<u16>,
-    /// Measured bit/s.
-    pub bitrate: u64,
 }
 
 /// What a viewer's path carries.
@@ -227,7 +212,7 @@ pub(crate) fn explain(
     let part = ViewerExplanation {
         video: VideoChoice {
             request: pick(facts.request),
-            desired: facts.desired().map(self::brief),
+            desired: facts.desired().map(LayerBrief::of),
             target: brief(facts.target),
             current: brief(facts.current),
         },
@@ -264,15 +249,6 @@ fn pick(request: &LayerRequest) -> Pick {
 fn estimated(estimate: Estimate) -> Estimated {
     let Estimate { bitrate, limiter } = estimate;
     Estimated { bitrate: bitrate.as_bps(), limiter: limiter.as_str(), text: limiter_text(limiter) }
-}
-
-fn brief(layer: &LayerInfo) -> LayerBrief {
-    LayerBrief {
-        rid: layer.rid.clone(),
-        width: layer.size.map(|(width, _)| width),
-        height: layer.size.map(|(_, height)| height),
-        bitrate: layer.bitrate_bps,
-    }
 }
 
 /// A layer ranks by its measured picture, then by its measured bitrate, as where viewers are given theirs.

@@ -13,7 +13,7 @@ use super::session::{Media, Session};
 use super::table::SessionKey;
 use super::wanted::LayerSet;
 use super::{Shard, sender};
-use crate::api::LayerStatus;
+use crate::api::{LayerBrief, LayerStatus};
 use crate::mesh::{EndReason, Message};
 use crate::name::RoomId;
 use crate::registry::{Ended, ShardId};
@@ -317,11 +317,8 @@ impl Shard {
             .layers
             .iter()
             .map(|layer| LayerStatus {
-                rid: layer.rid.clone(),
+                brief: LayerBrief::of(layer),
                 codec: layer.codec.name(),
-                width: layer.size.map(|(width, _)| width),
-                height: layer.size.map(|(_, height)| height),
-                bitrate: layer.bitrate_bps,
                 active: layer.active,
                 resting: resting.has(layer.index),
                 join_cache: layer.join_cache,
