@@ -6,6 +6,8 @@
 #                does nothing else (BENCH="--only fanout" for one scenario)
 #   make sim     play the simulation's committed seeds; SEEDS=10000 plays so many others, and keeps those that fail
 #   make bench-network   what a browser sees over bad paths, against what is promised (ten minutes, nothing else running)
+#   make test-impair   what `make test` leaves out of the network emulator: between two interfaces (as root), and to the
+#                half millisecond (nothing else running)
 #   make bench-parts   measure the parts of the packet path, each against its budget (a minute, after its build)
 
 SHELL := /bin/bash
@@ -35,7 +37,7 @@ define step
 @start=$$(date +%s); printf '\n== %s\n' '$@'; { $(1); }; printf '== %s: %d s\n' '$@' $$(( $$(date +%s) - start ))
 endef
 
-.PHONY: help run test setup setup-run pages build fmt clippy architecture unit sim sim-trace doc deny e2e web bench bench-network audit nightly fuzz miri bench-parts clean
+.PHONY: help run test setup setup-run pages build fmt clippy architecture unit sim sim-trace doc deny e2e web bench bench-network test-impair audit nightly fuzz miri bench-parts clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -108,6 +110,11 @@ bench-network: setup pages
 	$(CARGO) build --locked --release --bin nearcast
 	$(CARGO) build --locked --release -p nearcast-loadtest
 	cd web; NEARCAST_BIN=$(CURDIR)/target/release/nearcast NEARCAST_LOADTEST_BIN=$(CURDIR)/target/release/nearcast-loadtest npm run --silent bench-network
+
+# Root and /dev/net/tun for the one, a machine with nothing else to do for the other; each fails without: not part of
+# `make test`.
+test-impair:
+	$(call step,$(CARGO) test --locked --release --no-fail-fast -p nearcast-loadtest --test impair_tun --test impair_timing -- --ignored --nocapture --test-threads 1)
 
 # Needs the advisory database, which is fetched from outside the package registries: not part of `make test`.
 audit:

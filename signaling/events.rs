@@ -17,7 +17,7 @@ use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::routing::{MethodRouter, post};
 use futures_util::stream::{self, Stream};
-use node::{LayerStatus, NodeHandle, Role, RoomStatus};
+use node::{LayerBrief, LayerStatus, NodeHandle, Role, RoomStatus};
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -190,11 +190,12 @@ fn layers(status: &RoomStatus) -> Value {
             status.layers.iter().filter(|layer| active.is_none_or(|active| can_be_had(layer) == active));
         chosen
             .filter_map(|layer| {
+                let LayerBrief { rid, width, height, bitrate } = &layer.brief;
                 Some(json!({
-                    "encodingId": layer.rid.as_ref()?,
-                    "width": layer.width,
-                    "height": layer.height,
-                    "bitrate": layer.bitrate,
+                    "encodingId": rid.as_ref()?,
+                    "width": width,
+                    "height": height,
+                    "bitrate": bitrate,
                 }))
             })
             .collect()
@@ -272,8 +273,7 @@ mod tests {
 
     fn room(live: bool, viewers: usize) -> RoomStatus {
         let layer = |rid: &str, height, active| LayerStatus {
-            rid: Some(rid.to_owned()),
-            height: Some(height),
+            brief: LayerBrief { rid: Some(rid.to_owned()), height: Some(height), ..LayerBrief::default() },
             active,
             ..LayerStatus::default()
         };

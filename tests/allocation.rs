@@ -299,6 +299,7 @@ fn viewed() -> ViewedTrack {
         ssrc: Ssrc(2),
         rtx_ssrc: Some(Ssrc(3)),
         transport_cc: true,
+        ccfb: false,
         cname: "server".to_owned(),
     }
 }

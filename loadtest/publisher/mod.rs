@@ -65,6 +65,10 @@ pub struct Stats {
     pub keyframes_sent: u64,
     /// Requests for a keyframe, PLI or FIR, of all layers.
     pub plis_received: u64,
+    /// Of those, how many the layer had that had most.
+    pub plis_of_one_layer: u64,
+    /// The shortest time between two of them for one layer.
+    pub pli_gap_min: Option<Duration>,
     /// Packets that the receiver asked for again.
     pub nacks_received: u64,
     /// Packets that were sent again.
@@ -76,6 +80,8 @@ pub struct Stats {
 pub struct Publisher {
     start: MonoTime,
     layers: Vec<(Layer, Track)>,
+    /// How often a keyframe was asked for, and when last, layer by layer.
+    asked: Vec<(u64, Option<MonoTime>)>,
     frames: Beat,
     sound: Option<Sound>,
     reports: Beat,
@@ -107,6 +113,7 @@ impl Publisher {
         let sound = config.sound.map(|track| Sound::new(track, now)).transpose()?;
         Ok(Self {
             start: now,
+            asked: vec![(0, None); config.layers.len()],
             layers: config.layers.into_iter().map(make).collect::<Result<_>>()?,
             frames: Beat::new(now, config.frames_per_second),
             sound,
@@ -124,8 +131,8 @@ impl Publisher {
     pub fn handle_rtcp(&mut self, now: MonoTime, compound: &[u8]) {
         for packet in rtcp::packets(compound).map_while(Result::ok) {
             match packet {
-                rtcp::Packet::Pli { media } => self.want_keyframe(media),
-                rtcp::Packet::Fir { targets } => targets.for_each(|media| self.want_keyframe(media)),
+                rtcp::Packet::Pli { media } => self.want_keyframe(now, media),
+                rtcp::Packet::Fir { targets } => targets.for_each(|media| self.want_keyframe(now, media)),
                 rtcp::Packet::Nack { media, lost } => lost.for_each(|seq| self.send_again(now, media, seq)),
                 rtcp::Packet::SenderReport { reports, .. } | rtcp::Packet::ReceiverReport { reports, .. } => {
                     reports.for_each(|report| self.acknowledge(report.ssrc));
@@ -222,11 +229,19 @@ impl Publisher {
         }
     }
 
-    fn want_keyframe(&mut self, media: Ssrc) {
-        let Some((layer, _)) = self.layers.iter_mut().find(|(_, track)| track.ssrc() == media) else {
+    fn want_keyframe(&mut self, now: MonoTime, media: Ssrc) {
+        let mut layers = self.layers.iter_mut().zip(&mut self.asked);
+        let Some(((layer, _), (times, last))) = layers.find(|((_, track), _)| track.ssrc() == media) else {
             return;
         };
-        self.stats.plis_received = self.stats.plis_received.saturating_add(1);
+        *times = times.saturating_add(1);
+        let stats = &mut self.stats;
+        stats.plis_received = stats.plis_received.saturating_add(1);
+        stats.plis_of_one_layer = stats.plis_of_one_layer.max(*times);
+        if let Some(before) = last.replace(now) {
+            let gap = now.since(before);
+            stats.pli_gap_min = Some(stats.pli_gap_min.map_or(gap, |least| least.min(gap)));
+        }
         if !self.ignore_pli {
             layer.want_keyframe();
         }

@@ -75,7 +75,8 @@ fn a_keyframe_comes_with_the_next_frame_for_the_layer_that_a_request_names() {
         let keyframes: Vec<_> =
             next.iter().filter(|packet| packet.keyframe).map(|packet| packet.ssrc).collect();
         assert_eq!(keyframes, [Ssrc(20)]);
-        assert_eq!(publisher.stats().plis_received, 1);
+        let stats = publisher.stats();
+        assert_eq!((stats.plis_received, stats.plis_of_one_layer, stats.pli_gap_min), (1, 1, None));
     }
 }
 
@@ -89,6 +90,20 @@ fn a_publisher_that_ignores_requests_counts_them_and_sends_no_keyframe() {
     run(&mut publisher, 2_000, |_, _| {});
 
     assert_eq!((publisher.stats().plis_received, publisher.stats().keyframes_sent), (1, 1));
+}
+
+#[test]
+fn requests_are_counted_by_layer_with_the_shortest_time_between_two() {
+    let mut publisher = publisher(Codec::Vp8, 3, false);
+
+    for (millis, layer) in [(0, 10), (10, 20), (1_200, 20), (1_500, 30), (2_100, 20)] {
+        let request = feedback(|writer| writer.pli(Ssrc(1), Ssrc(layer)));
+        publisher.handle_rtcp(START + Duration::from_millis(millis), &request);
+    }
+
+    let stats = publisher.stats();
+    assert_eq!((stats.plis_received, stats.plis_of_one_layer), (5, 3));
+    assert_eq!(stats.pli_gap_min, Some(Duration::from_millis(900)));
 }
 
 #[test]

@@ -1,6 +1,5 @@
-//! How exactly the emulator keeps its delay. Run by hand with `--release`, on a quiet machine or ahead of everything else
-//! (`chrt -f 50`, which the emulator inherits):
-//! `cargo test --release -p nearcast-loadtest --test impair_timing -- --ignored --nocapture`.
+//! How exactly the emulator keeps its delay: `make test-impair`, on a quiet machine or ahead of everything else
+//! (`chrt -f 50`, which the emulator inherits).
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may end its process")]
 
 use std::io::{BufRead, BufReader, IoSliceMut};
@@ -18,7 +17,7 @@ const GAP: Duration = Duration::from_micros(100);
 const DELAY: Duration = Duration::from_millis(25);
 
 #[test]
-#[ignore = "measures the machine too; run by hand on a quiet one"]
+#[ignore = "measures the machine too; `make test-impair` on a quiet one"]
 fn the_delay_is_kept_within_half_a_millisecond_at_10_000_packets_a_second() {
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
     server.set_nonblocking(true).unwrap();

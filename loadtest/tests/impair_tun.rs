@@ -1,5 +1,5 @@
 //! The emulator between two interfaces. Needs root, /dev/net/tun and network namespaces, which a test run by anybody
-//! anywhere has not: `cargo test -p nearcast-loadtest --test impair_tun -- --ignored`. Asked for, it fails without them.
+//! anywhere has not: `make test-impair`. Asked for, it fails without them.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -17,7 +17,7 @@ assert connection.recv(100) == b'from here'
 ";
 
 #[test]
-#[ignore = "needs root and /dev/net/tun; run as root with -- --ignored"]
+#[ignore = "needs root and /dev/net/tun; `make test-impair` as root"]
 fn tcp_from_a_namespace_meets_the_delay_of_both_ways_and_nothing_is_left_behind() {
     let mut emulator = Command::new(env!("CARGO_BIN_EXE_nearcast-loadtest"))
         .args(["impair", "--json", "--tun", NAME, "--tun-net", "10.77.4.0"])

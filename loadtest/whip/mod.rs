@@ -228,6 +228,8 @@ fn report(begin: rtp::MonoTime, course: &Course) -> Report {
         frames_sent: stats.frames_sent,
         keyframes_sent: stats.keyframes_sent,
         plis_received: stats.plis_received,
+        plis_of_one_layer: stats.plis_of_one_layer,
+        pli_gap_ms: stats.pli_gap_min.map(|gap| gap.as_secs_f64() * 1e3),
         nacks_received: stats.nacks_received,
         retransmissions_sent: stats.retransmissions_sent,
         cpu_s: 0.0,

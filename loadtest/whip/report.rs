@@ -24,6 +24,10 @@ pub(super) struct Report {
     pub(super) keyframes_sent: u64,
     /// Requests for a keyframe, PLI or FIR.
     pub(super) plis_received: u64,
+    /// Of those, how many the layer had that had most.
+    pub(super) plis_of_one_layer: u64,
+    /// The shortest time between two of them for one layer.
+    pub(super) pli_gap_ms: Option<f64>,
     /// Packets that the server asked for again.
     pub(super) nacks_received: u64,
     /// Packets that were sent again.
@@ -35,7 +39,8 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Adds another publisher's: sums, the slower join, the longer time.
+    /// Adds another publisher's: sums, the slower join, the longer time, the layer that was asked
+    /// most.
     pub(super) fn plus(self, other: Self) -> Self {
         Self {
             connected: self.connected && other.connected,
@@ -47,6 +52,8 @@ impl Report {
             frames_sent: self.frames_sent + other.frames_sent,
             keyframes_sent: self.keyframes_sent + other.keyframes_sent,
             plis_received: self.plis_received + other.plis_received,
+            plis_of_one_layer: self.plis_of_one_layer.max(other.plis_of_one_layer),
+            pli_gap_ms: self.pli_gap_ms.into_iter().chain(other.pli_gap_ms).reduce(f64::min),
             nacks_received: self.nacks_received + other.nacks_received,
             retransmissions_sent: self.retransmissions_sent + other.retransmissions_sent,
             cpu_s: self.cpu_s + other.cpu_s,

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use serde::Serialize;
+use sfu::track::LayerInfo;
 use transport::sdp::OfferError;
 
 use crate::admission::Overload;
@@ -152,14 +153,12 @@ pub struct RoomStatus {
     pub layers: Vec<LayerStatus>,
 }
 
-/// One simulcast layer as measured.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct LayerStatus {
+/// What every account of a layer has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LayerBrief {
     /// The publisher's name of the layer; absent without simulcast.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rid: Option<String>,
-    /// SDP encoding name of its codec.
-    pub codec: &'static str,
     /// Measured width in pixels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub width: Option<u16>,
@@ -168,6 +167,28 @@ pub struct LayerStatus {
     pub height: Option<u16>,
     /// Measured bitrate in bit/s.
     pub bitrate: u64,
+}
+
+impl LayerBrief {
+    /// Makes it of what the publisher's machine knows.
+    pub(crate) fn of(layer: &LayerInfo) -> Self {
+        Self {
+            rid: layer.rid.clone(),
+            width: layer.size.map(|(width, _)| width),
+            height: layer.size.map(|(_, height)| height),
+            bitrate: layer.bitrate_bps,
+        }
+    }
+}
+
+/// One simulcast layer as lists, discovery and events show it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LayerStatus {
+    /// Its name, size and rate.
+    #[serde(flatten)]
+    pub brief: LayerBrief,
+    /// SDP encoding name of its codec.
+    pub codec: &'static str,
     /// Whether media arrived in the last two seconds.
     pub active: bool,
     /// Whether it rests because nobody wants it, and starts again when somebody does.

@@ -22,7 +22,8 @@ mod shard;
 
 pub use admission::Overload;
 pub use api::{
-    JoinError, JoinRequest, Joined, LayerStatus, Restarted, Role, RoomStatus, SessionError, SessionStatus,
+    JoinError, JoinRequest, Joined, LayerBrief, LayerStatus, Restarted, Role, RoomStatus, SessionError,
+    SessionStatus,
 };
 pub use explain::Explanation;
 pub use handle::NodeHandle;

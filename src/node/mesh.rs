@@ -84,8 +84,9 @@ pub(crate) enum Message {
     Datagram { path: Path, bytes: Box<[u8]> },
     /// A shard has, or no longer has, viewers in a room. Repeated every second, so a drop heals.
     Interest { room: RoomId, shard: ShardId, wanted: bool },
-    /// A publisher began; what was there of an earlier epoch is over. Repeated with each track.
-    Track { room: RoomId, from: ShardId, info: Box<TrackInfo> },
+    /// A publisher began; what was there of an earlier epoch is over. Repeated with each track. `resting` are the layers
+    /// that are silent because the publisher was told that nobody wants them, or was told so until a moment ago.
+    Track { room: RoomId, from: ShardId, info: Box<TrackInfo>, resting: LayerSet },
     /// A page of a layer's ring. Repeated every second while new, so a drop heals.
     Page { room: RoomId, epoch: Epoch, kind: MediaKind, layer: LayerIndex, page: Arc<Page> },
     /// Packets that now stand in the pages. Dropped: viewers ask for them again.

@@ -25,6 +25,8 @@ pub(crate) struct Metrics {
     messages_dropped: IntCounter,
     pub(crate) datagrams_handed_over: IntCounter,
     pub(crate) drops: IntCounterVec,
+    pub(crate) feedback_ignored: IntCounterVec,
+    pub(crate) feedback_fallbacks: IntCounter,
     pub(crate) sessions_ended: IntCounterVec,
     pub(crate) links_connected: IntCounterVec,
     sessions: IntGaugeVec,
@@ -100,6 +102,15 @@ impl Metrics {
                 "nearcast_drops_total",
                 "Datagrams and packets not used or not forwarded, by reason.",
                 "reason",
+            )?,
+            feedback_ignored: counters(
+                "nearcast_feedback_ignored_total",
+                "What viewers reported of their paths and was not believed, by reason.",
+                "reason",
+            )?,
+            feedback_fallbacks: counter(
+                "nearcast_feedback_fallbacks_total",
+                "Viewers that agreed to report arrivals, never did, and are led by their losses or REMB.",
             )?,
             sessions_ended: counters(
                 "nearcast_sessions_ended_total",

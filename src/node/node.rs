@@ -108,37 +108,11 @@ impl Node {
     /// # Errors
     /// See [`StartError`].
     pub fn start(config: &NodeConfig) -> Result<Self, StartError> {
-        let shards = config.shards.clamp(1, SHARDS_MAX);
-        let (addresses, mut sockets) = bind(config.udp, shards)?;
-        let polls: Vec<Poll> =
-            (0..shards).map(|_| Poll::new()).collect::<Result<_, _>>().map_err(StartError::Shard)?;
-        let wakers: Vec<Waker> = polls
-            .iter()
-            .map(|poll| Waker::new(poll.registry(), shard::WAKER))
-            .collect::<Result<_, _>>()
-            .map_err(StartError::Shard)?;
-        let (stopped_sender, stopped) = watch::channel(0);
-        let inner = Arc::new(Inner {
-            clock: Clock::start(),
-            registry: Mutex::new(Registry::new(limits(config))),
-            mailboxes: Mailboxes::new(wakers),
-            metrics: Metrics::register()?,
-            certificate: Arc::new(
-                Certificate::generate().map_err(|error| StartError::Certificate(error.to_string()))?,
-            ),
-            advertised: Advertised::new(config, &addresses),
-            admission: Admission::new(shards),
-            draining: AtomicBool::new(false),
-            stopped,
-        });
-        let stopped = Arc::new(stopped_sender);
-        for (id, poll) in polls.into_iter().enumerate() {
-            let own: Vec<UdpSocket> = sockets.iter_mut().filter_map(Vec::pop).collect();
-            let shard =
-                Shard::new(id, Arc::clone(&inner), poll, (own, config.gso)).map_err(StartError::Shard)?;
+        let Assembled { inner, shards, stopped, udp } = assemble(config)?;
+        for (id, shard) in shards.into_iter().enumerate() {
             spawn(id, shard, Arc::clone(&stopped)).map_err(StartError::Shard)?;
         }
-        Ok(Self { handle: NodeHandle::new(inner), udp: addresses })
+        Ok(Self { handle: NodeHandle::new(inner), udp })
     }
 
     /// Returns the door for signaling.
@@ -152,6 +126,48 @@ impl Node {
     pub fn udp_addresses(&self) -> &[SocketAddr] {
         &self.udp
     }
+}
+
+/// The parts of a node, none of which runs yet.
+pub(crate) struct Assembled {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) shards: Vec<Shard>,
+    /// Counts the shards that have ended.
+    stopped: Arc<watch::Sender<usize>>,
+    udp: Vec<SocketAddr>,
+}
+
+/// Binds all sockets and makes all shards.
+pub(crate) fn assemble(config: &NodeConfig) -> Result<Assembled, StartError> {
+    let shards = config.shards.clamp(1, SHARDS_MAX);
+    let (udp, mut sockets) = bind(config.udp, shards)?;
+    let polls: Vec<Poll> =
+        (0..shards).map(|_| Poll::new()).collect::<Result<_, _>>().map_err(StartError::Shard)?;
+    let wakers: Vec<Waker> = polls
+        .iter()
+        .map(|poll| Waker::new(poll.registry(), shard::WAKER))
+        .collect::<Result<_, _>>()
+        .map_err(StartError::Shard)?;
+    let (stopped_sender, stopped) = watch::channel(0);
+    let inner = Arc::new(Inner {
+        clock: Clock::start(),
+        registry: Mutex::new(Registry::new(limits(config))),
+        mailboxes: Mailboxes::new(wakers),
+        metrics: Metrics::register()?,
+        certificate: Arc::new(
+            Certificate::generate().map_err(|error| StartError::Certificate(error.to_string()))?,
+        ),
+        advertised: Advertised::new(config, &udp),
+        admission: Admission::new(shards),
+        draining: AtomicBool::new(false),
+        stopped,
+    });
+    let make = |(id, poll)| {
+        let own: Vec<UdpSocket> = sockets.iter_mut().filter_map(Vec::pop).collect();
+        Shard::new(id, Arc::clone(&inner), poll, (own, config.gso)).map_err(StartError::Shard)
+    };
+    let shards = polls.into_iter().enumerate().map(make).collect::<Result<_, _>>()?;
+    Ok(Assembled { inner, shards, stopped: Arc::new(stopped_sender), udp })
 }
 
 /// Binds one socket per shard on each address. They must all exist before the first answer: adding one later would

@@ -72,6 +72,8 @@ pub struct ViewedTrack {
     pub rtx_ssrc: Option<Ssrc>,
     /// Whether transport-wide feedback was agreed.
     pub transport_cc: bool,
+    /// Whether feedback by source was agreed (RFC 8888 §6); never beside [`Self::transport_cc`].
+    pub ccfb: bool,
     /// The canonical name that the server sends.
     pub cname: String,
 }

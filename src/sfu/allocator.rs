@@ -180,7 +180,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Returns the reason's label in logs, metrics and explanations.
+    /// Returns the reason's label in logs and traces; what people are told of it is the explanation's business.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -195,26 +195,6 @@ impl Reason {
             Self::ReducedFrameRate => "reduced_frame_rate",
             Self::AudioOnly => "audio_only",
             Self::NoLayer => "no_layer",
-        }
-    }
-
-    /// Returns the reason as a sentence for people.
-    #[must_use]
-    pub const fn sentence(self) -> &'static str {
-        match self {
-            Self::Best => "This is the best picture that is being sent.",
-            Self::Wish => "You asked for no more than this.",
-            Self::WishAbovePath => "You asked for this picture, and your connection hardly carries it.",
-            Self::Paused => "You paused.",
-            Self::OnlyLayer => "One picture is being sent only, and your connection hardly carries it.",
-            Self::Path => "Your connection has not shown that it carries more.",
-            Self::Confirming => "Your connection carries more, and a better picture comes in a moment.",
-            Self::BackingOff => {
-                "A better picture was tried a moment ago, and your connection did not carry it."
-            }
-            Self::ReducedFrameRate => "Your connection carries only a part of the frames.",
-            Self::AudioOnly => "Your connection carries sound only.",
-            Self::NoLayer => "No picture is being sent that your player can show.",
         }
     }
 }

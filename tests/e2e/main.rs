@@ -16,10 +16,12 @@
 
 mod command_line;
 mod explain;
+mod feedback;
 mod healthy;
 mod hostile_datagrams;
 mod hostile_signaling;
 mod http;
+mod join_storm;
 mod other_stacks;
 mod process;
 mod relay;

@@ -63,6 +63,37 @@ impl Peer {
         Self::spawn("ffmpeg", command)
     }
 
+    /// The load test as a publisher of three VP8 layers, 720p at 2 Mbit/s and two smaller ones, a keyframe each second.
+    pub(crate) fn simulcast_publish(url: &str) -> Self {
+        Self::load_test(&[
+            "whip",
+            "--codec",
+            "vp8",
+            "--simulcast",
+            "3",
+            "--bitrate",
+            "2M",
+            "--gop",
+            "1s",
+            "--duration",
+            "300s",
+            "--url",
+            url,
+        ])
+    }
+
+    /// The load test with these arguments.
+    pub(crate) fn load_test(arguments: &[&str]) -> Self {
+        let program = Path::new(env!("CARGO_BIN_EXE_nearcast")).with_file_name("nearcast-loadtest");
+        assert!(
+            program.is_file(),
+            "there is no load test beside the server: run `cargo build -p nearcast-loadtest`"
+        );
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Self::spawn("nearcast-loadtest", command)
+    }
+
     fn spawn(name: &str, mut command: Command) -> Self {
         let log = fresh_folder().join(format!("{name}.txt"));
         let mut child = command
@@ -98,6 +129,16 @@ impl Peer {
                 Err(RecvTimeoutError::Timeout) => self.fail(&format!("did not say {event:?} in {seconds} s")),
                 Err(RecvTimeoutError::Disconnected) => self.fail(&format!("ended before it said {event:?}")),
             }
+        }
+    }
+
+    /// Waits for a line of JSON.
+    #[track_caller]
+    pub(crate) fn wait_json(&mut self, seconds: u64) -> Value {
+        match self.lines.recv_timeout(Duration::from_secs(seconds)) {
+            Ok(line) => serde_json::from_str(&line)
+                .unwrap_or_else(|error| self.fail(&format!("said {line:?}: {error}"))),
+            Err(_) => self.fail(&format!("said nothing in {seconds} s")),
         }
     }
 

@@ -10,6 +10,11 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rtc::peer_connection::configuration::interceptor_registry::{
+    configure_nack, configure_rtcp_reports, configure_simulcast_extension_headers,
+    configure_twcc_receiver_only,
+};
+use rtc::rtcp::raw_packet::RawPacket;
 use rtc::rtp;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
@@ -23,7 +28,7 @@ use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceGatheringState,
-    RTCPeerConnectionState, RTCSessionDescription, Registry, register_default_interceptors,
+    RTCPeerConnectionState, RTCSessionDescription, Registry,
 };
 use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 
@@ -87,7 +92,24 @@ pub(crate) struct Publisher {
 /// A viewer that remembers every packet.
 pub(crate) struct Viewer {
     pub(crate) peer: Peer,
+    inbox: Inbox,
+}
+
+/// What has come to a viewer.
+#[derive(Clone, Default)]
+struct Inbox {
     received: Arc<Mutex<Vec<Received>>>,
+    /// The tracks, in the order of their first packets.
+    tracks: Arc<Mutex<Vec<Arc<dyn TrackRemote>>>>,
+}
+
+/// Whether a viewer does what it agreed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Feedback {
+    /// It reports arrivals.
+    AsAgreed,
+    /// It agrees to report arrivals, and never does by itself.
+    Never,
 }
 
 impl Publisher {
@@ -109,7 +131,7 @@ impl Publisher {
         )));
         let wanted = Arc::clone(&track) as Arc<dyn TrackLocal>;
         let peer = RUNTIME.block_on(async {
-            let (pc, handler) = build(None).await;
+            let (pc, handler) = build(None, Feedback::AsAgreed).await;
             let init = RTCRtpTransceiverInit {
                 direction: RTCRtpTransceiverDirection::Sendonly,
                 streams: vec![],
@@ -169,10 +191,15 @@ impl Publisher {
 impl Viewer {
     /// Joins and connects.
     pub(crate) fn join(access: Access, room: &str) -> Self {
-        let received = Arc::new(Mutex::new(Vec::new()));
-        let store = Arc::clone(&received);
+        Self::join_with(Feedback::AsAgreed, access, room)
+    }
+
+    /// Joins and connects, and gives feedback or does not.
+    pub(crate) fn join_with(feedback: Feedback, access: Access, room: &str) -> Self {
+        let inbox = Inbox::default();
+        let store = inbox.clone();
         let peer = RUNTIME.block_on(async {
-            let (pc, handler) = build(Some(store)).await;
+            let (pc, handler) = build(Some(store), feedback).await;
             for kind in [RtpCodecKind::Video, RtpCodecKind::Audio] {
                 let init = RTCRtpTransceiverInit {
                     direction: RTCRtpTransceiverDirection::Recvonly,
@@ -184,17 +211,26 @@ impl Viewer {
             Peer::negotiate(pc, handler, access, &format!("/whep/{room}")).await
         });
         peer.wait_connected();
-        Self { peer, received }
+        Self { peer, inbox }
+    }
+
+    /// Returns what sends RTCP as it is, sealed with the session's keys. To be called when media has come.
+    pub(crate) fn rtcp_sender(&self) -> impl Fn(&[u8]) + Send + use<> {
+        let track = self.inbox.tracks.lock().unwrap().first().map(Arc::clone).expect("media has come");
+        move |packet| {
+            let packet = RawPacket(Bytes::copy_from_slice(packet));
+            RUNTIME.block_on(track.write_rtcp(vec![Box::new(packet)])).unwrap();
+        }
     }
 
     /// Everything that came so far.
     pub(crate) fn received(&self) -> Vec<Received> {
-        self.received.lock().unwrap().clone()
+        self.inbox.received.lock().unwrap().clone()
     }
 
     /// How many packets came so far.
     pub(crate) fn count(&self) -> usize {
-        self.received.lock().unwrap().len()
+        self.inbox.received.lock().unwrap().len()
     }
 
     /// Waits until `count` packets have come.
@@ -416,7 +452,7 @@ struct Wires {
 struct Handler {
     gathered: watch::Sender<bool>,
     state: watch::Sender<RTCPeerConnectionState>,
-    received: Option<Arc<Mutex<Vec<Received>>>>,
+    inbox: Option<Inbox>,
 }
 
 #[async_trait::async_trait]
@@ -432,7 +468,8 @@ impl PeerConnectionEventHandler for Handler {
     }
 
     async fn on_track(&self, track: Arc<dyn TrackRemote>) {
-        let Some(received) = self.received.clone() else { return };
+        let Some(Inbox { received, tracks }) = self.inbox.clone() else { return };
+        tracks.lock().unwrap().push(Arc::clone(&track));
         tokio::spawn(async move {
             while let Some(event) = track.poll().await {
                 if let TrackRemoteEvent::OnRtpPacket(packet) = event {
@@ -455,13 +492,23 @@ impl PeerConnectionEventHandler for Handler {
     }
 }
 
-async fn build(received: Option<Arc<Mutex<Vec<Received>>>>) -> (Arc<dyn PeerConnection>, Wires) {
+async fn build(inbox: Option<Inbox>, feedback: Feedback) -> (Arc<dyn PeerConnection>, Wires) {
     let mut engine = MediaEngine::default();
     engine.register_default_codecs().unwrap();
-    let registry = register_default_interceptors(Registry::new(), &mut engine).unwrap();
+    let registry = configure_nack(Registry::new(), &mut engine);
+    configure_simulcast_extension_headers(&mut engine).unwrap();
+    let registry = match feedback {
+        Feedback::AsAgreed => configure_twcc_receiver_only(registry, &mut engine).unwrap(),
+        Feedback::Never => {
+            // The engine learns what to offer; who would keep the offer's word is let go.
+            drop(configure_twcc_receiver_only(Registry::new(), &mut engine).unwrap());
+            registry
+        }
+    };
+    let registry = configure_rtcp_reports(registry);
     let (gathered_sender, gathered) = watch::channel(false);
     let (state_sender, state) = watch::channel(RTCPeerConnectionState::New);
-    let handler = Handler { gathered: gathered_sender, state: state_sender, received };
+    let handler = Handler { gathered: gathered_sender, state: state_sender, inbox };
     let pc = PeerConnectionBuilder::new()
         .with_media_engine(engine)
         .with_interceptor_registry(registry)

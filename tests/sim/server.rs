@@ -323,6 +323,7 @@ fn viewed() -> Vec<ViewedTrack> {
         ssrc: Ssrc(ssrc),
         rtx_ssrc: rtx_ssrc.map(Ssrc),
         transport_cc: true,
+        ccfb: false,
         cname: "nearcast".to_owned(),
     };
     vec![

@@ -114,6 +114,7 @@ const reasons = [
   'catching-up',
   'awaiting-keyframe',
   'not-sent',
+  'waking',
   'best',
   'wish',
   'wish-above-path',

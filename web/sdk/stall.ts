@@ -3,11 +3,17 @@ import type { WatchStats } from './stats.ts';
 /** `starting`: nothing came yet. `slow`: nothing for a moment. `frozen`: nothing for so long that somebody must ask why. */
 export type Flow = 'starting' | 'flowing' | 'slow' | 'frozen';
 
+/** What should come. */
+export type Expected = 'picture' | 'sound' | 'nothing';
+
 const frozenMs = 2000;
 /** A live room that stays frozen this long has lost this session. */
 const lostMs = 8000;
 
-/** Tells from growing counters whether media flows. A room without video flows when its audio does. */
+/**
+ * Tells from growing counters whether media flows. A room without video flows when its audio does, and so does one whose
+ * picture nobody asked for; where nothing is expected, nothing is missing.
+ */
 export class StallWatch {
   #frames = 0;
   #packets = 0;
@@ -15,10 +21,17 @@ export class StallWatch {
   #started = false;
 
   /** Looks at one reading. */
-  look(stats: Pick<WatchStats, 'framesDecoded' | 'audioPackets'>, nowMs: number): Flow {
+  look(
+    stats: Pick<WatchStats, 'framesDecoded' | 'audioPackets'>,
+    nowMs: number,
+    expected: Expected = 'picture',
+  ): Flow {
     this.#grewAt ??= nowMs;
-    const heard = stats.framesDecoded === 0 && stats.audioPackets > this.#packets;
-    const grew = stats.framesDecoded > this.#frames || heard;
+    const isHeard = stats.audioPackets > this.#packets;
+    // A room may have no sound at all.
+    const isContent =
+      expected === 'nothing' || (expected === 'sound' && (isHeard || stats.audioPackets === 0));
+    const grew = stats.framesDecoded > this.#frames || (stats.framesDecoded === 0 && isHeard) || isContent;
     this.#frames = stats.framesDecoded;
     this.#packets = stats.audioPackets;
     if (grew) {

@@ -7,7 +7,7 @@ import { type Latency, LatencyMeter } from './latency.ts';
 import { type Autoplay, type Playback, Player } from './player.ts';
 import { type ReconnectPolicy, reconnectDefault } from './retry.ts';
 import { Session } from './session.ts';
-import { StallWatch } from './stall.ts';
+import { type Expected, StallWatch } from './stall.ts';
 import { StatsReader, type WatchStats } from './stats.ts';
 import { PlaybackEvent, QualitiesEvent, RoomEvent, WatchStatsEvent } from './watch-events.ts';
 
@@ -25,8 +25,16 @@ export interface WatchOptions {
   readonly prepareAnswer?: (sdp: string) => string;
 }
 
-/** The layer to show: the server's choice, one by its id, the highest not above a height in pixels, or none. */
-export type QualityPick = 'auto' | 'audio-only' | { readonly id: string } | { readonly maxHeight: number };
+/**
+ * What to play: the server's choice, sound without a picture, neither of them, a layer by its id, or the highest not above
+ * a height in pixels.
+ */
+export type QualityPick =
+  | 'auto'
+  | 'audio-only'
+  | 'paused'
+  | { readonly id: string }
+  | { readonly maxHeight: number };
 
 /** The events of a {@link Watch}. */
 export interface WatchEvents extends HandleEvents {
@@ -91,7 +99,7 @@ export class Watch extends Handle<WatchEvents> {
     return this.#player.setMuted(muted);
   }
 
-  /** Asks the server for a layer; it switches at that layer's next keyframe. A new session asks again. */
+  /** Asks the server for another pick; it goes over at the next keyframe. A new session asks again. */
   async setQuality(pick: QualityPick): Promise<void> {
     this.#selected = pick;
     const session = this.#session;
@@ -169,7 +177,9 @@ export class Watch extends Handle<WatchEvents> {
       await new Promise((resolve) => setTimeout(resolve, tickMs));
       const stats = await reader.watch().catch(() => null);
       if (!stats || signal.aborted) continue;
-      const flow = this.#options.video.ownerDocument.hidden ? 'hidden' : stall.look(stats, performance.now());
+      const flow = this.#options.video.ownerDocument.hidden
+        ? 'hidden'
+        : stall.look(stats, performance.now(), expected(this.#selected));
       if (flow === 'flowing') progress.live();
       if (tick % 2 === 0) this.#report(stats, meter);
       const due = tick % (tick < 20 ? roomTicksEarly : roomTicks) === 0;
@@ -209,6 +219,12 @@ export class Watch extends Handle<WatchEvents> {
     const { token } = this.#options;
     return token === undefined ? {} : { token };
   }
+}
+
+/** What a pick lets a viewer expect. */
+function expected(pick: QualityPick): Expected {
+  if (pick === 'paused') return 'nothing';
+  return pick === 'audio-only' ? 'sound' : 'picture';
 }
 
 /** Watches a room: plays as soon as somebody is live, and goes on through losses, restarts and takeovers. */

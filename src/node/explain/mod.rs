@@ -22,7 +22,7 @@ use crate::name::{PublicId, RoomName};
 pub use self::publisher::{Feedback, PublishedLayer, PublisherExplanation, Sound};
 pub use self::reason::Reason;
 pub use self::timeline::JoinSteps;
-pub use self::viewer::{Estimated, LayerBrief, Pick, VideoChoice, ViewerExplanation};
+pub use self::viewer::{Estimated, Pick, VideoChoice, ViewerExplanation};
 
 /// Why one session is as it is now.
 #[derive(Clone, Debug, PartialEq, Serialize)]

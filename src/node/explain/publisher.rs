@@ -8,6 +8,7 @@ use sfu::publisher::{LayerStats, Publisher};
 use sfu::track::{LayerIndex, LayerInfo};
 
 use super::{Explanation, Head, Part, Reason, Why, millis, ratio};
+use crate::api::LayerBrief;
 
 /// What an explanation of a publisher has beside what all have.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -25,21 +26,13 @@ pub struct PublisherExplanation {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PublishedLayer {
-    /// The publisher's name of it; absent without simulcast.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rid: Option<String>,
+    /// Its name, size and rate.
+    #[serde(flatten)]
+    pub brief: LayerBrief,
     /// SDP encoding name of its codec.
     pub codec: &'static str,
-    /// Measured width in pixels.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub width: Option<u16>,
-    /// Measured height in pixels.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub height: Option<u16>,
     /// Measured frames a second.
     pub fps: f64,
-    /// Measured bit/s.
-    pub bitrate: u64,
     /// Whether media came in the last two seconds.
     pub active: bool,
     /// Whether somebody wants it, as far as the publisher was told.
@@ -186,12 +179,9 @@ pub(crate) fn beginnings(publisher: &Publisher) -> (Option<MonoTime>, Option<Mon
 fn layer(now: MonoTime, facts: &LayerFacts<'_>, reason: Reason) -> PublishedLayer {
     let LayerFacts { info, stats, wanted } = facts;
     PublishedLayer {
-        rid: info.rid.clone(),
+        brief: LayerBrief { bitrate: stats.bitrate_bps, ..LayerBrief::of(info) },
         codec: info.codec.name(),
-        width: info.size.map(|(width, _)| width),
-        height: info.size.map(|(_, height)| height),
         fps: (f64::from(stats.frames_per_second) * 10.0).round() / 10.0,
-        bitrate: stats.bitrate_bps,
         active: info.active,
         wanted: *wanted,
         loss_ratio: ratio(stats.fraction_lost),

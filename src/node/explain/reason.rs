@@ -24,6 +24,8 @@ pub enum Reason {
     AwaitingKeyframe,
     /// The layer that was asked for by name is not being sent.
     NotSent,
+    /// The layer that is wanted rested while nobody wanted it, and begins again.
+    Waking,
     /// The viewer gets the best there is.
     Best,
     /// The viewer asked for no more.
@@ -62,7 +64,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Connecting,
         Self::NoPublisher,
         Self::NoLayer,
@@ -70,6 +72,7 @@ impl Reason {
         Self::CatchingUp,
         Self::AwaitingKeyframe,
         Self::NotSent,
+        Self::Waking,
         Self::Best,
         Self::Wish,
         Self::WishAbovePath,
@@ -95,7 +98,7 @@ impl Reason {
         self.row().0
     }
 
-    /// Returns the sentence; the allocator's reasons have the allocator's.
+    /// Returns the sentence.
     #[must_use]
     pub const fn text(self) -> &'static str {
         self.row().1
@@ -112,21 +115,22 @@ impl Reason {
         match self {
             Self::Connecting => ("connecting", "The media path to the server does not stand yet.", Some("If this lasts, a firewall may be in the way: the server needs its UDP port, or TCP on the port of this page.")),
             Self::NoPublisher => ("no-publisher", "Nobody is live in this room at the moment.", Some("The picture begins by itself when the host comes back.")),
-            Self::NoLayer => ("no-layer", Allocated::NoLayer.sentence(), Some("If the host is live, their camera may be off, or they use a codec that this browser does not have.")),
+            Self::NoLayer => ("no-layer", "No picture is being sent that your player can show.", Some("If the host is live, their camera may be off, or they use a codec that this browser does not have.")),
             Self::Blocked => ("blocked", "Your connection takes nothing at the moment; the picture waits for it.", Some("A network that lets UDP through plays more smoothly than TCP.")),
             Self::CatchingUp => ("catching-up", "You are being brought to the live edge.", None),
             Self::AwaitingKeyframe => ("awaiting-keyframe", "Another picture was chosen for you, and begins with its next keyframe.", Some("If this lasts for seconds, the host should set a keyframe interval of 1 or 2 seconds.")),
             Self::NotSent => ("not-sent", "You asked for a quality that the host does not send at the moment.", Some("You get the best of the others. Choose automatic, or another quality.")),
-            Self::Best => ("best", Allocated::Best.sentence(), None),
-            Self::Wish => ("wish", Allocated::Wish.sentence(), Some("Choose automatic to get the best that your connection carries.")),
-            Self::WishAbovePath => ("wish-above-path", Allocated::WishAbovePath.sentence(), Some("Choose automatic if it stutters.")),
-            Self::Paused => ("paused", Allocated::Paused.sentence(), Some("Play to go on.")),
-            Self::OnlyLayer => ("only-layer", Allocated::OnlyLayer.sentence(), Some("If it stutters, the host can help by sending more than one quality.")),
-            Self::Path => ("path", Allocated::Path.sentence(), Some("Nearer to the access point, by cable, or with fewer other downloads it may carry more.")),
-            Self::Confirming => ("confirming", Allocated::Confirming.sentence(), None),
-            Self::BackingOff => ("backing-off", Allocated::BackingOff.sentence(), Some("It is tried again by itself.")),
-            Self::ReducedFrameRate => ("reduced-frame-rate", Allocated::ReducedFrameRate.sentence(), Some("Nearer to the access point, by cable, or with fewer other downloads it may carry more.")),
-            Self::AudioOnly => ("audio-only", Allocated::AudioOnly.sentence(), Some("The picture comes back by itself when the connection carries it.")),
+            Self::Waking => ("waking", "A better picture rested while nobody watched it, and is being started for you.", None),
+            Self::Best => ("best", "This is the best picture that is being sent.", None),
+            Self::Wish => ("wish", "You asked for no more than this.", Some("Choose automatic to get the best that your connection carries.")),
+            Self::WishAbovePath => ("wish-above-path", "You asked for this picture, and your connection hardly carries it.", Some("Choose automatic if it stutters.")),
+            Self::Paused => ("paused", "You paused.", Some("Play to go on.")),
+            Self::OnlyLayer => ("only-layer", "One picture is being sent only, and your connection hardly carries it.", Some("If it stutters, the host can help by sending more than one quality.")),
+            Self::Path => ("path", "Your connection has not shown that it carries more.", Some("Nearer to the access point, by cable, or with fewer other downloads it may carry more.")),
+            Self::Confirming => ("confirming", "Your connection carries more, and a better picture comes in a moment.", None),
+            Self::BackingOff => ("backing-off", "A better picture was tried a moment ago, and your connection did not carry it.", Some("It is tried again by itself.")),
+            Self::ReducedFrameRate => ("reduced-frame-rate", "Your connection carries only a part of the frames.", Some("Nearer to the access point, by cable, or with fewer other downloads it may carry more.")),
+            Self::AudioOnly => ("audio-only", "Your connection carries sound only.", Some("The picture comes back by itself when the connection carries it.")),
             Self::Arrives => ("arrives", "What you send arrives at the server.", None),
             Self::NoMedia => ("no-media", "You are connected, but neither sound nor picture has arrived.", Some("Is the camera on, and does its preview move?")),
             Self::NeverSent => ("never-sent", "Your encoder has not begun to send this quality.", Some("Browsers begin with the small ones and add the large ones as upload and processor allow. If it stays away, send a smaller picture or fewer qualities.")),
@@ -172,6 +176,7 @@ pub(crate) const fn limiter_text(limiter: Limiter) -> &'static str {
         Limiter::Application => "Your connection may carry more than there is to send.",
         Limiter::Remb => "Your player says so.",
         Limiter::Silence => "Your player has stopped to report what arrives.",
+        Limiter::Unreported => "Your player does not report what arrives, so this goes by what is lost.",
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::LayerBrief;
 
 #[test]
 fn a_viewers_explanation_is_the_one_that_the_sdk_reads() {
@@ -46,12 +47,14 @@ fn a_viewers_explanation_is_the_one_that_the_sdk_reads() {
 #[test]
 fn a_publishers_explanation_is_the_one_that_the_sdk_reads() {
     let arriving = PublishedLayer {
-        rid: Some("h".to_owned()),
+        brief: LayerBrief {
+            rid: Some("h".to_owned()),
+            width: Some(640),
+            height: Some(360),
+            bitrate: 480_000,
+        },
         codec: "VP8",
-        width: Some(640),
-        height: Some(360),
         fps: 29.9,
-        bitrate: 480_000,
         active: true,
         wanted: true,
         loss_ratio: 0.0,
@@ -61,11 +64,8 @@ fn a_publishers_explanation_is_the_one_that_the_sdk_reads() {
         why: Reason::Arrives.into(),
     };
     let missing = PublishedLayer {
-        rid: Some("f".to_owned()),
-        width: None,
-        height: None,
+        brief: LayerBrief { rid: Some("f".to_owned()), ..LayerBrief::default() },
         fps: 0.0,
-        bitrate: 0,
         active: false,
         jitter_ms: 0.0,
         last_pli_ms: None,

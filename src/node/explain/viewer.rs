@@ -8,6 +8,8 @@ use sfu::viewer::{LayerRequest, Viewer};
 
 use super::reason::limiter_text;
 use super::{Explanation, Head, Part, Reason, millis, ratio};
+use crate::api::LayerBrief;
+use crate::shard::wanted::LayerSet;
 
 /// What an explanation of a viewer has beside what all have.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -62,22 +64,6 @@ pub enum Pick {
     MaxHeight(u16),
 }
 
-/// A layer in short.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LayerBrief {
-    /// The publisher's name of it; absent without simulcast.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rid: Option<String>,
-    /// Measured width in pixels.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub width: Option<u16>,
-    /// Measured height in pixels.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub height: Option<u16>,
-    /// Measured bit/s.
-    pub bitrate: u64,
-}
-
 /// What a viewer's path carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Estimated {
@@ -99,6 +85,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) has_publisher: bool,
     pub(crate) request: &'a LayerRequest,
     pub(crate) layers: &'a [LayerInfo],
+    /// Those that rested while nobody wanted them, and that this viewer wants now.
+    pub(crate) waking: LayerSet,
     pub(crate) target: Option<LayerIndex>,
     pub(crate) current: Option<LayerIndex>,
     /// What the allocator says, where one is at work.
@@ -124,7 +112,7 @@ impl Facts<'_> {
             return Reason::AudioOnly;
         }
         if !self.layers.iter().any(|layer| layer.active) || self.target.is_none() {
-            return Reason::NoLayer;
+            return if self.wakes_for_this() { Reason::Waking } else { Reason::NoLayer };
         }
         if self.blocked {
             return Reason::Blocked;
@@ -133,17 +121,20 @@ impl Facts<'_> {
             return Reason::CatchingUp;
         }
         if self.asks_for_what_is_not_sent() {
-            return Reason::NotSent;
+            return if self.wakes_for_this() { Reason::Waking } else { Reason::NotSent };
         }
         if self.current != self.target {
             return Reason::AwaitingKeyframe;
+        }
+        if self.wakes_for_this() {
+            return Reason::Waking;
         }
         allocated.unwrap_or_else(|| self.by_wish())
     }
 
     /// Returns the layer that the wish means. One that is asked for by name is meant also while it is not sent.
     pub(crate) fn desired(&self) -> Option<&LayerInfo> {
-        let active = || self.layers.iter().filter(|layer| layer.active);
+        let active = || self.layers.iter().filter(|layer| layer.active || self.waking.has(layer.index));
         let best = || active().max_by_key(|layer| rank(layer));
         match self.request {
             LayerRequest::AudioOnly | LayerRequest::Paused => None,
@@ -154,6 +145,11 @@ impl Facts<'_> {
                 .max_by_key(|layer| rank(layer))
                 .or_else(|| active().min_by_key(|layer| rank(layer))),
         }
+    }
+
+    /// Says whether what the wish means is just being woken.
+    fn wakes_for_this(&self) -> bool {
+        self.desired().is_some_and(|layer| !layer.active && self.waking.has(layer.index))
     }
 
     fn by_wish(&self) -> Reason {
@@ -174,8 +170,22 @@ impl Facts<'_> {
     }
 }
 
-/// Explains a viewer; `blocked` when its socket takes nothing.
-pub(crate) fn explain(now: MonoTime, head: Head<'_>, viewer: &Viewer, blocked: bool) -> Explanation {
+/// What a viewer's shard knows of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Surroundings {
+    /// Its TCP socket is full.
+    pub(crate) blocked: bool,
+    /// See [`Facts::waking`].
+    pub(crate) waking: LayerSet,
+}
+
+/// Explains a viewer.
+pub(crate) fn explain(
+    now: MonoTime,
+    head: Head<'_>,
+    viewer: &Viewer,
+    Surroundings { blocked, waking }: Surroundings,
+) -> Explanation {
     let layers = viewer.track_info(MediaKind::Video).map_or(&[][..], |info| &info.layers);
     let auto = LayerRequest::Auto;
     let congestion = viewer.congestion();
@@ -188,18 +198,21 @@ pub(crate) fn explain(now: MonoTime, head: Head<'_>, viewer: &Viewer, blocked: b
             .any(|kind| viewer.track_info(*kind).is_some()),
         request: viewer.desired_layer().unwrap_or(&auto),
         layers,
+        waking,
         target: viewer.target_layer(MediaKind::Video),
         current: viewer.current_layer(MediaKind::Video),
         allocation: congestion.as_ref().map(|known| known.allocation.reason),
     };
-    let brief = |index: Option<LayerIndex>| layers.iter().find(|layer| Some(layer.index) == index).map(brief);
+    let brief = |index: Option<LayerIndex>| {
+        layers.iter().find(|layer| Some(layer.index) == index).map(LayerBrief::of)
+    };
     let stats = viewer.stats();
     let loss = congestion.as_ref().map(|known| (known.loss * 1_000.0).round() / 1_000.0);
     let rtt = stats.rtt.or_else(|| congestion.as_ref().and_then(|known| known.rtt));
     let part = ViewerExplanation {
         video: VideoChoice {
             request: pick(facts.request),
-            desired: facts.desired().map(self::brief),
+            desired: facts.desired().map(LayerBrief::of),
             target: brief(facts.target),
             current: brief(facts.current),
         },
@@ -236,15 +249,6 @@ fn pick(request: &LayerRequest) -> Pick {
 fn estimated(estimate: Estimate) -> Estimated {
     let Estimate { bitrate, limiter } = estimate;
     Estimated { bitrate: bitrate.as_bps(), limiter: limiter.as_str(), text: limiter_text(limiter) }
-}
-
-fn brief(layer: &LayerInfo) -> LayerBrief {
-    LayerBrief {
-        rid: layer.rid.clone(),
-        width: layer.size.map(|(width, _)| width),
-        height: layer.size.map(|(_, height)| height),
-        bitrate: layer.bitrate_bps,
-    }
 }
 
 /// A layer ranks by its measured picture, then by its measured bitrate, as where viewers are given theirs.

@@ -1,5 +1,6 @@
 //! What a shard counts on the packet path: plain numbers, flushed into the metrics once a second.
 
+use sfu::bwe::{self, Disbelief};
 use sfu::drop_reason::DropCounts;
 use transport::DropReason as DatagramDrop;
 
@@ -17,6 +18,8 @@ pub(super) struct Counters {
     pub(super) datagrams_handed_over: u64,
     datagrams: [u64; DatagramDrop::ALL.len()],
     packets: DropCounts,
+    disbelieved: [u64; Disbelief::ALL.len()],
+    feedback_fallbacks: u64,
 }
 
 impl Counters {
@@ -38,6 +41,15 @@ impl Counters {
         before.clone_from(now);
     }
 
+    /// Adds what of a viewer's feedback was not believed since `before`, and brings `before` up to it.
+    pub(super) fn add_feedback(&mut self, now: &bwe::Stats, before: &mut bwe::Stats) {
+        for (count, why) in self.disbelieved.iter_mut().zip(Disbelief::ALL) {
+            *count += now.disbelieved(why).saturating_sub(before.disbelieved(why));
+        }
+        self.feedback_fallbacks += now.fallbacks.saturating_sub(before.fallbacks);
+        *before = *now;
+    }
+
     /// Adds everything to the metrics and starts again from zero.
     pub(super) fn flush(&mut self, metrics: &Metrics) {
         let counts = std::mem::take(self);
@@ -55,5 +67,9 @@ impl Counters {
         for (reason, count) in counts.packets.iter().filter(|(_, count)| *count > 0) {
             metrics.drops.with_label_values(&[reason.as_str()]).inc_by(count);
         }
+        for (why, count) in Disbelief::ALL.iter().zip(counts.disbelieved).filter(|(_, count)| *count > 0) {
+            metrics.feedback_ignored.with_label_values(&[why.as_str()]).inc_by(count);
+        }
+        metrics.feedback_fallbacks.inc_by(counts.feedback_fallbacks);
     }
 }

@@ -6,6 +6,8 @@ use transport::path::{Path, Via};
 use super::Shard;
 use super::session::Media;
 use super::table::SessionKey;
+use super::wanted::LayerSet;
+use crate::explain::viewer::Surroundings;
 use crate::explain::{self, Explanation, Head, Pair, Protocol};
 
 impl Shard {
@@ -33,7 +35,15 @@ impl Shard {
             join: session.timeline.steps(first_packet, first_keyframe),
         };
         Some(match &session.media {
-            Media::Viewer(viewer) => explain::viewer::explain(now, head, viewer, session.held_back),
+            Media::Viewer(viewer) => {
+                let waking = LayerSet::of(|layer| room.resting.has(layer) && viewer.wants_layer(layer));
+                explain::viewer::explain(
+                    now,
+                    head,
+                    viewer,
+                    Surroundings { blocked: session.held_back, waking },
+                )
+            }
             Media::Publisher(publisher, _) => explain::publisher::explain(now, head, publisher, |layer| {
                 session.room_channel.is_wanted(layer)
             }),

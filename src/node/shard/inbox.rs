@@ -30,7 +30,9 @@ impl Shard {
                     entry.rings.get_mut(kind, layer).add_page(page);
                 }
             }
-            Message::Track { room, from, info } => self.take_track(now, room, from, *info),
+            Message::Track { room, from, info, resting } => {
+                self.take_track(now, room, from, (*info, resting))
+            }
             Message::Gone { room, epoch } => self.take_gone(now, room, epoch),
             Message::Interest { room, shard, wanted } => self.take_interest(room, shard, wanted),
             Message::Wanted { room, shard, layers } => self.take_wanted(now, room, (shard, layers)),
@@ -120,8 +122,8 @@ impl Shard {
         let Some(entry) = self.rooms.get(&room) else { return };
         let Some(epoch) = entry.epoch().filter(|_| is_new && entry.publisher.is_some()) else { return };
         for info in entry.tracks() {
-            let info = Box::new(info.clone());
-            self.world.mailboxes.post(shard, Message::Track { room, from: self.id, info });
+            let (info, resting) = (Box::new(info.clone()), entry.resting);
+            self.world.mailboxes.post(shard, Message::Track { room, from: self.id, info, resting });
         }
         for (kind, layer) in TRACK_LAYERS {
             for page in entry.rings.get(kind, layer).pages() {

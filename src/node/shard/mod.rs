@@ -21,6 +21,8 @@ mod service;
 mod session;
 mod table;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod timers;
 pub(crate) mod wanted;
 mod warm;

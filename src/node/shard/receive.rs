@@ -223,7 +223,7 @@ impl Shard {
     }
 
     /// Builds a session that this shard was granted.
-    fn seat(&mut self, now: MonoTime, seed: crate::registry::Seed) -> SessionKey {
+    pub(super) fn seat(&mut self, now: MonoTime, seed: crate::registry::Seed) -> SessionKey {
         let name = seed.room_name.clone();
         let session = Session::grow(seed, &self.world.clock, now);
         let (room, public_id, role) = (session.room, session.public_id, session.role());

@@ -31,6 +31,8 @@ pub(super) struct ShardRoom {
     /// How many of those the other shards know of.
     told: usize,
     gathering: Gathering,
+    /// The layers of video that rest, because nobody wanted them.
+    pub(super) resting: LayerSet,
     /// What viewers want of the publisher here.
     pub(super) wanted: WantedLayers,
     /// Whether the room stands on the shard's list of rooms with something to send.
@@ -53,6 +55,7 @@ impl ShardRoom {
             arrivals: Vec::with_capacity(ARRIVALS_CAPACITY),
             told: 0,
             gathering: Gathering::default(),
+            resting: LayerSet::default(),
             wanted: WantedLayers::default(),
             is_listed: false,
             epoch: None,
@@ -69,6 +72,7 @@ impl ShardRoom {
             self.told = 0;
             self.serving.clear();
             self.gathering = Gathering::default();
+            self.resting = LayerSet::default();
             self.wanted = WantedLayers::default();
             self.audio = None;
             self.video = None;

@@ -13,20 +13,21 @@ use std::time::Duration;
 
 use rtp::{MediaKind, MonoTime};
 use serde::{Deserialize, Serialize};
-use sfu::track::{LayerIndex, MAX_LAYERS};
+use sfu::track::{LayerIndex, MAX_LAYERS, TrackInfo};
 use transport::rate::{Rate, TokenBucket};
-use transport::sctp::{ChannelId, Message};
+use transport::sctp::{CHANNELS_MAX, ChannelId, Message};
 
 use super::Shard;
 use super::session::Media;
 use super::table::SessionKey;
+use super::wanted::LayerSet;
 use crate::explain::Explanation;
 use crate::name::RoomId;
 
 /// What one session may say on its room channels, and what it has been told there.
 #[derive(Debug)]
 pub(super) struct RoomChannel {
-    /// Those that are open, oldest first; a session has few data channels at all.
+    /// Those that are open, oldest first; at most [`CHANNELS_MAX`], as a session has no more data channels at all.
     open: Vec<ChannelId>,
     limit: TokenBucket,
     strikes: u8,
@@ -36,6 +37,8 @@ pub(super) struct RoomChannel {
     is_over: bool,
     /// Whether somebody wants each layer.
     wanted: [bool; MAX_LAYERS],
+    /// Since when somebody does again, of each that nobody wanted before.
+    wanted_again: [Option<MonoTime>; MAX_LAYERS],
     /// The publisher has not heard of the last change of that.
     is_news: bool,
 }
@@ -141,6 +144,7 @@ impl RoomChannel {
             oversized: 0,
             is_over: false,
             wanted: [true; MAX_LAYERS],
+            wanted_again: [None; MAX_LAYERS],
             is_news: false,
         }
     }
@@ -149,6 +153,10 @@ impl RoomChannel {
     pub(super) fn handle_opened(&mut self, channel: ChannelId, label: &str) -> bool {
         if label != LABEL {
             return false;
+        }
+        self.handle_closed(channel);
+        if self.open.len() >= CHANNELS_MAX {
+            self.open.remove(0);
         }
         self.open.push(channel);
         // Whoever opens one anew has heard nothing.
@@ -189,22 +197,32 @@ impl RoomChannel {
 
     /// Takes note that somebody wants a layer, or that nobody does any more. Says whether there is a data channel by
     /// which the publisher can be told.
-    pub(super) fn set_wanted(&mut self, layer: LayerIndex, wanted: bool) -> bool {
-        if let Some(known) = self.wanted.get_mut(usize::from(layer.0)) {
-            self.is_news |= *known != wanted;
+    pub(super) fn set_wanted(&mut self, now: MonoTime, layer: LayerIndex, wanted: bool) -> bool {
+        let at = usize::from(layer.0);
+        if let (Some(known), Some(again)) = (self.wanted.get_mut(at), self.wanted_again.get_mut(at))
+            && *known != wanted
+        {
             *known = wanted;
+            *again = wanted.then_some(now);
+            self.is_news = true;
         }
         !self.open.is_empty()
     }
 
     /// Says whether somebody wants a layer, as far as the publisher was told: one that cannot be told sends for all.
     pub(super) fn is_wanted(&self, layer: LayerIndex) -> bool {
-        self.wanted().get(usize::from(layer.0)).copied().unwrap_or(true)
+        self.open.is_empty() || self.wanted.get(usize::from(layer.0)).copied().unwrap_or(true)
     }
 
-    /// Says the same of all layers.
-    pub(super) fn wanted(&self) -> [bool; MAX_LAYERS] {
-        if self.open.is_empty() { [true; MAX_LAYERS] } else { self.wanted }
+    /// Returns the layers of a track that are silent because nobody wanted them, until a moment ago at least.
+    pub(super) fn resting(&self, now: MonoTime, info: &TrackInfo) -> LayerSet {
+        let silent = |layer| info.layers.iter().any(|info| info.index == layer && !info.active);
+        let wakes = |layer: LayerIndex| {
+            let again = self.wanted_again.get(usize::from(layer.0)).copied().flatten();
+            again.is_some_and(|at| now.since(at) < WAKING_MAX)
+        };
+        let is_video = info.kind == MediaKind::Video && !self.open.is_empty();
+        LayerSet::of(|layer| is_video && silent(layer) && (!self.is_wanted(layer) || wakes(layer)))
     }
 
     /// Says whether a data channel speaks the room protocol.
@@ -293,7 +311,7 @@ impl Shard {
         let publisher = self.rooms.get(&room).and_then(|entry| entry.publisher);
         let Some(key) = publisher else { return false };
         let Some(session) = self.table.get_mut(key) else { return false };
-        let listens = session.room_channel.set_wanted(layer, wanted);
+        let listens = session.room_channel.set_wanted(now, layer, wanted);
         self.tell_layers(now, key);
         listens
     }
@@ -301,21 +319,26 @@ impl Shard {
     /// Tells a publisher which layers are wanted, if it has not heard; what its queue does not take now goes with the
     /// next service.
     pub(super) fn tell_layers(&mut self, now: MonoTime, key: SessionKey) {
-        let Some(session) = self.table.get_mut(key) else { return };
-        let room_channel = &session.room_channel;
-        let (true, Some(channel)) = (room_channel.is_news, room_channel.newest()) else { return };
-        let Media::Publisher(publisher, _) = &session.media else { return };
-        let Some(info) = publisher.track_info(MediaKind::Video) else { return };
-        let layers = info
-            .layers
-            .iter()
-            .map(|layer| LayerNews { rid: layer.rid.clone(), wanted: room_channel.is_wanted(layer.index) });
-        let answer = Answer::Layers { layers: layers.collect() };
-        if self.say(now, key, channel, &answer)
+        if let Some((channel, news)) = self.news_of(key)
+            && self.say(now, key, channel, &news)
             && let Some(session) = self.table.get_mut(key)
         {
             session.room_channel.is_news = false;
         }
+    }
+
+    /// Returns what a publisher has not heard of who wants its layers, and where it would hear it.
+    pub(super) fn news_of(&self, key: SessionKey) -> Option<(ChannelId, Answer)> {
+        let session = self.table.get(key)?;
+        let room_channel = &session.room_channel;
+        let (true, Some(channel)) = (room_channel.is_news, room_channel.newest()) else { return None };
+        let Media::Publisher(publisher, _) = &session.media else { return None };
+        let info = publisher.track_info(MediaKind::Video)?;
+        let layers = info
+            .layers
+            .iter()
+            .map(|layer| LayerNews { rid: layer.rid.clone(), wanted: room_channel.is_wanted(layer.index) });
+        Some((channel, Answer::Layers { layers: layers.collect() }))
     }
 
     /// Sends a message; false when the other side reads too slowly to take it.
@@ -359,6 +382,8 @@ const NEXT_TOKEN: Duration = Duration::from_millis(100);
 const STRIKES_MAX: u8 = 3;
 /// How long a sender that does not slow down is not listened to.
 const MUTE: Duration = Duration::from_secs(30);
+/// How long a publisher may take to send a layer again. One that takes longer does not, for reasons of its own.
+const WAKING_MAX: Duration = Duration::from_secs(5);
 const CLOSE_BAD_MESSAGE: u16 = 4_400;
 const CLOSE_TOO_LARGE: u16 = 4_413;
 
@@ -493,24 +518,39 @@ mod tests {
     }
 
     #[test]
+    fn of_more_data_channels_than_a_session_may_have_the_oldest_is_forgotten_and_none_counts_twice() {
+        let mut room = RoomChannel::new(at(0));
+
+        for id in 0..1_000 {
+            assert!(room.handle_opened(ChannelId(id), LABEL));
+            assert!(room.handle_opened(ChannelId(id), LABEL));
+        }
+
+        assert_eq!(room.open.len(), CHANNELS_MAX);
+        assert_eq!(room.newest(), Some(ChannelId(999)));
+        room.handle_closed(ChannelId(999));
+        assert_eq!((room.newest(), room.speaks(ChannelId(999))), (Some(ChannelId(998)), false));
+    }
+
+    #[test]
     fn a_layer_is_news_when_that_changes_and_for_whoever_has_not_heard() {
         let mut room = RoomChannel::new(at(0));
 
-        assert!(!room.set_wanted(LayerIndex(2), false), "there is nobody to tell");
+        assert!(!room.set_wanted(at(0), LayerIndex(2), false), "there is nobody to tell");
         assert!(room.is_wanted(LayerIndex(2)), "so it goes on being sent");
         room.handle_opened(ChannelId(1), LABEL);
         assert!(room.is_news);
-        assert_eq!(room.wanted(), [true, true, false, true]);
+        assert_eq!([0, 1, 2, 3].map(|layer| room.is_wanted(LayerIndex(layer))), [true, true, false, true]);
 
         room.is_news = false;
-        assert!(room.set_wanted(LayerIndex(2), false));
+        assert!(room.set_wanted(at(0), LayerIndex(2), false));
         assert!(!room.is_news, "nothing changed");
         room.handle_opened(ChannelId(3), LABEL);
         assert!(room.is_news, "a new data channel has heard nothing");
         room.is_news = false;
-        assert!(room.set_wanted(LayerIndex(2), true));
+        assert!(room.set_wanted(at(0), LayerIndex(2), true));
         assert!(room.is_news);
-        assert!(room.set_wanted(LayerIndex(9), false), "a layer that cannot be is ignored");
+        assert!(room.set_wanted(at(0), LayerIndex(9), false), "a layer that cannot be is ignored");
     }
 
     #[test]

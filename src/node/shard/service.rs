@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use rtp::MediaKind;
 use rtp::MonoTime;
 use sfu::publisher::PublisherOutput;
-use sfu::track::{LayerIndex, MAX_LAYERS, TrackInfo};
+use sfu::track::{LayerIndex, TrackInfo};
 use sfu::viewer::ViewerOutput;
 use transport::link::{CloseReason, LinkOutput, SRTP_OVERHEAD};
 
@@ -13,7 +13,7 @@ use super::session::{Media, Session};
 use super::table::SessionKey;
 use super::wanted::LayerSet;
 use super::{Shard, sender};
-use crate::api::LayerStatus;
+use crate::api::{LayerBrief, LayerStatus};
 use crate::mesh::{EndReason, Message};
 use crate::name::RoomId;
 use crate::registry::{Ended, ShardId};
@@ -121,20 +121,28 @@ impl Shard {
                     tracing::info!(%session, layer = layer.0, ?kept, "keyframes came too rarely for instant joins");
                 }
                 Some(PublisherOutput::Track(info)) => {
-                    let wanted = session.room_channel.wanted();
+                    let resting = session.room_channel.resting(now, &info);
                     for shard in self.interested_shards(room) {
                         let info = Box::new(info.clone());
-                        self.world.mailboxes.post(shard, Message::Track { room, from: self.id, info });
+                        self.world
+                            .mailboxes
+                            .post(shard, Message::Track { room, from: self.id, info, resting });
                     }
-                    self.note_layers(room, &info, wanted);
-                    self.take_track(now, room, self.id, info);
+                    self.note_layers(room, &info, resting);
+                    self.take_track(now, room, self.id, (info, resting));
                 }
             }
         }
     }
 
     /// Takes what is known of a track now, from here or from the publisher's shard.
-    pub(super) fn take_track(&mut self, now: MonoTime, room: RoomId, from: usize, info: TrackInfo) {
+    pub(super) fn take_track(
+        &mut self,
+        now: MonoTime,
+        room: RoomId,
+        from: ShardId,
+        (info, resting): (TrackInfo, LayerSet),
+    ) {
         let Some(entry) = self.rooms.get_mut(&room) else { return };
         if !entry.enter(info.epoch) {
             return;
@@ -154,6 +162,9 @@ impl Shard {
                 session.touched = true;
                 self.touched.push(key);
             }
+        }
+        if info.kind == MediaKind::Video {
+            entry.resting = resting;
         }
         entry.set_track(info);
     }
@@ -299,20 +310,17 @@ impl Shard {
         }
     }
 
-    /// Tells the registry what a video track's layers are, and which of them are wanted.
-    fn note_layers(&self, room: RoomId, info: &TrackInfo, wanted: [bool; MAX_LAYERS]) {
+    /// Tells the registry what a video track's layers are, and which of them rest.
+    fn note_layers(&self, room: RoomId, info: &TrackInfo, resting: LayerSet) {
         let Some(entry) = self.rooms.get(&room).filter(|_| info.kind == MediaKind::Video) else { return };
         let layers = info
             .layers
             .iter()
             .map(|layer| LayerStatus {
-                rid: layer.rid.clone(),
+                brief: LayerBrief::of(layer),
                 codec: layer.codec.name(),
-                width: layer.size.map(|(width, _)| width),
-                height: layer.size.map(|(_, height)| height),
-                bitrate: layer.bitrate_bps,
                 active: layer.active,
-                resting: !layer.active && wanted.get(usize::from(layer.index.0)) == Some(&false),
+                resting: resting.has(layer.index),
                 join_cache: layer.join_cache,
             })
             .collect();
@@ -340,6 +348,9 @@ impl Shard {
             let [audio, video] = &mut session.counted;
             self.counters.add_drops(&viewer.stats().audio.drops, audio);
             self.counters.add_drops(&viewer.stats().video.drops, video);
+            if let Some(feedback) = viewer.feedback() {
+                self.counters.add_feedback(feedback, &mut session.feedback_counted);
+            }
         }
         self.counters.flush(&self.world.metrics);
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rtp::MonoTime;
+use sfu::bwe;
 use sfu::drop_reason::DropCounts;
 use sfu::publisher::{Publisher, PublisherConfig};
 use sfu::ring::Rings;
@@ -43,6 +44,8 @@ pub(super) struct Session {
     pub(super) paths: Vec<Path>,
     /// What the viewer's tracks had dropped when it was last counted, audio and video.
     pub(super) counted: [DropCounts; 2],
+    /// What of the viewer's feedback was counted last.
+    pub(super) feedback_counted: bwe::Stats,
     /// When it passed each step of its join.
     pub(super) timeline: Timeline,
     /// The room protocol on its data channels.
@@ -103,6 +106,7 @@ impl Session {
             ending: None,
             held_back: false,
             counted: <[DropCounts; 2]>::default(),
+            feedback_counted: bwe::Stats::default(),
             timeline: Timeline { reached: Some(now), ..seed.timeline },
             room_channel: RoomChannel::new(now),
         }

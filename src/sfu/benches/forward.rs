@@ -421,6 +421,7 @@ fn viewed(codec: Codec) -> ViewedTrack {
         ssrc: VIDEO,
         rtx_ssrc: Some(Ssrc(0x2222)),
         transport_cc: true,
+        ccfb: false,
         cname: "room".to_owned(),
     }
 }

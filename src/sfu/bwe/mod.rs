@@ -19,6 +19,10 @@
 //! **Longer paths.** A path that becomes longer looks like a queue. What was yielded to it is taken back once it shows
 //! that it is none (`path_length`), after a second and a half.
 //!
+//! **Who never reports.** A viewer that agreed to report arrivals and has not done so for [`NEVER_REPORTED`] is led by
+//! what else it says: its own estimate, or else the losses in its receiver reports (`reports`), from the start's rate on.
+//! The first arrival that it does report ends that.
+//!
 //! **Sharing.** Two senders behind one bottleneck see the same queue and yield the same part of their estimates,
 //! while each regains the same number of packets, which makes them equal in the long run; at 3 Mbit/s and more that
 //! takes longer than a minute.
@@ -34,6 +38,7 @@ mod loss;
 mod path_length;
 mod probe;
 mod rate_control;
+mod reports;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -51,10 +56,11 @@ use self::history::{History, Lookup, Status};
 use self::loss::LossEstimator;
 use self::probe::{Probes, Verdict};
 use self::rate_control::{Measured, RateControl};
+use self::reports::Reports;
 use crate::Bitrate;
 
 pub use self::probe::{Cluster, Probe};
-pub use self::stats::Stats;
+pub use self::stats::{Disbelief, Stats};
 
 /// The estimate of one viewer's path. Its fields are in the order that [`crate::viewer::Viewer`] tells of.
 #[derive(Debug)]
@@ -65,6 +71,8 @@ pub struct Estimator {
     silence: Silence,
     // What feedback asks for.
     budget: Budget,
+    /// What the estimate follows: what was negotiated, or what there is instead.
+    led_by: Feedback,
     clock: ArrivalClock,
     rtt: RoundTrip,
     rate: RateControl,
@@ -82,6 +90,7 @@ pub struct Estimator {
     acknowledged: Acknowledged,
     delay: DelayDetector,
     loss: LossEstimator,
+    reports: Reports,
 }
 
 /// What an estimator begins with.
@@ -115,6 +124,8 @@ pub enum Feedback {
     TransportCc,
     /// Its own estimate; until one comes, the start counts.
     Remb,
+    /// Nothing but the losses in its receiver reports.
+    Losses,
 }
 
 /// A packet that went out.
@@ -165,6 +176,8 @@ pub enum Limiter {
     Remb,
     /// The viewer acknowledges nothing any more.
     Silence,
+    /// The viewer never reported arrivals, and only its losses are known.
+    Unreported,
 }
 
 impl Limiter {
@@ -179,6 +192,7 @@ impl Limiter {
             Self::Application => "application",
             Self::Remb => "remb",
             Self::Silence => "silence",
+            Self::Unreported => "unreported",
         }
     }
 }
@@ -197,6 +211,8 @@ impl Estimator {
             loss: LossEstimator::new(),
             probes: Probes::new(now),
             demand: Demand::new(now),
+            led_by: config.feedback,
+            reports: Reports::default(),
             rtt: RoundTrip::default(),
             remb: None,
             silence: Silence::default(),
@@ -292,9 +308,19 @@ impl Estimator {
         }
         let bitrate = Bitrate::from_bps(bitrate_bps).clamp(self.config.min, self.config.max);
         self.remb = Some(bitrate);
-        if self.config.feedback == Feedback::Remb {
+        if self.led_by != Feedback::TransportCc {
+            self.led_by = Feedback::Remb;
             self.rate.set(now, bitrate);
             self.source = Limiter::Remb;
+        }
+    }
+
+    /// Takes the share of packets that did not arrive since the last receiver report, in 256ths (RFC 3550 §6.4.1).
+    pub fn handle_losses(&mut self, now: MonoTime, lost: u8) {
+        if self.led_by == Feedback::Losses {
+            let known = (self.rate.estimate(), self.demand.rate());
+            let next = self.reports.next(now, lost, known);
+            self.rate.set(now, next.clamp(self.config.min, self.config.max));
         }
     }
 
@@ -439,6 +465,7 @@ impl Estimator {
             }
         }
         let Some(newest_sent_us) = newest_sent_us else { return false };
+        self.be_led_as_negotiated(now);
         let age = history::micros(now).saturating_sub(newest_sent_us);
         self.rtt.add(now, Duration::from_micros(u64::try_from(age).unwrap_or(0)));
         if let Some(before) = self.silence.end() {
@@ -488,7 +515,7 @@ impl Estimator {
             growth: if self.delay.usage() == Usage::Over { self.delay.growth() } else { 0.0 },
             sent: self.demand.rate(),
         };
-        if self.config.feedback == Feedback::TransportCc {
+        if self.led_by == Feedback::TransportCc {
             self.mind_length(now);
             let before = self.rate.estimate();
             if self.rate.update(now, &measured) {
@@ -547,7 +574,7 @@ impl Estimator {
     }
 
     fn ask_for_probe(&mut self, now: MonoTime) {
-        if self.config.feedback != Feedback::TransportCc || self.silence.is_long(now) {
+        if self.led_by != Feedback::TransportCc || self.silence.is_long(now) {
             return;
         }
         if self.delay.usage() == Usage::Over || self.delay.queue() > QUEUE_FREE {
@@ -561,13 +588,40 @@ impl Estimator {
 
     /// Halves the estimate for each second in which nothing was acknowledged.
     fn handle_silence(&mut self, now: MonoTime) {
-        if self.config.feedback != Feedback::TransportCc || !self.silence.is_due(now) {
+        if self.led_by != Feedback::TransportCc {
+            return;
+        }
+        if self.stats.feedbacks == 0 && self.silence.lasts(now, NEVER_REPORTED) {
+            self.fall_back(now);
+            return;
+        }
+        if !self.silence.is_due(now) {
             return;
         }
         self.stats.silences = self.stats.silences.saturating_add(1);
         self.silence.before.get_or_insert(self.rate.estimate());
         self.rate.set(now, self.rate.estimate().scaled(0.5).max(self.config.min));
         self.source = Limiter::Silence;
+    }
+
+    /// Follows what else there is, for want of what was negotiated.
+    fn fall_back(&mut self, now: MonoTime) {
+        self.stats.fallbacks = self.stats.fallbacks.saturating_add(1);
+        (self.led_by, self.source) = match self.remb {
+            Some(_) => (Feedback::Remb, Limiter::Remb),
+            None => (Feedback::Losses, Limiter::Unreported),
+        };
+        self.rate.set(now, self.remb.unwrap_or(self.config.start));
+        self.silence = Silence::default();
+    }
+
+    /// Begins anew with what was negotiated, if the estimate followed something else.
+    fn be_led_as_negotiated(&mut self, now: MonoTime) {
+        if self.led_by != self.config.feedback {
+            self.led_by = self.config.feedback;
+            self.rate.set(now, self.rate.estimate().min(self.config.start));
+            self.source = Limiter::Start;
+        }
     }
 }
 
@@ -610,7 +664,11 @@ struct Silence {
 
 impl Silence {
     fn is_long(&self, now: MonoTime) -> bool {
-        self.waiting_since.is_some_and(|since| now.since(since) >= SILENCE)
+        self.lasts(now, SILENCE)
+    }
+
+    fn lasts(&self, now: MonoTime, span: Duration) -> bool {
+        self.waiting_since.is_some_and(|since| now.since(since) >= span)
     }
 
     /// True once for each second of silence.
@@ -697,3 +755,7 @@ const LONGER: f64 = 0.85;
 
 /// How long nothing may be acknowledged.
 const SILENCE: Duration = Duration::from_secs(1);
+
+/// How long a viewer may be sent packets without ever reporting one. Browsers report four times a second at least, and
+/// the longest round trip believed is two seconds; a second later the lowest picture would be given up.
+const NEVER_REPORTED: Duration = Duration::from_secs(3);

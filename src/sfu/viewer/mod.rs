@@ -49,7 +49,7 @@ use self::retransmit::Budget;
 use self::source_numbers::SourceNumbers;
 use self::subscription::{Repair, Start, Step, Subscription};
 use self::write::Additions;
-use crate::bwe::Cluster;
+use crate::bwe::{self, Cluster};
 use crate::{Arrival, DropReason, LayerIndex, Rings, TrackInfo};
 
 pub use self::congestion::Congestion;
@@ -248,9 +248,12 @@ impl Viewer {
             let subscription = Subscription::new(track, start());
             Some(Track { subscription, reporter: Reporter::default() })
         };
+        let (audio, video) = (first_of(MediaKind::Audio), first_of(MediaKind::Video));
+        let by_source =
+            video.as_ref().is_some_and(|track: &Track| track.subscription.outgoing().track().ccfb);
         Self {
-            audio: first_of(MediaKind::Audio),
-            video: first_of(MediaKind::Video),
+            audio,
+            video,
             clock,
             cname,
             transport_cc: 0,
@@ -258,7 +261,7 @@ impl Viewer {
             budget: Budget::new(now),
             regulator: None,
             is_regulated: true,
-            numbers: None,
+            numbers: by_source.then(|| Box::new(SourceNumbers::new())),
             stats: ViewerStats::default(),
         }
     }
@@ -561,6 +564,12 @@ impl Viewer {
         self.regulator.as_ref().map(|regulator| regulator.congestion())
     }
 
+    /// Returns what was counted of the viewer's feedback; `None` as with [`Self::congestion`], and cheaper.
+    #[must_use]
+    pub fn feedback(&self) -> Option<&bwe::Stats> {
+        self.regulator.as_ref().map(|regulator| regulator.feedback())
+    }
+
     /// Returns the counters.
     #[must_use]
     pub const fn stats(&self) -> &ViewerStats {
@@ -633,11 +642,14 @@ impl Viewer {
         stats.fraction_lost = block.fraction_lost;
         stats.cumulative_lost = block.cumulative_lost;
         stats.jitter = block.jitter;
-        if let Some(trip) = report::round_trip(ntp, block) {
-            self.stats.rtt = Some(trip);
-            if let Some(regulator) = &mut self.regulator {
+        let trip = report::round_trip(ntp, block);
+        self.stats.rtt = trip.or(self.stats.rtt);
+        if let Some(regulator) = &mut self.regulator {
+            regulator.handle_losses(now, block.fraction_lost);
+            if let Some(trip) = trip {
                 regulator.handle_rtt(now, trip);
             }
+            self.settle(now);
         }
     }
 

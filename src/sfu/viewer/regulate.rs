@@ -8,7 +8,6 @@ use rtp::rtcp::{CongestionView, TransportCcView};
 use rtp::{ExtSeq, Extension, MediaKind, MonoTime};
 
 use super::regulator::{Regulator, bytes_of};
-use super::source_numbers::SourceNumbers;
 use super::subscription::{Grant, Place, Step};
 use super::{Forward, SwitchReason, Viewer};
 use crate::allocator::{Allocation, Reason};
@@ -21,7 +20,8 @@ impl Viewer {
     pub(super) fn begin_regulation(&mut self, now: MonoTime, info: &TrackInfo) {
         let reports = self.video.as_ref().is_some_and(|track| {
             let viewed = track.subscription.outgoing().track();
-            viewed.transport_cc && viewed.extensions.id(Extension::TransportCc).is_some()
+            let by_number = viewed.transport_cc && viewed.extensions.id(Extension::TransportCc).is_some();
+            by_number || viewed.ccfb
         });
         if self.is_regulated && self.regulator.is_none() && info.kind == MediaKind::Video && reports {
             self.regulator = Some(Box::new(Regulator::new(Feedback::TransportCc, now)));
@@ -63,17 +63,9 @@ impl Viewer {
         }
     }
 
-    /// Takes feedback by source. The first shows that the viewer reports so, and means nothing yet.
+    /// Takes feedback by source, of who negotiated it.
     pub(super) fn handle_congestion(&mut self, now: MonoTime, view: &CongestionView<'_>) {
-        if !self.is_regulated || self.video.is_none() {
-            return;
-        }
-        if self.regulator.is_none() {
-            self.regulator = Some(Box::new(Regulator::new(Feedback::TransportCc, now)));
-            self.tell_layers(now);
-        }
-        let (Some(regulator), numbers) = (&mut self.regulator, &mut self.numbers) else { return };
-        let numbers = numbers.get_or_insert_with(|| Box::new(SourceNumbers::new()));
+        let (Some(regulator), Some(numbers)) = (&mut self.regulator, &mut self.numbers) else { return };
         regulator.handle_congestion(now, view.report_time, numbers.translate(view));
         self.settle(now);
     }

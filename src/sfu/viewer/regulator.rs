@@ -123,6 +123,11 @@ impl Regulator {
         self.estimator.handle_remb(now, bitrate_bps);
     }
 
+    /// Takes the share of packets that a receiver report misses, in 256ths.
+    pub(crate) fn handle_losses(&mut self, now: MonoTime, lost: u8) {
+        self.estimator.handle_losses(now, lost);
+    }
+
     /// Takes a round trip.
     pub(crate) fn handle_rtt(&mut self, now: MonoTime, rtt: Duration) {
         self.estimator.handle_rtt(now, rtt);
@@ -331,6 +336,11 @@ impl Regulator {
     /// Returns how long an answer takes now: the shortest round trip lately, and the queue that stands on the path.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         self.estimator.rtt().map(|trip| trip + self.estimator.queue())
+    }
+
+    /// Returns what was counted of the viewer's feedback.
+    pub(crate) const fn feedback(&self) -> &bwe::Stats {
+        self.estimator.stats()
     }
 
     /// Returns what is known of the path.

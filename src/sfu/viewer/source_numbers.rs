@@ -1,6 +1,6 @@
 //! Which transport-wide number a packet of a source left under, for viewers that report by source (RFC 8888).
 //!
-//! Packet path. Made with the first such report, since nearly all viewers report by transport-wide number.
+//! Packet path. Only who negotiated such reports has them: nearly all viewers report by transport-wide number.
 
 use rtp::rtcp::{CongestionView, Fate};
 use rtp::{SeqNo, Ssrc};

@@ -153,9 +153,13 @@ impl<'a> Answer<'a> {
         for (id, extension, way) in &agreed.extensions {
             self.line(format_args!("a=extmap:{id}{way} {}", extension.uri()));
         }
+        // It counts what is sent, whatever its format (RFC 8888 §6). Browsers list it format by format, and read this.
+        if agreed.ccfb {
+            self.line("a=rtcp-fb:* ack ccfb");
+        }
         for (format, rtx) in &agreed.formats {
             self.map(format);
-            self.feedback(format, agreed.transport_cc);
+            self.feedback(format, agreed);
             if let Some(rtx) = rtx {
                 self.map(rtx);
             }
@@ -174,13 +178,13 @@ impl<'a> Answer<'a> {
         }
     }
 
-    fn feedback(&mut self, format: &OfferedFormat, transport_cc: bool) {
+    fn feedback(&mut self, format: &OfferedFormat, agreed: &Agreed<'_>) {
         let number = format.payload_type.0;
-        let Feedback { nack, pli, fir, transport_cc: offers_cc, remb } = format.feedback;
-        // REMB is the fallback of those who have no transport-wide feedback.
+        let Feedback { nack, pli, fir, transport_cc, remb, ccfb: _ } = format.feedback;
+        // REMB is the fallback of those who do not report arrivals.
         let agreed = [
-            (offers_cc && transport_cc, "transport-cc"),
-            (remb && !transport_cc, "goog-remb"),
+            (transport_cc && agreed.transport_cc, "transport-cc"),
+            (remb && !agreed.transport_cc && !agreed.ccfb, "goog-remb"),
             (fir, "ccm fir"),
             (nack, "nack"),
             (pli, "nack pli"),
@@ -206,6 +210,8 @@ pub(super) struct Agreed<'a> {
     /// Identifier, extension, and the restriction of its direction as the answer writes it.
     pub(super) extensions: Vec<(u8, Extension, &'static str)>,
     pub(super) transport_cc: bool,
+    /// Feedback by source, of what we send.
+    pub(super) ccfb: bool,
 }
 
 impl<'a> Agreed<'a> {
@@ -224,8 +230,9 @@ impl<'a> Agreed<'a> {
             section.formats.iter().find(|format| format.retransmits() == Some(codec.payload_type))
         };
         let offers_cc = codecs.iter().any(|format| format.feedback.transport_cc);
+        let ccfb = !receives && codecs.iter().any(|format| format.feedback.ccfb);
         let formats = codecs.into_iter().map(|codec| (codec, rtx(codec))).collect();
-        let mut agreed = Self { formats, extensions: Vec::new(), transport_cc: false };
+        let mut agreed = Self { formats, extensions: Vec::new(), transport_cc: false, ccfb };
         agreed.find_extensions(section, offer, receives, offers_cc);
         agreed.transport_cc = agreed.extensions.iter().any(|known| known.1 == Extension::TransportCc);
         Ok(agreed)

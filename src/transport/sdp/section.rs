@@ -85,6 +85,8 @@ pub(super) struct Feedback {
     pub(super) fir: bool,
     pub(super) transport_cc: bool,
     pub(super) remb: bool,
+    /// Feedback by source (RFC 8888 §6).
+    pub(super) ccfb: bool,
 }
 
 impl Feedback {
@@ -95,6 +97,7 @@ impl Feedback {
             "ccm fir" => self.fir = true,
             "transport-cc" => self.transport_cc = true,
             "goog-remb" => self.remb = true,
+            "ack ccfb" => self.ccfb = true,
             _ => {}
         }
     }
@@ -304,6 +307,7 @@ impl Reader {
             own.fir |= self.wildcard.fir;
             own.transport_cc |= self.wildcard.transport_cc;
             own.remb |= self.wildcard.remb;
+            own.ccfb |= self.wildcard.ccfb;
         }
         section.sources = self.pairs();
         section.rids = self.simulcast.unwrap_or(self.sends_rids);

@@ -26,14 +26,13 @@ pub fn answer_watch(
     }
     let mut answer = Answer::begin(offer, config, true);
     let mut tracks: Vec<ViewedTrack> = Vec::new();
-    for section in &offer.sections {
-        // A second section of a kind has nothing to carry: answered inactive.
-        match received_kind(section).filter(|&kind| tracks.iter().all(|track| track.kind != kind)) {
-            Some(kind) => {
-                if !is_accepted(section) {
-                    return Err(OfferError::Transport);
-                }
-                let agreed = Agreed::find(section, offer, false)?;
+    let all = agree(offer)?;
+    // One kind of feedback leads a whole session, and transport-wide numbers are what browsers are tried with.
+    let by_number = all.iter().flatten().any(|(_, agreed)| agreed.transport_cc);
+    for (section, agreed) in offer.sections.iter().zip(all) {
+        match agreed {
+            Some((kind, mut agreed)) => {
+                agreed.ccfb &= !by_number;
                 let track = track(section, kind, &agreed, config, new_ssrc);
                 answer.media(section, &agreed, "sendonly");
                 if section.receiver_round_trip {
@@ -49,6 +48,21 @@ pub fn answer_watch(
         return Err(OfferError::NothingTo { verb: "receive" });
     }
     Ok((answer.finish()?, tracks))
+}
+
+/// Finds what each section that receives has in common with us.
+fn agree(offer: &Offer) -> Result<Vec<Option<(MediaKind, Agreed<'_>)>>, OfferError> {
+    let mut kinds: Vec<MediaKind> = Vec::new();
+    let find = |section| {
+        // A second section of a kind has nothing to carry: answered inactive.
+        let Some(kind) = received_kind(section).filter(|kind| !kinds.contains(kind)) else { return Ok(None) };
+        if !is_accepted(section) {
+            return Err(OfferError::Transport);
+        }
+        kinds.push(kind);
+        Ok(Some((kind, Agreed::find(section, offer, false)?)))
+    };
+    offer.sections.iter().map(find).collect()
 }
 
 /// Returns the kind of media that a section receives.
@@ -73,6 +87,7 @@ fn track(
         ssrc: new_ssrc(),
         rtx_ssrc: retransmits.then(new_ssrc),
         transport_cc: extensions.id(Extension::TransportCc).is_some(),
+        ccfb: agreed.ccfb,
         formats,
         extensions,
         cname: config.cname.clone(),

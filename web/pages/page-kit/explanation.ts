@@ -13,6 +13,7 @@ const fair: ReadonlySet<Why['reason']> = new Set([
   'connecting',
   'catching-up',
   'awaiting-keyframe',
+  'waking',
   'wish',
   'paused',
   'confirming',

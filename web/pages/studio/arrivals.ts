@@ -1,4 +1,5 @@
 import type { ArrivingLayer, Publish, PublishExplanation } from '../../sdk/index.ts';
+import { Asking } from '../page-kit/asking.ts';
 import { byId } from '../page-kit/dom.ts';
 import {
   agoWords,
@@ -13,8 +14,6 @@ import {
 } from '../page-kit/explanation.ts';
 import { bitrate } from '../page-kit/words.ts';
 
-const intervalMs = 2000;
-
 /** What arrives at the server, and why something is missing: the preview always looks fine. */
 export class Arrivals {
   readonly #card: HTMLElement = byId('arrivals', HTMLElement);
@@ -22,23 +21,16 @@ export class Arrivals {
   readonly #body: HTMLElement = byId('arriving', HTMLElement);
   readonly #rows: HTMLElement = byId('server-figures', HTMLElement);
   readonly #join: HTMLElement = byId('join', HTMLElement);
+  readonly #asking = new Asking<PublishExplanation>((explanation) => explanation && this.show(explanation));
   #of: Publish | null = null;
-  #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Follows a session while it is live; null ends it. */
   follow(session: Publish | null): void {
     if (session === this.#of) return;
     this.#of = session;
-    clearTimeout(this.#timer);
     this.#card.hidden = true;
-    if (session) void this.#ask(session);
-  }
-
-  async #ask(session: Publish): Promise<void> {
-    const explanation = await session.explain().catch(() => null);
-    if (this.#of !== session) return;
-    if (explanation) this.show(explanation);
-    this.#timer = setTimeout(() => void this.#ask(session), intervalMs);
+    if (session) this.#asking.begin(() => session.explain());
+    else this.#asking.end();
   }
 
   /** Shows an explanation. */

@@ -1,4 +1,5 @@
 import type { Watch, WatchExplanation } from '../../sdk/index.ts';
+import { Asking } from '../page-kit/asking.ts';
 import { byId } from '../page-kit/dom.ts';
 import {
   agoWords,
@@ -13,35 +14,25 @@ import {
 } from '../page-kit/explanation.ts';
 import { bitrate } from '../page-kit/words.ts';
 
-const intervalMs = 2000;
-
 /** What the server says of this viewer, while somebody looks. */
 export class ExplanationPanel {
   readonly #why = new WhyLine(byId('why', HTMLElement));
   readonly #rows: HTMLElement = byId('server-figures', HTMLElement);
   readonly #join: HTMLElement = byId('join', HTMLElement);
   readonly #panel: HTMLElement = byId('explanation', HTMLElement);
+  readonly #asking = new Asking<WatchExplanation>((explanation) => this.show(explanation));
   #open = false;
-  #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Begins or ends to ask; `session` is asked for the watch of the moment. */
   setOpen(open: boolean, session: () => Watch): void {
     this.#open = open;
-    clearTimeout(this.#timer);
-    if (open) void this.#ask(session);
+    if (open) this.#asking.begin(() => session().explain());
+    else this.#asking.end();
   }
 
   /** Asks again now, because something was just changed. */
   refresh(session: () => Watch): void {
     if (this.#open) this.setOpen(true, session);
-  }
-
-  async #ask(session: () => Watch): Promise<void> {
-    const asked = session();
-    const explanation = await asked.explain().catch(() => null);
-    if (!this.#open || asked !== session()) return;
-    this.show(explanation);
-    this.#timer = setTimeout(() => void this.#ask(session), intervalMs);
   }
 
   /** Shows an explanation, or nothing. */

@@ -1,4 +1,4 @@
-import type { LiveError, State } from '../../sdk/index.ts';
+import type { LiveError, QualityPick, State, Watch } from '../../sdk/index.ts';
 import { byId, setText } from '../page-kit/dom.ts';
 import { sentence } from '../page-kit/words.ts';
 
@@ -11,26 +11,35 @@ export class Face {
   readonly #words: HTMLElement = byId('words', HTMLElement);
   readonly #hint: HTMLElement = byId('hint', HTMLElement);
 
-  /** Shows a state. `seen`: a picture was shown before and its last frame is still there. */
-  show(state: State, error: LiveError | null, seen: boolean, blocked: boolean): void {
-    const [words, hint] = blocked && state === 'live' ? blockedWords : faceWords(state, error, seen);
+  /** Shows how playing goes. `seen`: a picture was shown before and its last frame is still there. */
+  show({ state, error, playback, selected }: Playing, seen: boolean): void {
+    const blocked = playback === 'blocked' && state === 'live';
+    const [words, hint] = blocked ? blockedWords : faceWords(state, error, seen, selected);
     this.#face.hidden = words === '';
     this.#face.classList.toggle('player__face--over', seen);
-    this.#spinner.hidden = blocked || state === 'failed' || state === 'closed';
+    this.#spinner.hidden = ['live', 'failed', 'closed'].includes(state);
     setText(this.#words, words);
     setText(this.#hint, hint);
     this.retry.hidden = state !== 'failed';
-    this.start.hidden = !(blocked && state === 'live');
+    this.start.hidden = !(blocked || (state === 'live' && selected === 'paused'));
   }
 }
 
+/** What decides about the words. */
+type Playing = Pick<Watch, 'state' | 'error' | 'playback' | 'selected'>;
+
 const blockedWords = ['Ready to play', 'Your browser waits for a tap.'] as const;
 
-/** The words and the hint of a state. */
-export function faceWords(state: State, error: LiveError | null, seen: boolean): readonly [string, string] {
+/** The words and the hint of a state, and of a pick without a picture. */
+export function faceWords(
+  state: State,
+  error: LiveError | null,
+  seen: boolean,
+  selected: QualityPick,
+): readonly [string, string] {
   switch (state) {
     case 'live':
-      return ['', ''];
+      return liveWords(selected);
     case 'waiting':
       return seen
         ? ['The host is away', 'The picture goes on by itself when they return.']
@@ -43,5 +52,16 @@ export function faceWords(state: State, error: LiveError | null, seen: boolean):
       return ['Stopped', ''];
     default:
       return error ? ['Connecting', `${sentence(error)} ${error.hint}`] : ['Connecting', ''];
+  }
+}
+
+function liveWords(selected: QualityPick): readonly [string, string] {
+  switch (selected) {
+    case 'audio-only':
+      return ['Sound only', 'You asked for no picture. Choose a quality to see it again.'];
+    case 'paused':
+      return ['Paused', 'Nothing is sent to you. Play goes on live, with what is happening then.'];
+    default:
+      return ['', ''];
   }
 }

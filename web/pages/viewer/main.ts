@@ -28,12 +28,13 @@ const menu = new QualityMenu(byId('quality', HTMLSelectElement), (pick) => {
     .setQuality(pick)
     .catch(() => undefined)
     .then(() => explanation.refresh(() => session));
+  showState();
 });
 
 let session: Watch = open();
 
 function open(): Watch {
-  const next = watch({ url: location.href, video });
+  const next = watch({ url: location.href, video, quality: menu.pick });
   next.on('state', showState);
   next.on('playback', showState);
   next.on('error', showState);
@@ -41,8 +42,9 @@ function open(): Watch {
   next.on('qualities', () => menu.show(next.qualities, video.videoHeight));
   next.on('stats', ({ stats, latency }) => {
     menu.show(next.qualities, stats.height);
-    setText(latencyText, latency ? latencyWords(latency) : 'No picture yet');
-    if (latency) details.dataset['level'] = latencyLevel(latency);
+    const pictured = next.selected !== 'audio-only' && next.selected !== 'paused';
+    setText(latencyText, pictured ? (latency ? latencyWords(latency) : 'No picture yet') : 'No picture');
+    if (latency && pictured) details.dataset['level'] = latencyLevel(latency);
     else delete details.dataset['level'];
     if (details.open) showRows(figureList, figures(stats, latency));
   });
@@ -50,12 +52,12 @@ function open(): Watch {
 }
 
 function showState(): void {
-  const { state, error, playback } = session;
+  const { state, playback } = session;
   setText(pill, stateWord(state));
   pill.dataset['state'] = state;
   document.title = `${state === 'live' ? '● ' : ''}${room} · Nearcast`;
   const silent = playback === 'playing-muted';
-  face.show(state, error, video.videoWidth > 0, playback === 'blocked');
+  face.show(session, video.videoWidth > 0);
   unmute.hidden = !silent || state !== 'live' || mute.dataset['asked'] === 'true';
   press(mute, video.muted, 'Mute', 'Unmute');
 }
@@ -75,7 +77,10 @@ async function setMuted(muted: boolean): Promise<void> {
 
 mute.addEventListener('click', () => void setMuted(!video.muted));
 unmute.addEventListener('click', () => void setMuted(false));
-face.start.addEventListener('click', () => void session.play());
+face.start.addEventListener('click', () => {
+  if (session.selected === 'paused') menu.chooseAuto();
+  else void session.play();
+});
 face.retry.addEventListener('click', () => {
   void session.close();
   session = open();

@@ -52,7 +52,7 @@ test('studio and viewer page say why the picture is as it is, and the figures ar
   const layers = await untilActive(room.page, ['q', 'h', 'f']);
   const viewer = await openRecorded(open, room.page);
   await expect(viewer.locator('#state')).toHaveText('Live', { timeout: 15_000 });
-  await expect(viewer.locator('#quality option')).toHaveCount(4, { timeout: 10_000 });
+  await expect(viewer.locator('#quality option')).toHaveCount(6, { timeout: 10_000 });
   await viewer.locator('#details summary').click();
 
   // What is seen is what is said.
@@ -157,7 +157,7 @@ test('layers that nobody watches are rested by the studio, and woken for the vie
   const layers = await untilActive(room.page, ['q', 'h', 'f']);
   const viewer = await open({ url: room.page });
   await expect(viewer.locator('#state')).toHaveText('Live', { timeout: 15_000 });
-  await expect(viewer.locator('#quality option')).toHaveCount(4, { timeout: 10_000 });
+  await expect(viewer.locator('#quality option')).toHaveCount(6, { timeout: 10_000 });
 
   await viewer.locator('#quality').selectOption({ label: `${layers.at(-1)?.height}p` });
   await expect.poll(() => sending(studio), { timeout: 40_000 }).toEqual(['q']);
@@ -167,7 +167,7 @@ test('layers that nobody watches are rested by the studio, and woken for the vie
   }
   await expect(studio.locator('#why'), 'which is no trouble').toHaveAttribute('data-reason', 'arrives');
   await expect(studio.locator('#arriving')).toContainText('Nobody watches this quality');
-  await expect(viewer.locator('#quality option'), 'they can still be chosen').toHaveCount(4);
+  await expect(viewer.locator('#quality option'), 'they can still be chosen').toHaveCount(6);
   await picture(studio, 'studio-resting');
 
   const began = Date.now();

@@ -49,7 +49,7 @@ test('a host goes live in the studio, and a viewer who came early sees it by its
   await expect(studio.locator('#layers')).toContainText('kbit/s');
   await expect(studio.locator('#viewers')).toHaveText('1 viewer');
   await expect(viewer.locator('#latency')).toHaveText(/^(≈ )?\d+\.\d+ s behind$/);
-  await expect(viewer.locator('#quality option')).toHaveCount(4, { timeout: 10_000 });
+  await expect(viewer.locator('#quality option')).toHaveCount(6, { timeout: 10_000 });
   await viewer.waitForTimeout(4000);
   await picture(studio, 'studio');
   await viewer.locator('#details summary').click();
@@ -69,7 +69,7 @@ test('the viewer chooses a quality by its height', async ({ open, room }) => {
   const lowest = qualities.at(-1);
   const viewer = await open({ url: room.page });
   await expect(viewer.locator('#state')).toHaveText('Live', { timeout: 15_000 });
-  await expect(viewer.locator('#quality option')).toHaveCount(4, { timeout: 10_000 });
+  await expect(viewer.locator('#quality option')).toHaveCount(6, { timeout: 10_000 });
 
   await viewer.locator('#quality').selectOption({ label: `${lowest?.height}p` });
 
@@ -78,6 +78,58 @@ test('the viewer chooses a quality by its height', async ({ open, room }) => {
       .locator('#video')
       .evaluate((element) => (element instanceof HTMLVideoElement ? element.videoHeight : 0));
   await expect.poll(height, { timeout: 5000 }).toBe(lowest?.height);
+});
+
+test('a viewer asks for sound only, then pauses, keeps the session through both, and plays on', async ({
+  open,
+  room,
+}) => {
+  const studio = await open({ url: room.studio });
+  await studio.getByRole('button', { name: 'Camera' }).click();
+  await studio.getByRole('button', { name: 'Go live' }).click();
+  await untilActive(room.page, ['q', 'h', 'f']);
+  const viewer = await open({ url: room.page });
+  await expect(viewer.locator('#state')).toHaveText('Live', { timeout: 15_000 });
+  const shown = (): Promise<number> =>
+    viewer
+      .locator('#video')
+      .evaluate((element) =>
+        element instanceof HTMLVideoElement ? element.getVideoPlaybackQuality().totalVideoFrames : 0,
+      );
+  const offers: string[] = [];
+  viewer.on('request', (request) => {
+    if (request.method() === 'POST') offers.push(request.url());
+  });
+  const quality = viewer.locator('#quality');
+  const words = viewer.locator('#words');
+
+  for (const [choice, said] of [
+    ['audio-only', 'Sound only'],
+    ['paused', 'Paused'],
+  ] as const) {
+    await quality.selectOption({ value: choice });
+    await expect(words).toHaveText(said);
+    await viewer.waitForTimeout(1000);
+    const before = await shown();
+    // Longer than a missing picture is borne with.
+    await viewer.waitForTimeout(11_000);
+    expect(await shown(), 'no picture is sent').toBe(before);
+    await expect(viewer.locator('#state')).toHaveText('Live');
+    await expect(viewer.locator('#spinner')).toBeHidden();
+    await picture(viewer, `viewer-${choice}`);
+    await viewer.setViewportSize({ width: 360, height: 740 });
+    const overflow = await viewer.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+    expect(overflow, 'nothing is wider than a small phone').toBeLessThanOrEqual(0);
+    await picture(viewer, `viewer-${choice}-narrow`);
+    await viewer.setViewportSize({ width: 1280, height: 800 });
+  }
+  const still = await shown();
+  await viewer.getByRole('button', { name: 'Play' }).click();
+
+  await expect(quality).toHaveValue('auto');
+  await expect(viewer.locator('#face')).toBeHidden();
+  await expect.poll(shown, { timeout: 15_000 }).toBeGreaterThan(still + 30);
+  expect(offers, 'all of it in one session').toEqual([]);
 });
 
 test('the host stops and comes back, and the viewer is told and plays on', async ({ open, room }) => {

@@ -28,6 +28,34 @@ test('a frozen picture is not excused by sound', () => {
   expect(watch.look({ framesDecoded: 9, audioPackets: 100 }, 2000)).toBe('frozen');
 });
 
+test('who asked for sound alone misses no picture, but the sound', () => {
+  const watch = new StallWatch();
+  const look = (framesDecoded: number, audioPackets: number, nowMs: number) =>
+    watch.look({ framesDecoded, audioPackets }, nowMs, 'sound');
+
+  expect(look(9, 50, 0)).toBe('flowing');
+  expect(look(9, 500, 9000)).toBe('flowing');
+  expect(watch.lasted(9001)).toBe(false);
+  expect(look(9, 500, 11_000)).toBe('frozen');
+});
+
+test('in a room without sound, who asked for sound alone misses nothing', () => {
+  const watch = new StallWatch();
+
+  expect(watch.look({ framesDecoded: 9, audioPackets: 0 }, 0, 'sound')).toBe('flowing');
+  expect(watch.look({ framesDecoded: 9, audioPackets: 0 }, 60_000, 'sound')).toBe('flowing');
+});
+
+test('who paused misses nothing, and has two seconds to see the picture come back', () => {
+  const watch = new StallWatch();
+  const stats = { framesDecoded: 9, audioPackets: 50 };
+
+  watch.look(stats, 0);
+  expect(watch.look(stats, 60_000, 'nothing')).toBe('flowing');
+  expect(watch.look(stats, 61_999)).toBe('slow');
+  expect(watch.look(stats, 62_000)).toBe('frozen');
+});
+
 test('a session is given up after eight silent seconds, unless the silence is the room’s own', () => {
   const watch = new StallWatch();
   watch.look({ framesDecoded: 1, audioPackets: 0 }, 0);

@@ -3,7 +3,7 @@ import { isRoomName, roomOf } from '../../pages/page-kit/dom.ts';
 import { bitrate, duration, seconds, viewers } from '../../pages/page-kit/words.ts';
 import { faceWords } from '../../pages/viewer/face.ts';
 import { latencyLevel, latencyWords } from '../../pages/viewer/figures.ts';
-import { menuOptions } from '../../pages/viewer/quality-menu.ts';
+import { menuOptions, pickOf } from '../../pages/viewer/quality-menu.ts';
 import { LiveError } from '../../sdk/error.ts';
 
 test('figures are written as people read them', () => {
@@ -45,18 +45,55 @@ test('the menu names layers by height, tells twins by rate, and hides what is si
     'Auto · 720p',
     '720p',
     '180p',
+    'Sound only',
+    'Paused',
   ]);
   expect(
     menuOptions([layer('0', 720, 2_000_000), layer('1', 720, 900_000)], 0).map(({ text }) => text),
-  ).toEqual(['Auto', '720p · 2.0 Mbit/s', '720p · 900 kbit/s']);
-  expect(menuOptions([layer('f', 720, 1), layer('q', 180, 1, false)], 0)).toHaveLength(1);
+  ).toEqual(['Auto', '720p · 2.0 Mbit/s', '720p · 900 kbit/s', 'Sound only', 'Paused']);
+  expect(menuOptions([layer('f', 720, 1), layer('q', 180, 1, false)], 0).map(({ text }) => text)).toEqual([
+    'Auto',
+    'Sound only',
+    'Paused',
+  ]);
+});
+
+test('a line of the menu asks for what it says, whatever the layers are called', () => {
+  const layer = (id: string, height: number) => ({
+    id,
+    label: `${height}p`,
+    height,
+    bitrate: 1,
+    active: true,
+  });
+  const lines = menuOptions([layer('paused', 720), layer('', 180)], 0);
+
+  expect(lines.map(({ value }) => pickOf(value))).toEqual([
+    'auto',
+    { id: 'paused' },
+    { id: '' },
+    'audio-only',
+    'paused',
+  ]);
+});
+
+test('who asked for no picture is told so where it would be', () => {
+  expect(faceWords('live', null, true, 'audio-only')[0]).toBe('Sound only');
+  expect(faceWords('live', null, true, 'paused')[0]).toBe('Paused');
+  expect(faceWords('live', null, true, { id: 'h' })[0]).toBe('');
+  expect(faceWords('waiting', null, true, 'paused')[0]).toBe('The host is away');
 });
 
 test('every state without a picture has words, and a failure says what to do', () => {
-  expect(faceWords('live', null, true)).toEqual(['', '']);
-  expect(faceWords('waiting', null, false)[0]).toBe('Nobody is live yet');
-  expect(faceWords('waiting', null, true)[0]).toBe('The host is away');
-  const [words, hint] = faceWords('failed', new LiveError('net/ice-failed', 'no media path works'), false);
+  expect(faceWords('live', null, true, 'auto')).toEqual(['', '']);
+  expect(faceWords('waiting', null, false, 'auto')[0]).toBe('Nobody is live yet');
+  expect(faceWords('waiting', null, true, 'auto')[0]).toBe('The host is away');
+  const [words, hint] = faceWords(
+    'failed',
+    new LiveError('net/ice-failed', 'no media path works'),
+    false,
+    'auto',
+  );
   expect(words).toBe('No media path works.');
   expect(hint).toContain('UDP port');
 });

@@ -58,6 +58,35 @@ fn a_layer_that_is_asked_for_and_not_sent_is_named_as_the_desired_one() {
 }
 
 #[test]
+fn a_layer_that_rested_is_waking_for_the_viewer_who_wants_it() {
+    let mut layers = three();
+    layers[2].active = false;
+    let lower = |request| Facts {
+        target: Some(LayerIndex(1)),
+        current: Some(LayerIndex(1)),
+        waking: LayerSet::of(|layer| layer == LayerIndex(2)),
+        ..facts(request, &layers)
+    };
+    let (auto, named) = (LayerRequest::Auto, LayerRequest::Rid("f".to_owned()));
+    let (small, other) = (LayerRequest::MaxHeight(360), LayerRequest::Rid("h".to_owned()));
+
+    for wanting in [lower(&auto), lower(&named)] {
+        assert_eq!(wanting.why(), Reason::Waking);
+        assert_eq!(Facts { allocation: Some(Allocated::Best), ..wanting }.why(), Reason::Waking);
+        assert_eq!(wanting.desired().map(|layer| layer.index), Some(LayerIndex(2)));
+        assert_eq!(Facts { current: None, ..lower(&auto) }.why(), Reason::AwaitingKeyframe, "first that");
+    }
+    let asleep: Vec<LayerInfo> =
+        three().into_iter().map(|layer| LayerInfo { active: false, ..layer }).collect();
+    let none = Facts { layers: &asleep, target: None, current: None, ..lower(&auto) };
+    assert_eq!(none.why(), Reason::Waking, "also where it is the first picture");
+    assert_eq!(lower(&small).why(), Reason::Best, "it asked for no more than it has");
+    assert_eq!(lower(&other).why(), Reason::Best);
+    assert_eq!(Facts { waking: LayerSet::default(), ..lower(&auto) }.why(), Reason::Best);
+    assert_eq!(Facts { waking: LayerSet::default(), ..lower(&named) }.why(), Reason::NotSent);
+}
+
+#[test]
 fn what_keeps_everything_away_is_said_before_what_keeps_a_layer_away() {
     let layers = three();
     let silent: Vec<LayerInfo> =
@@ -137,6 +166,7 @@ fn facts<'a>(request: &'a LayerRequest, layers: &'a [LayerInfo]) -> Facts<'a> {
         has_publisher: true,
         request,
         layers,
+        waking: LayerSet::default(),
         target: Some(LayerIndex(2)),
         current: Some(LayerIndex(2)),
         allocation: None,

@@ -123,12 +123,32 @@ fn arbitrary_bytes_do_no_harm() {
 }
 
 #[test]
-fn a_viewer_that_acknowledges_nothing_falls_to_the_lowest_rate() {
+fn a_viewer_that_acknowledges_nothing_any_more_falls_to_the_lowest_rate() {
     let mut viewer = Viewer::new();
+    viewer.send(10);
+    let arrived = Some(viewer.now());
+    viewer.report(SeqNo(0), &[arrived; 10]);
+
     viewer.send(10_000);
 
     let estimate = viewer.estimator.estimate();
     assert_eq!((estimate.bitrate, estimate.limiter), (Config::default().min, Limiter::Silence));
+}
+
+#[test]
+fn a_viewer_that_never_reported_begins_again_at_the_start_after_three_seconds_of_packets() {
+    let mut viewer = Viewer::new();
+    viewer.send(1);
+    viewer.pass(2_000);
+    assert_eq!(viewer.estimator.estimate().limiter, Limiter::Silence);
+
+    viewer.send(1_100);
+
+    let estimate = viewer.estimator.estimate();
+    assert_eq!((estimate.bitrate, estimate.limiter), (Config::default().start, Limiter::Unreported));
+    assert_eq!(viewer.estimator.stats().fallbacks, 1);
+    viewer.send(30_000);
+    assert_eq!(viewer.estimator.estimate(), estimate, "silence means nothing any more");
 }
 
 #[test]

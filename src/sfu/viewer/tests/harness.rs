@@ -373,6 +373,7 @@ pub(super) fn video_track() -> ViewedTrack {
         ssrc: VIDEO,
         rtx_ssrc: Some(VIDEO_RTX),
         transport_cc: true,
+        ccfb: false,
         cname: "room".to_owned(),
     }
 }
@@ -390,6 +391,7 @@ pub(super) fn audio_track(red: bool) -> ViewedTrack {
         ssrc: AUDIO,
         rtx_ssrc: None,
         transport_cc: false,
+        ccfb: false,
         cname: "room".to_owned(),
     }
 }

@@ -2,7 +2,7 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use rtp::rtcp::{TransportCcFeedback, Writer};
+use rtp::rtcp::{ReportBlock, TransportCcFeedback, Writer};
 use rtp::{MonoTime, SeqNo, Ssrc};
 
 use super::harness::VIDEO;
@@ -93,8 +93,60 @@ fn a_storm_of_feedback_is_read_in_part_and_counted_and_nothing_goes_out_for_it()
 }
 
 #[test]
-fn a_viewer_that_never_acknowledges_is_led_down_and_holds_nothing() {
+fn a_viewer_that_never_reports_keeps_its_picture_and_is_led_by_what_it_loses() {
     let mut path = deaf();
+
+    path.run(30 * SECOND);
+
+    let congestion = known(&path);
+    assert_eq!((path.layer(), congestion.estimate.limiter), (Some(0), Limiter::Unreported), "{congestion:?}");
+    assert_eq!((congestion.counters.fallbacks, congestion.waiting_packets), (1, 0), "{congestion:?}");
+    assert!(path.longest_stall(500, 30_000) < 200, "{}", path.longest_stall(500, 30_000));
+
+    report_losses(&mut path, 30, 0);
+    assert_eq!(path.layer(), Some(2), "nothing is lost: {:?}", known(&path));
+
+    report_losses(&mut path, 5, 60);
+    assert!(path.layer() < Some(2), "a quarter is lost: {:?}", known(&path));
+    assert_eq!(known(&path).counters.fallbacks, 1);
+}
+
+#[test]
+fn a_viewer_that_never_reports_is_led_by_its_own_estimate_where_it_has_one() {
+    for before in [true, false] {
+        let mut path = deaf();
+        path.run(if before { SECOND } else { 6 * SECOND });
+        path.room.rtcp(&remb(1_100_000));
+        path.run(8 * SECOND);
+
+        let congestion = known(&path);
+        assert_eq!((path.layer(), congestion.estimate.limiter), (Some(1), Limiter::Remb), "{congestion:?}");
+        assert_eq!(congestion.counters.fallbacks, 1);
+    }
+}
+
+#[test]
+fn a_viewer_that_reports_at_last_is_led_by_that() {
+    let mut path = deaf();
+    path.run(6 * SECOND);
+    assert_eq!(known(&path).estimate.limiter, Limiter::Unreported);
+
+    path.reports = Reports::TransportWide;
+    path.run(10 * SECOND);
+
+    let congestion = known(&path);
+    assert_eq!(
+        (path.layer(), congestion.estimate.limiter),
+        (Some(2), Limiter::Application),
+        "{congestion:?}"
+    );
+}
+
+#[test]
+fn a_viewer_that_stops_to_acknowledge_is_led_down_and_holds_nothing() {
+    let mut path = Path::new(SIMULCAST, 10_000);
+    path.run(5 * SECOND);
+    path.reports = Reports::Nothing;
 
     path.run(30 * SECOND);
 
@@ -105,6 +157,19 @@ fn a_viewer_that_never_acknowledges_is_led_down_and_holds_nothing() {
     );
     assert!(congestion.counters.silences > 2 && congestion.waiting_packets == 0, "{congestion:?}");
     assert!(path.timers < 30 * 40, "{}", path.timers);
+}
+
+/// Lets seconds pass, with a receiver report at the end of each.
+fn report_losses(path: &mut Path, seconds: u64, fraction_lost: u8) {
+    for _ in 0..seconds {
+        path.run(SECOND);
+        let mut compound = [0; 64];
+        let mut writer = Writer::new(&mut compound);
+        let block = ReportBlock { ssrc: VIDEO, fraction_lost, ..ReportBlock::default() };
+        assert!(writer.receiver_report(Ssrc(1), &[block]));
+        let length = writer.finish();
+        path.room.rtcp(&compound[..length]);
+    }
 }
 
 /// A viewer that says nothing by itself.

@@ -89,6 +89,7 @@ impl Path {
         }
         for track in [&mut video, &mut audio] {
             track.transport_cc = false;
+            track.ccfb = reports == Reports::BySource;
         }
         Self::with_tracks(published, rate, (vec![video, audio], reports))
     }

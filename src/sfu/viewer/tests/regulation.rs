@@ -164,6 +164,8 @@ fn a_viewer_who_wants_sound_only_or_nothing_gets_that_and_the_picture_back() {
 #[test]
 fn a_viewer_that_reports_by_source_is_led_as_well() {
     let mut path = Path::reporting(SIMULCAST, 4_000, Reports::BySource);
+    path.run(200);
+    assert_eq!(path.layer(), Some(0), "it begins low, before its first report");
     path.run(10 * SECOND);
     let congestion = path.room.viewer.congestion().unwrap();
     assert_eq!(path.layer(), Some(2), "{congestion:?}");

@@ -302,6 +302,39 @@ fn the_transport_number_is_agreed_only_with_its_feedback() {
 }
 
 #[test]
+fn feedback_by_source_is_accepted_of_a_viewer_without_the_transport_number() {
+    for offered in ["a=rtcp-fb:* ack ccfb\r\n", "a=rtcp-fb:96 ack ccfb\r\n"] {
+        let video = format!("{RECEIVING_VIDEO}a=rtcp-fb:96 goog-remb\r\n{offered}");
+
+        let (answer, tracks) = watch(&offer(RECEIVING_AUDIO, &video)).unwrap();
+
+        assert_eq!((tracks[0].ccfb, tracks[1].ccfb), (false, true), "{offered}");
+        assert!(!tracks[1].transport_cc);
+        assert_eq!(answer.matches("a=rtcp-fb:* ack ccfb\r\n").count(), 1, "{answer}");
+        assert!(!answer.contains("goog-remb"), "one kind of feedback is enough: {answer}");
+    }
+}
+
+#[test]
+fn the_transport_number_is_preferred_to_feedback_by_source_in_the_whole_session() {
+    let number = format!("a=extmap:3 {}\r\na=rtcp-fb:96 transport-cc\r\n", Extension::TransportCc.uri());
+    let audio = format!("{RECEIVING_AUDIO}a=rtcp-fb:111 ack ccfb\r\n");
+    let video = format!("{RECEIVING_VIDEO}{number}a=rtcp-fb:* ack ccfb\r\n");
+
+    let (answer, tracks) = watch(&offer(&audio, &video)).unwrap();
+
+    assert!(tracks[1].transport_cc && answer.contains("a=rtcp-fb:96 transport-cc\r\n"));
+    assert!(tracks.iter().all(|track| !track.ccfb) && !answer.contains("ccfb"), "{answer}");
+}
+
+#[test]
+fn feedback_by_source_is_not_what_a_publisher_gets() {
+    let (answer, _) = publish(&(offer(SENDING_AUDIO, SENDING_VIDEO) + "a=rtcp-fb:* ack ccfb\r\n")).unwrap();
+
+    assert!(!answer.contains("ccfb"), "{answer}");
+}
+
+#[test]
 fn identifiers_beyond_fourteen_need_mixed_headers() {
     let plain = offer(SENDING_AUDIO, SENDING_VIDEO) + "a=extmap:20 urn:3gpp:video-orientation\r\n";
     let mixed = plain.replace("t=0 0\r\n", "t=0 0\r\na=extmap-allow-mixed\r\n");
@@ -472,6 +505,10 @@ const FINGERPRINT: &str = "a=fingerprint:sha-256 00:01:02:03:04:05:06:07:08:09:0
     10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:1F";
 const SENDING_AUDIO: &str = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:them\r\n\
     a=sendonly\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n";
+const RECEIVING_AUDIO: &str = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:them\r\n\
+    a=recvonly\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n";
+const RECEIVING_VIDEO: &str = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:them\r\n\
+    a=recvonly\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000\r\na=rtcp-fb:96 nack\r\n";
 const SENDING_VIDEO: &str = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:them\r\n\
     a=sendonly\r\na=rtcp-mux\r\na=rtcp-rsize\r\na=rtpmap:96 VP8/90000\r\na=fmtp:96 x=1\r\na=rtcp-fb:96 nack\r\n\
     a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid\r\na=ssrc-group:FID 77 78\r\na=ssrc:77 cname:c\r\n";
