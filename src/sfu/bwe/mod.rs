@@ -331,7 +331,9 @@ impl Estimator {
 
     /// Says which rate the next layer up takes in all; `None` while nothing more is wanted.
     pub fn set_wanted(&mut self, now: MonoTime, wanted: Option<Bitrate>) {
-        let wanted = wanted.map(|wanted| wanted.min(self.config.max));
+        // What the estimate begins with is proved by nothing, however little is wanted.
+        let least = if self.source == Limiter::Start { self.bitrate().plus(ONE) } else { Bitrate::ZERO };
+        let wanted = wanted.map(|wanted| wanted.max(least).min(self.config.max));
         self.probes.set_wanted(now, wanted);
         self.ask_for_probe(now);
     }
@@ -752,6 +754,9 @@ const RETURN: f64 = 0.5;
 
 /// The part of it that a path is believed to carry when it has become longer: it may be another one.
 const LONGER: f64 = 0.85;
+
+/// More than what is known already.
+const ONE: Bitrate = Bitrate::from_bps(1);
 
 /// How long nothing may be acknowledged.
 const SILENCE: Duration = Duration::from_secs(1);

@@ -348,3 +348,14 @@ fn flooded() -> (Room, u64) {
     }
     panic!("nothing was dropped");
 }
+
+#[test]
+fn layers_that_take_less_than_an_estimate_begins_with_are_climbed_as_well() {
+    for layers in [&[140, 350, 740], &[60, 150, 300], &[140, 480, 2_500]] {
+        let mut path = Path::new(Published { layers, ..SIMULCAST }, 50_000);
+
+        path.run(8 * SECOND);
+
+        assert_eq!(path.layer(), Some(2), "{layers:?}: {:?}", path.room.viewer.congestion());
+    }
+}
