@@ -65,9 +65,10 @@ impl Property {
         match self {
             Self::Numbering => 0,
             Self::AfterDrop | Self::Queue => 10,
-            Self::Stall => 145,
+            Self::Stall => 95,
             Self::Estimate => 15,
-            Self::Switches | Self::Apart => 50,
+            Self::Switches => 20,
+            Self::Apart => 50,
             Self::Alike => 200,
         }
     }

@@ -108,13 +108,13 @@ type Measure = fn(&Outcome) -> f64;
 /// What is measured on a row's path: a name, the most that is allowed and that is borne today, and how.
 fn figures(row: usize) -> Vec<(&'static str, [f64; 2], Measure)> {
     match row {
-        0 => vec![("frozen, % of 60 s", [1.0, 2.0], frozen_percent)],
+        0 => vec![("frozen, % of 60 s", [1.0, 1.5], frozen_percent)],
         1 => vec![("frozen, % of 60 s", [5.0, 7.0], frozen_percent)],
         2 => vec![
             ("down to 1 Mbit/s, s", [2.0, 2.0], |it| fits_after(it, 20, 1_000.0)),
-            ("down to 0.3 Mbit/s, s", [2.0, 3.0], |it| fits_after(it, 35, 300.0)),
+            ("down to 0.3 Mbit/s, s", [2.0; 2], |it| fits_after(it, 35, 300.0)),
             ("up to the best layer, s", [8.0, 8.0], |it| best_after(it, 50)),
-            ("longest freeze but at 0.3 Mbit/s, s", [1.0, 3.5], longest_freeze),
+            ("longest freeze but at 0.3 Mbit/s, s", [1.0; 2], longest_freeze),
         ],
         3 => vec![("added delay after 5 s (p95), ms", [150.0; 2], |it| high_queue(&it.viewers[0]))],
         _ => vec![("time not in the best fitting layer, %", [10.0; 2], not_best)],

@@ -49,6 +49,11 @@ impl CatchUp {
         self.began + self.lasts
     }
 
+    /// Says whether a packet belongs to the keyframe that the burst began with.
+    pub(crate) fn is_first(&self, packet: &Packet) -> bool {
+        packet.timestamp == self.first
+    }
+
     /// Says whether a publisher who answers a request is sooner there.
     pub(crate) fn is_slow(&self) -> bool {
         self.lasts > SLOW

@@ -364,6 +364,7 @@ impl Viewer {
                 Err(_) => self.stats.malformed_rtcp = self.stats.malformed_rtcp.saturating_add(1),
             }
         }
+        self.repay(now, rings, out);
         if let Some(regulator) = &mut self.regulator {
             regulator.spend(now, out.get(first..).unwrap_or_default());
             self.note_starved(now, rings);
@@ -602,9 +603,8 @@ impl Viewer {
         out: &mut Vec<Forward>,
     ) {
         let (media, lost) = asked;
-        let reported = self.stats.rtt.unwrap_or(ROUND_TRIP_ASSUMED);
-        let trip = self.regulator.as_ref().and_then(|regulator| regulator.round_trip()).unwrap_or(reported);
-        let interval = trip.mul_f64(REPEAT_PART).max(REPEAT_INTERVAL_MIN);
+        let interval = self.repeat_interval();
+        let twice = self.regulator.as_ref().is_some_and(|regulator| regulator.has_room_for_twins());
         let Self { audio, video, budget, stats, .. } = self;
         let tracks = [video, audio].into_iter().flatten();
         let Some(track) = tracks.into_iter().find(|track| track.ssrc() == media) else { return };
@@ -616,11 +616,30 @@ impl Viewer {
                 stats.nacked_without_rtx = stats.nacked_without_rtx.saturating_add(1);
                 continue;
             }
-            match track.subscription.repair(&Repair { now, rings, interval }, wire, budget) {
-                Ok(forward) => out.push(forward),
+            match track.subscription.repair(&Repair { now, rings, interval, twice }, wire, budget) {
+                Ok(repaired) => out.extend(repaired),
                 Err(reason) => stats.drops.add(reason),
             }
         }
+    }
+
+    /// Returns how soon a number that was repeated is repeated again.
+    fn repeat_interval(&self) -> Duration {
+        let reported = self.stats.rtt.unwrap_or(ROUND_TRIP_ASSUMED);
+        let trip = self.regulator.as_ref().and_then(|regulator| regulator.round_trip()).unwrap_or(reported);
+        trip.mul_f64(REPEAT_PART).max(REPEAT_INTERVAL_MIN)
+    }
+
+    /// Repeats what could not be repeated when it was asked for, to who reports what arrives.
+    fn repay(&mut self, now: MonoTime, rings: &Rings, out: &mut Vec<Forward>) {
+        let owes = self.video.as_ref().is_some_and(|track| track.subscription.owes_repairs());
+        if !owes || self.regulator.is_none() {
+            return;
+        }
+        let interval = self.repeat_interval();
+        let Self { video: Some(track), budget, stats, .. } = self else { return };
+        let mut step = Step { out, stats: &mut stats.video };
+        track.subscription.repay(&Repair { now, rings, interval, twice: false }, budget, &mut step);
     }
 
     fn handle_keyframe_wanted(&mut self, now: MonoTime, rings: &Rings, media: Ssrc, out: &mut Vec<Forward>) {

@@ -93,6 +93,12 @@ impl Outgoing {
         }
     }
 
+    /// Fills the number that was kept for a packet in an earlier pass over its layer.
+    pub(crate) fn forward_before(&mut self, source: Source, packet: &Packet) -> Option<Forward> {
+        let located = self.rewriter.number_before(source, packet.seq)?;
+        self.describe(&located, packet)
+    }
+
     /// Reads what [`Self::forward`] reads; see [`super::Viewer::warm`].
     pub(crate) fn warm(&self) -> u64 {
         let here = [self.source.is_some(), self.frame.is_some(), self.track.transport_cc];

@@ -46,7 +46,7 @@ impl Viewer {
         let Self { regulator: Some(regulator), video: Some(video), budget, .. } = self else { return };
         let can_pad = video.subscription.can_pad();
         let path = regulator.measured_path();
-        video.subscription.set_path(path);
+        video.subscription.set_path(path, regulator.path_queue());
         budget.set_path(now, path);
         if let Some(allocation) = regulator.settle(now, can_pad) {
             let falls = regulator.is_below(allocation.layer, video.subscription.current());
@@ -159,8 +159,9 @@ impl Viewer {
             return;
         }
         while let Some(arrival) = regulator.take_waiting() {
+            let mut step = Step { out, stats: &mut stats.video };
+            video.subscription.fill_earlier_pass(rings, arrival, &mut step);
             if video.subscription.owes(arrival) {
-                let mut step = Step { out, stats: &mut stats.video };
                 video.subscription.handle_arrival(now, rings, arrival, &mut step);
             }
         }
@@ -284,7 +285,7 @@ fn grant(allocation: &Allocation) -> Grant {
 const BEHIND_MAX: u64 = 640;
 /// Packets that a burst may send for each one that arrived, while the path's queue is short; else half of one, so that
 /// it drains.
-const BURST_GROWTH: u64 = 2;
+const BURST_GROWTH: u64 = 4;
 
 fn mark(forwards: &mut [Forward], probe: Option<Cluster>) {
     if probe.is_some() {

@@ -214,6 +214,17 @@ impl Regulator {
         self.estimator.queue() > QUEUE_LONG
     }
 
+    /// Says whether a repair may go out twice: packets are lost by chance, and not so many that repairs take what the path
+    /// has besides its media.
+    pub(crate) fn has_room_for_twins(&self) -> bool {
+        !self.is_queue_long() && self.estimator.loss() < TWINS_LOSS_MAX
+    }
+
+    /// Returns how long the path's queue is.
+    pub(crate) fn path_queue(&self) -> Duration {
+        self.estimator.queue()
+    }
+
     /// Returns how many packets were reported since that was asked last.
     pub(crate) fn take_received(&mut self) -> u64 {
         let received = self.estimator.stats().received;
@@ -488,6 +499,8 @@ const IDLE_AFTER: Duration = Duration::from_secs(2);
 const QUEUE_FREE: Duration = Duration::from_millis(15);
 /// A queue on the path that more than jitter has made.
 const QUEUE_LONG: Duration = Duration::from_millis(30);
+/// Where more is lost, first repairs alone are a tenth of the media.
+const TWINS_LOSS_MAX: f64 = 0.075;
 /// How soon a path that took nothing is tried again.
 const BLOCKED_INTERVAL: Duration = Duration::from_millis(10);
 /// The tag that sealing appends (RFC 7714).

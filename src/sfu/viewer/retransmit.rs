@@ -1,8 +1,10 @@
 //! Limits what a viewer's NACKs may cost (RFC 4585 §6.2.1, RFC 4588).
 //!
 //! Packet path. A NACK is answered by a packet of the retransmission source: own SSRC, own payload type, own
-//! numbers. Bounds, for the whole viewer: [`REQUESTS_PER_SECOND`], and a share of the media bytes; for one
-//! number: once within a round trip. Beyond a bound the request is ignored and counted; the viewer asks again.
+//! numbers. Bounds, for the whole viewer: [`REQUESTS_PER_SECOND`], and a share of the media bytes, or, once the path is
+//! known, what it has besides the media; for one number: once within a round trip. Beyond a bound the request is
+//! counted, and what others refer to waits for its turn: who asks gives up after a few round trips, stands still, and
+//! says so only seconds later. What waits too long, or too much of it, is a lost picture, and another one is sought.
 
 use std::time::Duration;
 
@@ -17,12 +19,24 @@ pub(crate) struct Retransmitter {
     /// When numbers were sent again, by their low bits. A number that loses its place to another may be
     /// repeated early, which the byte budget bounds.
     recent: Vec<Option<(ExtSeq, MonoTime)>>,
+    owed: Owed,
+}
+
+/// Numbers that were asked for and could not be repeated yet, because too much was asked for at once. Who asks gives up
+/// after some tries, within a few round trips.
+#[derive(Debug)]
+struct Owed {
+    numbers: [SeqNo; OWED_MAX],
+    count: usize,
+    /// Since when the first of them is owed.
+    since: MonoTime,
 }
 
 impl Retransmitter {
     /// Makes a source whose first packet has this number.
     pub(crate) fn new(first: SeqNo) -> Self {
-        Self { next: first, recent: vec![None; RECENT] }
+        let owed = Owed { numbers: [SeqNo(0); OWED_MAX], count: 0, since: MonoTime::ZERO };
+        Self { next: first, recent: vec![None; RECENT], owed }
     }
 
     /// Says whether a number was sent again within the last `interval`.
@@ -31,12 +45,64 @@ impl Retransmitter {
         entry.is_some_and(|(seq, at)| seq == out && now.since(at) < interval)
     }
 
+    /// Says whether a number was sent again longer than `trip` ago, as far as is remembered.
+    pub(crate) fn was_lost(&self, now: MonoTime, out: ExtSeq, trip: Duration) -> bool {
+        let entry = self.recent.get(place(out)).copied().flatten();
+        entry.is_some_and(|(seq, at)| seq == out && now.since(at) >= trip)
+    }
+
     /// Notes that a number is sent again and returns the retransmission's own number.
     pub(crate) fn number(&mut self, now: MonoTime, out: ExtSeq) -> SeqNo {
         if let Some(entry) = self.recent.get_mut(place(out)) {
             *entry = Some((out, now));
         }
         self.next_number()
+    }
+
+    /// Notes that a number has to wait; false when too many do.
+    pub(crate) fn owe(&mut self, now: MonoTime, wire: SeqNo) -> bool {
+        let Owed { numbers, count, since } = &mut self.owed;
+        if numbers.iter().take(*count).any(|known| *known == wire) {
+            return true;
+        }
+        if *count == 0 {
+            *since = now;
+        }
+        let Some(place) = numbers.get_mut(*count) else { return false };
+        *place = wire;
+        *count += 1;
+        true
+    }
+
+    /// Returns the number that has waited longest.
+    pub(crate) fn first_owed(&self) -> Option<SeqNo> {
+        self.owed.numbers.first().copied().filter(|_| self.owed.count > 0)
+    }
+
+    /// Takes note that a number waits no more.
+    pub(crate) fn settle(&mut self, now: MonoTime, wire: SeqNo) {
+        let Owed { numbers, count, since } = &mut self.owed;
+        let Some(at) = numbers.iter().take(*count).position(|known| *known == wire) else { return };
+        if let Some(rest) = numbers.get_mut(at..*count) {
+            rest.rotate_left(1);
+        }
+        *count -= 1;
+        *since = now;
+    }
+
+    /// Says whether something waits.
+    pub(crate) const fn owes(&self) -> bool {
+        self.owed.count > 0
+    }
+
+    /// Forgets what waits.
+    pub(crate) const fn forget_owed(&mut self) {
+        self.owed.count = 0;
+    }
+
+    /// Says whether something has waited so long that its viewer has given it up.
+    pub(crate) fn is_overdue(&self, now: MonoTime) -> bool {
+        self.owed.count > 0 && now.since(self.owed.since) >= OVERDUE
     }
 
     /// Returns the next number of the source, for a packet that repeats nothing.
@@ -127,16 +193,23 @@ impl Budget {
     pub(crate) fn take_bytes(&mut self, now: MonoTime, bytes: usize) -> bool {
         self.refill_path(now);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        let path_left =
-            if self.path.is_some() { self.path_credit.checked_sub(bytes) } else { Some(self.path_credit) };
-        let Some((left, path_left)) = self.credit.checked_sub(bytes).zip(path_left) else { return false };
-        (self.credit, self.path_credit) = (left, path_left);
+        if self.path.is_some() {
+            // What the path carries beside the media is free for this, however much it is.
+            let Some(left) = self.path_credit.checked_sub(bytes) else { return false };
+            self.path_credit = left;
+            self.credit = self.credit.saturating_sub(bytes);
+            return true;
+        }
+        let Some(left) = self.credit.checked_sub(bytes) else { return false };
+        self.credit = left;
         true
     }
 
     fn refill_path(&mut self, now: MonoTime) {
         let Some(path) = self.path else { return };
-        let share = path.scaled(PATH_SHARE);
+        let media = Bitrate::of(self.second_before.max(self.second), SECOND);
+        let spare = path.scaled(PATH_FILL).as_bps().saturating_sub(media.as_bps());
+        let share = path.scaled(PATH_SHARE).max(Bitrate::from_bps(spare));
         let most = path.bytes_in(PATH_BURST).max(PATH_BYTES_MIN);
         let earned = share.bytes_in(now.since(self.path_refilled));
         if earned > 0 {
@@ -165,10 +238,16 @@ const SUSTAINED_PERCENT: u64 = 25;
 const BURST_PERCENT: u64 = 50;
 /// The part of the path that retransmissions may take, and what of it may be saved up: a moment's loss of everything.
 const PATH_SHARE: f64 = 0.3;
+/// What of the path media and retransmissions together may take, where that is more.
+const PATH_FILL: f64 = 0.85;
 const PATH_BURST: Duration = Duration::from_millis(200);
 const PATH_BYTES_MIN: u64 = 6_000;
 /// Bytes that may always be saved up: half a keyframe, lost right after the join.
 const BYTES_MIN: u64 = 32_000;
+/// Numbers that wait to be repeated, at most: a blackout of half a second. With more a keyframe is sooner there.
+const OWED_MAX: usize = 128;
+/// When nothing of what waits could be repeated for so long, it is not repaired any more.
+const OVERDUE: Duration = Duration::from_millis(300);
 /// Repeated numbers that are remembered: a quarter second of the most that may be asked for.
 const RECENT: usize = 256;
 
@@ -188,6 +267,44 @@ mod tests {
         assert!(!source.is_recent(MonoTime::from_millis(50), ExtSeq(7), interval));
         assert!(!source.is_recent(MonoTime::from_millis(49), ExtSeq(8), interval));
         assert_eq!(source.number(MonoTime::from_millis(50), ExtSeq(7)), SeqNo(0));
+    }
+
+    #[test]
+    fn what_cannot_be_repeated_at_once_waits_in_its_order_and_is_overdue_when_nothing_of_it_could_be() {
+        let mut source = Retransmitter::new(SeqNo(0));
+        let at = MonoTime::from_millis;
+        assert!([7, 8, 7, 9].into_iter().all(|wire| source.owe(at(100), SeqNo(wire))));
+
+        assert!(!source.is_overdue(at(399)) && source.is_overdue(at(400)));
+        source.settle(at(390), SeqNo(7));
+        assert_eq!(source.first_owed(), Some(SeqNo(8)));
+        assert!(!source.is_overdue(at(400)), "one was repeated lately");
+
+        source.settle(at(395), SeqNo(9));
+        source.settle(at(395), SeqNo(8));
+        assert_eq!(source.first_owed(), None);
+        assert!(!source.is_overdue(at(5_000)));
+        let kept = (0..1_000).filter(|wire| source.owe(at(5_000), SeqNo(*wire))).count();
+        assert_eq!(kept, OWED_MAX);
+    }
+
+    #[test]
+    fn retransmissions_may_take_what_a_known_path_has_besides_the_media() {
+        let mut budget = Budget::new(MonoTime::ZERO);
+        budget.set_path(MonoTime::ZERO, Some(Bitrate::from_kbps(10_000)));
+        let mut sent = 0;
+
+        // 1,000 kbit/s of media.
+        for count in 0..3_000_u64 {
+            let now = MonoTime::from_millis(count);
+            if count % 8 == 0 {
+                budget.earn(now, 1_000);
+            }
+            sent += usize::from(budget.take_bytes(now, 1_000));
+        }
+
+        // 7,500 kbit/s, and what was saved up at first.
+        assert!((2_700..=3_000).contains(&sent), "{sent}");
     }
 
     #[test]

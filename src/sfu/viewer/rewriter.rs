@@ -141,6 +141,22 @@ impl Rewriter {
         Ok(Some(Numbered { out, offsets }))
     }
 
+    /// Gives a packet the number that was kept for it in an earlier pass over its layer, if one was and still waits: it
+    /// goes out empty, as the later pass brings it.
+    pub(crate) fn number_before(&mut self, source: Source, seq: ExtSeq) -> Option<Located> {
+        let Self { intervals, given, next, .. } = self;
+        let is_earlier =
+            |it: &Source| (it.epoch, it.layer) == (source.epoch, source.layer) && it.pass != source.pass;
+        let kept = intervals.iter().rev().filter(|it| is_earlier(&it.source) && it.holds(seq));
+        let (interval, out) = kept
+            .map(|it| (it, it.out_first.plus(seq.since(it.first))))
+            .find(|(_, out)| next.since(*out) <= Window::LENGTH && !given.contains(*out))?;
+        let (source, offsets) = (interval.source, interval.offsets);
+        self.given.insert(out);
+        self.fillers.insert(out);
+        Some(Located { source, seq, out, offsets, filler: true })
+    }
+
     /// Finds the source packet of an outgoing number that was given, among those that are remembered.
     pub(crate) fn locate(&self, wire: SeqNo) -> Option<Located> {
         let out = self.unwrap(wire)?;

@@ -36,6 +36,7 @@ use crate::track::{Arrival, MAX_LAYERS, TrackInfo};
 use crate::{Bitrate, DropReason, Epoch, LayerIndex, Packet, Rings};
 
 pub(crate) use self::granted::{Grant, Place};
+use self::joining::STILL_MAX;
 use self::replays::Replays;
 
 /// The state machine of one subscription. Its fields are in the order that [`super::Viewer`] tells of.
@@ -54,6 +55,9 @@ pub(crate) struct Subscription {
     is_starved: bool,
     /// Whether the current layer is a lower one that the viewer was started with.
     starts_low: bool,
+    /// Whether more was lost than could be repeated in time, and whether the picture stands still since.
+    is_broken: bool,
+    is_still: bool,
     /// Why the target is not the current layer.
     reason: SwitchReason,
     /// The codec that the driver was told of in this epoch.
@@ -78,6 +82,8 @@ pub(crate) struct Subscription {
     retransmitter: Retransmitter,
     /// What the path carries besides sound, once that was measured.
     path: Option<Bitrate>,
+    /// How long the path's queue is.
+    queue: Duration,
     /// Since when the target is a lower layer because the path does not carry the current one.
     falls_since: Option<MonoTime>,
     /// Which packet a probe repeats next.
@@ -128,9 +134,12 @@ impl Subscription {
             temporal: [u8::MAX; 2],
             target: None,
             path: None,
+            queue: Duration::ZERO,
             is_silenced: false,
             falls_since: None,
             is_starved: false,
+            is_broken: false,
+            is_still: false,
             pad_turn: 0,
             reason: SwitchReason::Join,
             joined: None,
@@ -198,6 +207,10 @@ impl Subscription {
             *highest = before.max(Some(arrival.seq));
         }
         let source = self.source(epoch, arrival.layer);
+        let highest = self.highest.get(usize::from(arrival.layer.0)).copied().flatten();
+        if source.pass > 0 && highest > Some(arrival.seq) {
+            self.fill_earlier_pass(rings, arrival, step);
+        }
         let is_current = self.current() == Some(arrival.layer);
         let is_target = self.target == Some(arrival.layer);
         if !is_current && !is_target && !self.outgoing.holds(source, arrival.seq) {
@@ -219,6 +232,15 @@ impl Subscription {
         self.switch_if_ready(now, rings, step);
     }
 
+    /// Fills the number that was kept for a packet before its layer was begun anew.
+    pub(crate) fn fill_earlier_pass(&mut self, rings: &Rings, arrival: Arrival, step: &mut Step<'_>) {
+        let Some(source) = self.epoch().map(|epoch| self.source(epoch, arrival.layer)) else { return };
+        let Some(packet) = rings.get(self.kind, arrival.layer).packet(arrival.seq) else { return };
+        while let Some(forward) = self.outgoing.forward_before(source, packet) {
+            step.out.push(forward);
+        }
+    }
+
     /// Reads what [`Self::handle_arrival`] reads; see [`super::Viewer::warm`].
     pub(crate) fn warm(&self) -> u64 {
         let highest = self.highest.first().copied().flatten().map_or(0, |seq| seq.0);
@@ -236,7 +258,7 @@ impl Subscription {
         ask: &Repair<'_>,
         wire: SeqNo,
         budget: &mut Budget,
-    ) -> Result<Forward, DropReason> {
+    ) -> Result<Repaired, DropReason> {
         if !budget.take_request(ask.now) {
             return Err(DropReason::RetransmissionLimit);
         }
@@ -246,6 +268,10 @@ impl Subscription {
         }
         if self.epoch() != Some(located.source.epoch) {
             return Err(DropReason::NotInRing);
+        }
+        // A path that does not carry a layer carries its repairs even less.
+        if self.falls_since.is_some() && self.is_overfull() && Some(located.source.layer) != self.target {
+            return Err(DropReason::RetransmissionRefused);
         }
         // The keyframe that the viewer went over at needs nothing from before it.
         if self.kind == MediaKind::Video && self.outgoing.source() != Some(located.source) {
@@ -260,22 +286,60 @@ impl Subscription {
             .ok_or(DropReason::RetransmissionRefused)?;
         let mut forward = self.outgoing.describe(&located, packet).ok_or(DropReason::CodecUnsupported)?;
         if !budget.take_bytes(ask.now, forward.size_hint()) {
+            // What nothing refers to is not missed.
+            if self.kind == MediaKind::Video && packet.descriptor.temporal == 0 {
+                self.is_broken |= !self.retransmitter.owe(ask.now, wire);
+            }
             return Err(DropReason::RetransmissionLimit);
         }
+        self.retransmitter.settle(ask.now, wire);
         forward.rtx = Some(forward.header.seq);
         forward.header.payload_type = payload_type;
         forward.header.ssrc = ssrc;
+        let again = ask.twice && self.retransmitter.was_lost(ask.now, located.out, ask.interval * 2);
         forward.header.seq = self.retransmitter.number(ask.now, located.out);
-        Ok(forward)
+        let twin = (again && budget.take_bytes(ask.now, forward.size_hint())).then(|| {
+            let mut twin = forward;
+            twin.header.seq = self.retransmitter.next_number();
+            twin
+        });
+        Ok(Repaired { forward, twin })
+    }
+
+    /// Repeats what could not be repeated when it was asked for, as far as it can be now. When that takes too long the
+    /// viewer has lost its picture, and may not say so for seconds: then it gets another one.
+    pub(crate) fn repay(&mut self, ask: &Repair<'_>, budget: &mut Budget, step: &mut Step<'_>) {
+        while let Some(wire) = self.retransmitter.first_owed() {
+            match self.repair(ask, wire, budget) {
+                Ok(repaired) => step.out.extend(repaired),
+                Err(DropReason::RetransmissionLimit) => break,
+                Err(_) => self.retransmitter.settle(ask.now, wire),
+            }
+        }
+        self.is_broken |= self.retransmitter.is_overdue(ask.now);
+        if std::mem::take(&mut self.is_broken) {
+            self.retransmitter.forget_owed();
+            self.is_still = true;
+            if self.is_waiting() && self.catch_up.is_none() {
+                self.attempt(ask.now, ask.rings, step);
+            } else {
+                self.handle_keyframe_wanted(ask.now, ask.rings, step);
+            }
+        }
+    }
+
+    /// Says whether [`Self::repay`] has something to do.
+    pub(crate) const fn owes_repairs(&self) -> bool {
+        self.is_broken || self.retransmitter.owes()
     }
 
     /// Takes the viewer's wish for a keyframe: answers it from the ring where that is sooner, and else passes it on, at
     /// most once in [`WANTED_INTERVAL`].
     pub(crate) fn handle_keyframe_wanted(&mut self, now: MonoTime, rings: &Rings, step: &mut Step<'_>) {
         let is_helped = match &self.catch_up {
-            // A keyframe cuts a slow burst short.
             Some(burst) => !burst.is_slow(),
-            None => self.replay(now, rings, step),
+            // A keyframe cuts a slow burst short.
+            None => self.replay(now, rings, step) && !self.catch_up.is_some_and(|burst| burst.is_slow()),
         };
         if is_helped {
             return;
@@ -482,7 +546,7 @@ impl Subscription {
     fn is_shown(&self) -> bool {
         let active =
             |layer| self.info.iter().flat_map(|info| &info.layers).any(|it| it.index == layer && it.active);
-        !self.is_starved && self.current().is_some_and(active)
+        !self.is_starved && !self.is_still && self.current().is_some_and(active)
     }
 
     /// Answers a viewer's wish for a keyframe from the ring, if that is allowed now and sooner than a fresh one.
@@ -490,7 +554,8 @@ impl Subscription {
         let Some(layer) = self.current().filter(|_| self.kind == MediaKind::Video) else { return false };
         let ring = rings.get(self.kind, layer);
         let fresh = ring.next_keyframe().filter(|due| *due > now).map_or(FRESH_ASSUMED, |due| due.since(now));
-        let sooner = Cache::find(now, ring).is_some_and(|cache| self.lasts(&cache, layer) < fresh);
+        let sooner =
+            Cache::find(now, ring).is_some_and(|cache| self.lasts(&cache, layer).min(STILL_MAX) < fresh);
         sooner && self.replays.take(now) && self.begin_catch_up(now, rings, layer, step)
     }
 
@@ -512,7 +577,9 @@ impl Subscription {
             *pass = pass.wrapping_add(1);
         }
         let source = self.source(epoch, layer);
-        let burst = CatchUp::new(now, &cache, self.lasts(&cache, layer));
+        // A keyframe that finds the path's queue full is lost in part, and repairs of it find the same.
+        let drain = if self.is_overfull() { self.queue.min(DRAIN_MAX) } else { Duration::ZERO };
+        let burst = CatchUp::new(now + drain, &cache, self.lasts(&cache, layer));
         let from = self.current();
         self.outgoing.join(source, (cache.first, cache.newest), timing, Some(burst.squeeze()));
         self.note_joined(source, from, step);
@@ -553,7 +620,10 @@ impl Subscription {
             if left == 0 {
                 break Some(now + STEP_INTERVAL);
             }
-            let is_held = self.burst_room == Some(0) && now.since(self.burst_widened) < REPORT_MAX;
+            // The keyframe goes out whole: without it there is nothing to see.
+            let is_held = self.burst_room == Some(0)
+                && !burst.is_first(packet)
+                && now.since(self.burst_widened) < REPORT_MAX;
             if (is_held || self.path.is_some())
                 && self.outgoing.is_other_frame(packet)
                 && has_newer_keyframe(ring, packet)
@@ -649,6 +719,8 @@ impl Subscription {
     /// Keeps what follows from having gone over to a source.
     fn note_joined(&mut self, source: Source, from: Option<LayerIndex>, step: &mut Step<'_>) {
         self.joined = Some(source.epoch);
+        self.retransmitter.forget_owed();
+        self.is_still = false;
         let to = source.layer;
         if Some(to) == self.target {
             self.next_attempt = None;
@@ -731,6 +803,25 @@ pub(crate) struct Repair<'a> {
     pub(crate) rings: &'a Rings,
     /// How long one number is not repeated.
     pub(crate) interval: Duration,
+    /// Whether what was repeated before and is asked for again goes out twice: where packets are lost by chance, another
+    /// round trip costs the viewer more than a packet.
+    pub(crate) twice: bool,
+}
+
+/// A packet that goes out again, and its copy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Repaired {
+    forward: Forward,
+    twin: Option<Forward>,
+}
+
+impl IntoIterator for Repaired {
+    type Item = Forward;
+    type IntoIter = std::iter::Chain<std::iter::Once<Forward>, std::option::IntoIter<Forward>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        std::iter::once(self.forward).chain(self.twin)
+    }
 }
 
 fn timing_of(info: &TrackInfo, layer: LayerIndex) -> Option<crate::Timing> {
@@ -761,7 +852,7 @@ const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a viewer's wish for a keyframe is passed on.
 const WANTED_INTERVAL: Duration = Duration::from_millis(500);
 /// How often it is looked whether a lower layer that the path asks for can be joined.
-const FALL_INTERVAL: Duration = Duration::from_millis(500);
+const FALL_INTERVAL: Duration = Duration::from_millis(250);
 /// How long a switch waits for the end of the current frame: three frames at 30 frames/s.
 const SWITCH_DELAY_MAX: Duration = Duration::from_millis(100);
 /// The most packets that one switch takes from the ring: under half of the numbers that are remembered.
@@ -777,6 +868,9 @@ const STEP_INTERVAL: Duration = Duration::from_millis(1);
 const REPORT_MAX: Duration = Duration::from_secs(1);
 /// How soon a path that took nothing is tried again.
 const BLOCKED_INTERVAL: Duration = Duration::from_millis(10);
+/// A queue of the path that a burst lets drain before it begins, and the longest that it waits for that.
+const QUEUE_LONG: Duration = Duration::from_millis(100);
+const DRAIN_MAX: Duration = Duration::from_millis(250);
 /// After a burst that was broken off: as long as a group of pictures, so that the next try is a keyframe.
 const BAR: Duration = Duration::from_secs(4);
 /// How long a publisher takes to answer a request, encoder and path included.

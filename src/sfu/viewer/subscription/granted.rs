@@ -44,9 +44,10 @@ impl Subscription {
         self.outgoing.set_temporal_limit(limit.min(*wished));
     }
 
-    /// Sets what the path carries besides sound; `None` while nobody knows.
-    pub(crate) const fn set_path(&mut self, path: Option<Bitrate>) {
+    /// Sets what the path carries besides sound, `None` while nobody knows, and how long its queue is.
+    pub(crate) const fn set_path(&mut self, path: Option<Bitrate>, queue: Duration) {
         self.path = path;
+        self.queue = queue;
     }
 
     /// Sets what the path carries of the track. `falls` says that the viewer has to leave what it gets.
@@ -56,7 +57,7 @@ impl Subscription {
         self.retarget(now, Some(reason));
         if self.target != before {
             self.falls_since = (falls && self.is_waiting()).then_some(now);
-            if self.falls_since.is_some() && self.is_shown() {
+            if self.falls_since.is_some() && self.is_shown() && !self.is_overfull() {
                 // The next keyframe may come by itself, and a request disturbs everybody.
                 self.next_attempt = Some(now + FALL_PATIENCE);
             }
@@ -149,10 +150,10 @@ impl Subscription {
     }
 }
 
-/// What a burst sends before the first report: a large keyframe, and half a second of a path that carries 2 Mbit/s.
-const BURST_WINDOW: u64 = 100;
 /// How long a viewer whose path does not carry what it gets waits for a keyframe of the lower layer before one is asked
-/// for.
+/// for, unless the path is full already.
 const FALL_PATIENCE: Duration = Duration::from_millis(200);
+/// What a burst sends before the first report, besides its keyframe: what a short queue of a slow path holds.
+const BURST_WINDOW: u64 = 24;
 /// Header, extensions and tag.
 const HEADER_BYTES: usize = 48;

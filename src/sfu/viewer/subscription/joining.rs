@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rtp::MonoTime;
 
-use super::{KEYFRAME_LATE, Subscription, WANTED_INTERVAL};
+use super::{KEYFRAME_LATE, QUEUE_LONG, Subscription, WANTED_INTERVAL};
 use crate::ring::GOP_MAX;
 use crate::viewer::ViewerOutput;
 use crate::viewer::catch_up::{Cache, SLOW};
@@ -32,7 +32,14 @@ impl Subscription {
         let cache = |layer| Cache::find(now, rings.get(self.kind, layer));
         let of_target = cache(target).map(|cache| cache.backlog());
         if self.is_shown() {
-            if self.falls_since.is_some_and(|since| now.since(since) >= FALL_MAX) {
+            let patience = if !self.is_overfull() {
+                FALL_MAX
+            } else if of_target.is_some_and(|backlog| backlog <= FALL_BACKLOG_MAX) {
+                Duration::ZERO
+            } else {
+                FALL_FULL_MAX
+            };
+            if self.falls_since.is_some_and(|since| now.since(since) >= patience) {
                 // No keyframe came. What is shown breaks soon: rather go back a little.
                 return of_target.map(|_| target);
             }
@@ -47,11 +54,18 @@ impl Subscription {
             return Some(target);
         }
         let formats = self.outgoing.formats();
-        let cached = info
-            .layers
-            .iter()
-            .filter(|layer| layer.active && formats.decodes(layer.index) && cache(layer.index).is_some());
+        // What the path does not carry is not begun once more.
+        let falls_from = self.current().filter(|_| self.falls_since.is_some());
+        let cached = info.layers.iter().filter(|layer| {
+            let usable = layer.active && formats.decodes(layer.index);
+            usable && falls_from != Some(layer.index) && cache(layer.index).is_some()
+        });
         selector::lowest(cached, None).map(|layer| layer.index)
+    }
+
+    /// Says whether the path's queue is long.
+    pub(super) fn is_overfull(&self) -> bool {
+        self.queue > QUEUE_LONG
     }
 
     /// Returns how long a burst of a layer takes to the live edge.
@@ -72,7 +86,9 @@ impl Subscription {
             lasts = lasts.min(FALL_WAIT_MAX);
         }
         match rings.get(self.kind, target).next_keyframe() {
-            Some(due) if due + KEYFRAME_LATE > now => (due.since(now) < lasts).then(|| due + KEYFRAME_LATE),
+            Some(due) if due + KEYFRAME_LATE > now => {
+                (due.since(now) < lasts.min(STILL_MAX)).then(|| due + KEYFRAME_LATE)
+            }
             _ if lasts > SLOW && self.last_wanted.is_none_or(|at| now.since(at) >= WANTED_INTERVAL * 2) => {
                 self.last_wanted = Some(now);
                 self.push(ViewerOutput::RequestKeyframe(target));
@@ -87,8 +103,14 @@ impl Subscription {
 const DIRECT_BACKLOG_MAX: Duration = Duration::from_millis(500);
 /// When a lower layer that the path asks for is taken from the ring, however old.
 const FALL_MAX: Duration = Duration::from_millis(600);
+/// The same when the path is full: what is shown breaks now.
+const FALL_FULL_MAX: Duration = Duration::from_millis(250);
+/// A group of pictures that is shorter is taken from the ring at once then.
+const FALL_BACKLOG_MAX: Duration = Duration::from_millis(800);
 /// How long a viewer whose path does not carry what it sees waits for a keyframe rather than for a burst.
-const FALL_WAIT_MAX: Duration = Duration::from_millis(800);
+const FALL_WAIT_MAX: Duration = Duration::from_millis(400);
+/// For how long a picture may stand still rather than go on slowly from an older one.
+pub(super) const STILL_MAX: Duration = Duration::from_millis(500);
 /// The same for a viewer that sees another layer meanwhile: then it is asked for.
 const SHOWN_PATIENCE: Duration = Duration::from_millis(200);
 /// How far a switch may go back while another layer is shown: what the viewer does not see as a leap.

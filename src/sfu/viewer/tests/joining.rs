@@ -548,3 +548,29 @@ impl Arrived {
         now - self.0
     }
 }
+
+#[test]
+fn a_number_kept_in_an_earlier_pass_over_the_layer_is_filled_when_its_packet_comes() {
+    let mut room = Room::new(1);
+    room.viewer.handle_track(room.now, &one_layer(1, Codec::Vp8));
+    room.requests();
+    let mut sent = room.deliver(&Media::key(0, 100, 0));
+    sent.extend(room.deliver(&Media::vp8(0, 102, 6_000)));
+    room.advance(400);
+    let mut bytes = [0; 64];
+    let mut writer = Writer::new(&mut bytes);
+    assert!(writer.pli(Ssrc(1), VIDEO));
+    let length = writer.finish();
+    sent.extend(room.rtcp(&bytes[..length]));
+    assert!(sent.len() > 2, "the ring answers");
+
+    sent.extend(room.deliver(&Media::vp8(0, 101, 3_000)));
+    for _ in 0..100 {
+        room.advance(5);
+        sent.extend(room.tick());
+    }
+
+    let mut numbers: Vec<u16> = sent.iter().map(|it| it.seq.0).collect();
+    numbers.sort_unstable();
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+}
