@@ -66,8 +66,9 @@ const FAILED_WITHIN: Duration = Duration::from_secs(10);
 const WAIT_FIRST: Duration = Duration::from_secs(4);
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// The wait after a first failure, for a viewer without a picture.
+/// The same for a viewer without a picture: it has less to lose.
 const WAIT_FIRST_DARK: Duration = Duration::from_secs(1);
+const WAIT_MAX_DARK: Duration = Duration::from_secs(5);
 
 /// How many temporal layers are told apart.
 const TEMPORAL_MAX: usize = 3;
@@ -537,9 +538,13 @@ impl Allocator {
             let failed = self.now.since(up) < FAILED_WITHIN;
             self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
             if failed {
-                let first = if self.standing == 0 { WAIT_FIRST_DARK } else { WAIT_FIRST };
+                let (first, most) = if self.standing == 0 {
+                    (WAIT_FIRST_DARK, WAIT_MAX_DARK)
+                } else {
+                    (WAIT_FIRST, WAIT_MAX)
+                };
                 let doubled = first.saturating_mul(1 << self.failures.saturating_sub(1).min(8));
-                self.retry_at = self.now + doubled.min(WAIT_MAX);
+                self.retry_at = self.now + doubled.min(most);
             }
         }
     }

@@ -48,6 +48,10 @@ const DRAINING: f64 = 1.1;
 /// A decrease within this time of another one is a second answer to the same event.
 const EPISODE: Duration = Duration::from_millis(700);
 
+/// See [`RateControl::is_unfilled`].
+const RAMP: f64 = 1.5;
+const SPARE: f64 = 0.9;
+
 /// Above this queue a second answer goes by what arrives.
 const QUEUE_LONG: Duration = Duration::from_millis(110);
 
@@ -179,8 +183,7 @@ impl RateControl {
             // from below, because the growth still shows after the first answer to it.
             let sent = self.estimate.min(measured.sent.unwrap_or(self.estimate));
             let part = (DRAIN / (1.0 + measured.growth)).clamp(PART_MIN, DECREASE);
-            // A step up has just begun to send more: the average of before says nothing of the path.
-            let passed = measured.passed.unwrap_or_default();
+            let passed = measured.passed.filter(|_| self.is_unfilled(measured)).unwrap_or_default();
             let arrived = measured.acknowledged_long.unwrap_or(acknowledged).max(passed).scaled(DECREASE);
             let of_half_a_second = measured.acknowledged.unwrap_or(acknowledged).max(passed).scaled(DECREASE);
             // A full queue grows no more. What did not help once is answered by what arrives.
@@ -192,6 +195,14 @@ impl RateControl {
         }
         self.estimate = lowered;
         true
+    }
+
+    /// Says whether the averages of the last second tell less than the path: a step up has just begun to send more, or what
+    /// is sent leaves room, and only its keyframe is too much. Who fills the path yields as all who share it do.
+    fn is_unfilled(&self, measured: &Measured) -> bool {
+        let average = measured.acknowledged_long.unwrap_or_default();
+        measured.passed > Some(average.scaled(RAMP))
+            || measured.sent.is_some_and(|sent| sent < self.estimate.scaled(SPARE))
     }
 
     /// Returns the queue below which overuse is answered mildly: a few packets, which on a slow path take long.
@@ -318,6 +329,16 @@ mod tests {
         assert!(control.update(MonoTime::from_millis(1_000), &ramp));
 
         assert_eq!(control.estimate(), passed.scaled(DECREASE));
+    }
+
+    #[test]
+    fn who_fills_the_path_yields_by_the_average() {
+        let mut control = RateControl::new(Bitrate::from_kbps(2_000), MonoTime::ZERO);
+        let [passed, sent] = [1_900, 1_950].map(|kbps| Some(Bitrate::from_kbps(kbps)));
+
+        control.update(MonoTime::ZERO, &Measured { passed, sent, ..measured(Usage::Over, 1_600) });
+
+        assert_eq!(control.estimate(), Bitrate::from_kbps(1_472));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 import type { Page } from '@playwright/test';
 import { type BadNetwork, startBehind } from '../e2e/harness/bad-network.ts';
 import { expect, type OpenPage, type Room, roomOf, test } from '../e2e/harness/fixtures.ts';
+import { hear } from '../e2e/harness/hearing.ts';
 import { publishLoad } from '../e2e/harness/load.ts';
-import { view } from '../e2e/harness/roles.ts';
+import { small, two } from '../e2e/harness/plans.ts';
+import { goLive, view } from '../e2e/harness/roles.ts';
 import { untilActive, untilPlaying } from '../e2e/harness/room-state.ts';
 import type { JoinTrace } from '../pages/join-trace.ts';
 import type { PathTrace } from '../pages/path-trace.ts';
@@ -90,6 +92,26 @@ for (const [loss, most] of [
     });
   });
 }
+
+test('sound, 10 % random loss, 50 ms round trip', async ({ open }) => {
+  const { server, network } = await startBehind('delay=25ms,loss=10%', 'delay=25ms');
+  try {
+    const room = roomOf(server, 'far');
+    const publisher = await open();
+    // The load test's sound is sent once only.
+    await goLive(publisher, room, { ...small, layers: two, audio: true, through: server.udp });
+    await untilActive(room.page, ['h', 'f']);
+    const viewer = await open();
+    await viewer.evaluate((url) => window.lab.listen(url, true), room.whep);
+    await viewer.waitForTimeout(5000);
+    const { lost, concealed } = await hear(viewer, 60);
+    row('10 % loss, 50 ms, sound', 'packets lost', lost * 100, { unit: '%' });
+    row('10 % loss, 50 ms, sound', 'made up', concealed * 100, { unit: '%', atMost: 3 });
+  } finally {
+    await network.stop();
+    await server.stop();
+  }
+});
 
 test('rate 4, 1, 0.3, 4 Mbit/s', async ({ open }) => {
   await behind('delay=20ms,rate=4M,queue=300ms', open, layers, {

@@ -31,14 +31,21 @@ export function canvasStream({ width, height, fps, audio }: CanvasAsk): MediaStr
   return stream;
 }
 
+/** A hum with a beat, which an encoder takes for a voice. */
 function tone(): MediaStreamTrack {
   const context = new AudioContext();
-  const oscillator = context.createOscillator();
-  const volume = context.createGain();
+  const voice = new OscillatorNode(context, { type: 'sawtooth', frequency: 130 });
+  const throat = new BiquadFilterNode(context, { type: 'bandpass', frequency: 600, Q: 2 });
+  const volume = new GainNode(context, { gain: 0.3 });
+  const syllables = new OscillatorNode(context, { frequency: 4 });
+  const depth = new GainNode(context, { gain: 0.25 });
+  const vibrato = new OscillatorNode(context, { frequency: 0.7 });
+  const reach = new GainNode(context, { gain: 30 });
   const destination = context.createMediaStreamDestination();
-  volume.gain.value = 0.2;
-  oscillator.connect(volume).connect(destination);
-  oscillator.start();
+  syllables.connect(depth).connect(volume.gain);
+  vibrato.connect(reach).connect(voice.frequency);
+  voice.connect(throat).connect(volume).connect(destination);
+  for (const source of [voice, syllables, vibrato]) source.start();
   const track = destination.stream.getAudioTracks()[0];
   if (!track) throw new Error('no audio track');
   return track;

@@ -2,11 +2,10 @@ import { Session } from '../../sdk/session.ts';
 
 /** What a viewer has heard since it joined. Samples are of one channel. */
 export interface Heard {
-  /** What the packets carry, as `audio/red` or `audio/opus`. */
-  readonly codec: string;
   readonly packets: number;
+  readonly bytes: number;
   readonly lost: number;
-  /** Packets that were made of a later one's repetition: RED or in-band FEC (W3C `fecPacketsReceived`). */
+  /** Packets whose successor repeats them within the codec (W3C `fecPacketsReceived`); RED is not counted here. */
   readonly repaired: number;
   readonly samples: number;
   /** Samples that were made up because their packet was missing (W3C `concealedSamples`). */
@@ -38,11 +37,10 @@ export async function heard(connection: RTCPeerConnection): Promise<Heard> {
     entries.push(entry);
   });
   const inbound = entries.find((entry) => entry['type'] === 'inbound-rtp' && entry['kind'] === 'audio') ?? {};
-  const codec = entries.find((entry) => entry['id'] === inbound['codecId']) ?? {};
   const count = (field: string): number => Number(inbound[field] ?? 0);
   return {
-    codec: String(codec['mimeType'] ?? ''),
     packets: count('packetsReceived'),
+    bytes: count('bytesReceived'),
     lost: count('packetsLost'),
     repaired: count('fecPacketsReceived'),
     samples: count('totalSamplesReceived'),
