@@ -67,7 +67,7 @@ impl Property {
             Self::AfterDrop | Self::Queue => 10,
             Self::Stall => 95,
             Self::Estimate => 15,
-            Self::Switches => 20,
+            Self::Switches => 30,
             Self::Apart => 50,
             Self::Alike => 200,
         }

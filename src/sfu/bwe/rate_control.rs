@@ -42,9 +42,6 @@ const FEEDBACK: Duration = Duration::from_millis(100);
 const YIELD: f64 = 1.0;
 const QUEUE_YIELD_MAX: Duration = Duration::from_millis(100);
 
-/// By how much more must arrive than is sent.
-const DRAINING: f64 = 1.1;
-
 /// A decrease within this time of another one is a second answer to the same event.
 const EPISODE: Duration = Duration::from_millis(700);
 
@@ -153,12 +150,7 @@ impl RateControl {
     fn yield_to_queue(&mut self, now: MonoTime, measured: &Measured) {
         let elapsed = now.since(self.updated_at).min(INCREASE_SPAN_MAX);
         self.updated_at = now;
-        // Who sends less than arrives drains it already.
-        let drains = measured
-            .sent
-            .zip(measured.acknowledged)
-            .is_some_and(|(sent, acknowledged)| sent.scaled(DRAINING) < acknowledged);
-        if !measured.limited && !drains {
+        if !measured.limited {
             let queue = measured.standing.min(QUEUE_YIELD_MAX).as_secs_f64();
             self.estimate = self.estimate.scaled(1.0 - YIELD * queue * elapsed.as_secs_f64());
         }
@@ -355,23 +347,6 @@ mod tests {
 
         assert!((1_070_000..=1_081_000).contains(&after_a_second.as_bps()), "{after_a_second:?}");
         assert_eq!(control.estimate(), Bitrate::from_kbps(1_200));
-    }
-
-    #[test]
-    fn a_standing_queue_takes_a_part_of_the_estimate_unless_less_is_sent_than_arrives() {
-        let after_a_second = |sent_kbps| {
-            let mut control = RateControl::new(Bitrate::from_kbps(1_000), MonoTime::ZERO);
-            let queue = Duration::from_millis(100);
-            let sent = Some(Bitrate::from_kbps(sent_kbps));
-            let measured = Measured { standing: queue, queue, sent, ..measured(Usage::Normal, 1_000) };
-            (1..=10).for_each(|tick| {
-                control.update(MonoTime::from_millis(tick * 100), &measured);
-            });
-            control.estimate()
-        };
-
-        assert!(after_a_second(1_000) < Bitrate::from_kbps(920));
-        assert_eq!(after_a_second(700), Bitrate::from_kbps(1_000));
     }
 
     #[test]
