@@ -245,10 +245,16 @@ impl Allocator {
             self.rungs().iter().position(same)
         };
         let held = held.filter(|rung| rung.layer.is_some());
-        self.standing = match held {
+        let found = held.map(place);
+        if found == Some(None) {
+            // Another one's layer: what was shown of that says nothing of this.
+            self.has_fitted = false;
+            self.unfit_since = None;
+        }
+        self.standing = match found {
             None if self.gave_up => 0,
             None => self.lowest_whole(),
-            Some(held) => place(held).unwrap_or_else(|| self.highest_proved()),
+            Some(place) => place.unwrap_or_else(|| self.highest_proved()),
         };
         self.standing = self.standing.max(self.floor());
         self.step();
@@ -502,7 +508,8 @@ impl Allocator {
     fn thin_out(&mut self) {
         self.stop_confirming();
         let since = *self.unfit_since.get_or_insert(self.now);
-        if !self.has_fitted && self.now.since(since) < UNPROVED {
+        let is_proved = self.has_fitted && self.estimate.limiter != Limiter::Application;
+        if !is_proved && self.now.since(since) < UNPROVED {
             return;
         }
         let below = self.rungs().get(..self.standing).unwrap_or_default();

@@ -208,6 +208,9 @@ impl Shard {
         // Bounded, so that a crowd of deadlines cannot hold up packets; the rest comes in the next turn.
         let mut left = DUE_PACKETS;
         for _ in 0..DUE_MAX / WARM_SESSIONS {
+            if left == 0 {
+                return;
+            }
             let mut due = [None; WARM_SESSIONS];
             due.iter_mut().for_each(|place| *place = self.timers.pop_due(now));
             if due.iter().flatten().next().is_none() {

@@ -450,6 +450,7 @@ impl Estimator {
         statuses: impl Iterator<Item = (SeqNo, Option<Option<i64>>)>,
         reference: Reference,
     ) -> bool {
+        let received_before = self.stats.received;
         let mut newest_sent_us = None;
         for (seq, arrival) in statuses {
             match self.history.acknowledge(now, seq, arrival.is_some()) {
@@ -467,7 +468,9 @@ impl Estimator {
             }
         }
         let Some(newest_sent_us) = newest_sent_us else { return false };
-        self.be_led_as_negotiated(now);
+        if self.stats.received > received_before {
+            self.be_led_as_negotiated(now);
+        }
         let age = history::micros(now).saturating_sub(newest_sent_us);
         self.rtt.add(now, Duration::from_micros(u64::try_from(age).unwrap_or(0)));
         if let Some(before) = self.silence.end() {
@@ -549,7 +552,7 @@ impl Estimator {
     }
 
     fn judge_probe(&mut self, now: MonoTime) {
-        let Some(verdict) = self.probes.judge(now, self.delay.noise()) else { return };
+        let Some(verdict) = self.probes.judge(now, self.rate.estimate(), self.delay.noise()) else { return };
         match verdict {
             Verdict::Carried(proved) => {
                 self.stats.probes_carried = self.stats.probes_carried.saturating_add(1);
@@ -593,7 +596,7 @@ impl Estimator {
         if self.led_by != Feedback::TransportCc {
             return;
         }
-        if self.stats.feedbacks == 0 && self.silence.lasts(now, NEVER_REPORTED) {
+        if self.stats.received == 0 && self.silence.lasts(now, NEVER_REPORTED) {
             self.fall_back(now);
             return;
         }

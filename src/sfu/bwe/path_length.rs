@@ -11,8 +11,8 @@ pub(super) struct PathLength {
     /// The level at the beginning of the running span and of the one before.
     levels_ms: [f64; 2],
     span_began_ms: f64,
-    /// Whether the level has risen at once, and was not down again since.
-    risen: bool,
+    /// When the level has risen at once, if it was not down again since.
+    risen_at_ms: Option<f64>,
     /// Since when it stands still, and between which bounds.
     still_since_ms: f64,
     bounds_ms: (f64, f64),
@@ -25,7 +25,7 @@ impl PathLength {
         Self {
             levels_ms: [level_ms; 2],
             span_began_ms: at_ms,
-            risen: false,
+            risen_at_ms: None,
             still_since_ms: at_ms,
             bounds_ms: (level_ms, level_ms),
             longer: false,
@@ -39,8 +39,11 @@ impl PathLength {
             self.levels_ms = [level_ms, running];
             self.span_began_ms = at_ms;
         }
-        self.risen |= level_ms - running.min(before) > STEP_MS;
-        self.risen &= queue_ms > STEP_MS / 2.0;
+        if level_ms - running.min(before) > STEP_MS {
+            self.risen_at_ms.get_or_insert(at_ms);
+        }
+        self.risen_at_ms =
+            self.risen_at_ms.filter(|risen| queue_ms > STEP_MS / 2.0 && at_ms - risen < RISEN_MAX_MS);
         let (low, high) = (self.bounds_ms.0.min(level_ms), self.bounds_ms.1.max(level_ms));
         if high - low > STILL_MS {
             self.still_since_ms = at_ms;
@@ -49,17 +52,17 @@ impl PathLength {
         }
         self.bounds_ms = (low, high);
         let is_still = at_ms - self.still_since_ms > STILL_SPAN_MS;
-        if !(self.risen && is_still && queue_ms < STEP_MAX_MS) {
+        if !(self.risen_at_ms.is_some() && is_still && queue_ms < STEP_MAX_MS) {
             return None;
         }
-        self.risen = false;
+        self.risen_at_ms = None;
         self.longer = true;
         Some(low)
     }
 
     /// Says whether the level has risen and it shows yet neither that a queue did that nor that none did.
     pub(super) const fn is_unsure(&self) -> bool {
-        self.risen
+        self.risen_at_ms.is_some()
     }
 
     /// Says once that the path has become longer.
@@ -71,6 +74,9 @@ impl PathLength {
 /// A level that rises by so much within two spans has risen at once.
 const STEP_MS: f64 = 15.0;
 const STEP_SPAN_MS: f64 = 250.0;
+
+/// What was before that means nothing after so long.
+const RISEN_MAX_MS: f64 = 5_000.0;
 
 /// What is longer than this is a queue.
 const STEP_MAX_MS: f64 = 150.0;

@@ -51,6 +51,9 @@ const WAIT_DROPPED: Duration = Duration::from_millis(1_500);
 /// is given up.
 const JUDGED_AFTER: Duration = Duration::from_millis(1_000);
 
+/// How much more than the estimate a probe has to show not to have failed, where it does not reach its target.
+const PROGRESS: f64 = 1.7;
+
 /// Arrivals this much slower than the sending measure the bottleneck.
 const SATURATED: f64 = 0.9;
 
@@ -240,7 +243,7 @@ impl Probes {
     }
 
     /// Judges the cluster under way when all of it is reported, or its time is over.
-    pub(super) fn judge(&mut self, now: MonoTime, noise: Duration) -> Option<Verdict> {
+    pub(super) fn judge(&mut self, now: MonoTime, estimate: Bitrate, noise: Duration) -> Option<Verdict> {
         let active = self.active.as_ref()?;
         let all_sent = active.sent.bytes >= active.probe.bytes;
         let reported = all_sent && active.reported_packets >= active.sent_packets;
@@ -250,12 +253,15 @@ impl Probes {
         let verdict = active.verdict(noise);
         self.active = None;
         self.probed = true;
-        self.succeeded = matches!(verdict, Verdict::Carried(_));
-        self.failures = if self.succeeded { 0 } else { self.failures.saturating_add(1) };
-        let more = match verdict {
-            Verdict::Carried(proved) => self.wanted.is_some_and(|wanted| wanted > proved),
-            Verdict::Saturated(_) | Verdict::Nothing => false,
+        // A few packets are measured to some per cent: one that shows much more than was known is no failure.
+        let proved = match verdict {
+            Verdict::Carried(proved) => Some(proved),
+            Verdict::Saturated(full) => Some(full).filter(|full| *full > estimate.scaled(PROGRESS)),
+            Verdict::Nothing => None,
         };
+        self.succeeded = proved.is_some();
+        self.failures = if self.succeeded { 0 } else { self.failures.saturating_add(1) };
+        let more = proved.is_some_and(|proved| self.wanted.is_some_and(|wanted| wanted > proved));
         let wait = match (self.succeeded, more, self.failures) {
             (true, true, _) => WAIT_SUCCEEDED,
             (true, false, _) | (false, _, 0 | 1) => WAIT_FIRST_FAILED,
@@ -408,8 +414,8 @@ mod tests {
         let mut probes = wanting();
         probes.poll(MonoTime::ZERO, ESTIMATE, QUIET).unwrap();
 
-        assert_eq!(probes.judge(MonoTime::from_millis(999), QUIET), None);
-        assert_eq!(probes.judge(MonoTime::from_millis(1_000), QUIET), Some(Verdict::Nothing));
+        assert_eq!(probes.judge(MonoTime::from_millis(999), ESTIMATE, QUIET), None);
+        assert_eq!(probes.judge(MonoTime::from_millis(1_000), ESTIMATE, QUIET), Some(Verdict::Nothing));
 
         assert_eq!(probes.poll(MonoTime::from_millis(2_999), ESTIMATE, QUIET), None);
         assert!(probes.poll(MonoTime::from_millis(3_000), ESTIMATE, QUIET).is_some());
@@ -425,7 +431,7 @@ mod tests {
             probes.handle_status(probe.cluster, &status(0), Some(-packet * 1_000_000));
         }
 
-        assert_eq!(probes.judge(MonoTime::from_millis(200), QUIET), Some(Verdict::Carried(TARGET)));
+        assert_eq!(probes.judge(MonoTime::from_millis(200), ESTIMATE, QUIET), Some(Verdict::Carried(TARGET)));
     }
 
     const QUIET: Duration = Duration::ZERO;
@@ -442,7 +448,7 @@ mod tests {
             let jitter_us = jitter_us * (packet * 7 % 5 - 2) / 2;
             probes.handle_status(probe.cluster, &status(0), Some(passed_us + jitter_us));
         }
-        probes.judge(MonoTime::from_millis(200), QUIET)
+        probes.judge(MonoTime::from_millis(200), ESTIMATE, QUIET)
     }
 
     fn send(probes: &mut Probes, probe: &Probe) {

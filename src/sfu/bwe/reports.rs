@@ -40,7 +40,7 @@ impl Reports {
             return estimate;
         }
         let risen = estimate.scaled(RISE_PER_SECOND.powf(since.min(RISE_SPAN_MAX).as_secs_f64()));
-        let most = sent.map_or(estimate, |sent| sent.scaled(SENT_TIMES));
+        let most = sent.map_or(estimate, |sent| sent.scaled(SENT_TIMES).max(TRIED));
         if risen > most { estimate } else { risen }
     }
 }
@@ -54,6 +54,8 @@ const FALL_INTERVAL: Duration = Duration::from_millis(500);
 const RISE_PER_SECOND: f64 = 1.08;
 /// The longest time for which one report counts: the longest interval of RFC 3550 §6.2 in small sessions.
 const RISE_SPAN_MAX: Duration = Duration::from_secs(5);
+/// As much is tried whatever is sent: who gets sound alone, or nothing, gets its picture back.
+const TRIED: Bitrate = Bitrate::from_kbps(600);
 /// One layer is about four times another, and steps want more than the next layer's rate.
 const SENT_TIMES: f64 = 6.0;
 
@@ -108,6 +110,20 @@ mod tests {
 
         assert_eq!(reports.next(at(0), MUCH, (ESTIMATE, None)), ESTIMATE);
         assert_eq!(reports.next(at(4_000), LITTLE + 1, (ESTIMATE, None)), ESTIMATE);
+    }
+
+    #[test]
+    fn who_is_sent_next_to_nothing_is_tried_with_a_picture_again() {
+        for sent in [Bitrate::ZERO, Bitrate::from_kbps(45)] {
+            let mut reports = Reports::default();
+            let mut estimate = Bitrate::from_kbps(50);
+
+            for seconds in 0..60 {
+                estimate = reports.next(at(seconds * 1_000), 0, (estimate, Some(sent)));
+            }
+
+            assert!((500_000..=600_000).contains(&estimate.as_bps()), "{estimate:?}");
+        }
     }
 
     #[test]
