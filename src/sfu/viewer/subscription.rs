@@ -16,6 +16,7 @@
 mod granted;
 mod joining;
 mod padding;
+mod repairing;
 mod replays;
 
 use std::collections::VecDeque;
@@ -26,7 +27,7 @@ use rtp::{Codec, ExtSeq, MediaKind, MonoTime, RtpTimestamp, SeqNo};
 
 use super::catch_up::{Cache, CatchUp};
 use super::outgoing::Outgoing;
-use super::retransmit::{Budget, Retransmitter};
+use super::retransmit::Retransmitter;
 use super::rewriter::Source;
 use super::selector::{self, LayerRequest};
 use super::{Forward, SwitchReason, TrackStats, ViewerOutput};
@@ -37,6 +38,7 @@ use crate::{Bitrate, DropReason, Epoch, LayerIndex, Packet, Rings};
 
 pub(crate) use self::granted::{Grant, Place};
 use self::joining::STILL_MAX;
+pub(crate) use self::repairing::Repair;
 use self::replays::Replays;
 
 /// The state machine of one subscription. Its fields are in the order that [`super::Viewer`] tells of.
@@ -246,91 +248,6 @@ impl Subscription {
         let highest = self.highest.first().copied().flatten().map_or(0, |seq| seq.0);
         let waits = [self.info.is_some(), self.target.is_some(), self.pending.is_some()];
         waits.into_iter().fold(highest, |read, waits| read ^ u64::from(waits)) ^ self.outgoing.warm()
-    }
-
-    /// Answers a request for an outgoing number.
-    ///
-    /// # Errors
-    ///
-    /// The reason for which the request stays unanswered.
-    pub(crate) fn repair(
-        &mut self,
-        ask: &Repair<'_>,
-        wire: SeqNo,
-        budget: &mut Budget,
-    ) -> Result<Repaired, DropReason> {
-        if !budget.take_request(ask.now) {
-            return Err(DropReason::RetransmissionLimit);
-        }
-        let located = self.outgoing.locate(wire).ok_or(DropReason::RetransmissionRefused)?;
-        if self.retransmitter.is_recent(ask.now, located.out, ask.interval) {
-            return Err(DropReason::RetransmissionRefused);
-        }
-        if self.epoch() != Some(located.source.epoch) {
-            return Err(DropReason::NotInRing);
-        }
-        // A path that does not carry a layer carries its repairs even less.
-        if self.falls_since.is_some() && self.is_overfull() && Some(located.source.layer) != self.target {
-            return Err(DropReason::RetransmissionRefused);
-        }
-        // The keyframe that the viewer went over at needs nothing from before it.
-        if self.kind == MediaKind::Video && self.outgoing.source() != Some(located.source) {
-            return Err(DropReason::RetransmissionRefused);
-        }
-        let ring = ask.rings.get(self.kind, located.source.layer);
-        let packet = ring.packet(located.seq).ok_or(DropReason::NotInRing)?;
-        let choice = self.outgoing.formats().choice(located.source.layer, packet);
-        let (payload_type, ssrc) = choice
-            .and_then(|choice| choice.rtx)
-            .zip(self.outgoing.track().rtx_ssrc)
-            .ok_or(DropReason::RetransmissionRefused)?;
-        let mut forward = self.outgoing.describe(&located, packet).ok_or(DropReason::CodecUnsupported)?;
-        if !budget.take_bytes(ask.now, forward.size_hint()) {
-            // What nothing refers to is not missed.
-            if self.kind == MediaKind::Video && packet.descriptor.temporal == 0 {
-                self.is_broken |= !self.retransmitter.owe(ask.now, wire);
-            }
-            return Err(DropReason::RetransmissionLimit);
-        }
-        self.retransmitter.settle(ask.now, wire);
-        forward.rtx = Some(forward.header.seq);
-        forward.header.payload_type = payload_type;
-        forward.header.ssrc = ssrc;
-        let again = ask.twice && self.retransmitter.was_lost(ask.now, located.out, ask.interval * 2);
-        forward.header.seq = self.retransmitter.number(ask.now, located.out);
-        let twin = (again && budget.take_bytes(ask.now, forward.size_hint())).then(|| {
-            let mut twin = forward;
-            twin.header.seq = self.retransmitter.next_number();
-            twin
-        });
-        Ok(Repaired { forward, twin })
-    }
-
-    /// Repeats what could not be repeated when it was asked for, as far as it can be now. When that takes too long the
-    /// viewer has lost its picture, and may not say so for seconds: then it gets another one.
-    pub(crate) fn repay(&mut self, ask: &Repair<'_>, budget: &mut Budget, step: &mut Step<'_>) {
-        while let Some(wire) = self.retransmitter.first_owed() {
-            match self.repair(ask, wire, budget) {
-                Ok(repaired) => step.out.extend(repaired),
-                Err(DropReason::RetransmissionLimit) => break,
-                Err(_) => self.retransmitter.settle(ask.now, wire),
-            }
-        }
-        self.is_broken |= self.retransmitter.is_overdue(ask.now);
-        if std::mem::take(&mut self.is_broken) {
-            self.retransmitter.forget_owed();
-            self.is_still = true;
-            if self.is_waiting() && self.catch_up.is_none() {
-                self.attempt(ask.now, ask.rings, step);
-            } else {
-                self.handle_keyframe_wanted(ask.now, ask.rings, step);
-            }
-        }
-    }
-
-    /// Says whether [`Self::repay`] has something to do.
-    pub(crate) const fn owes_repairs(&self) -> bool {
-        self.is_broken || self.retransmitter.owes()
     }
 
     /// Takes the viewer's wish for a keyframe: answers it from the ring where that is sooner, and else passes it on, at
@@ -791,36 +708,6 @@ pub(crate) struct Step<'a> {
 impl Step<'_> {
     fn count(&mut self, reason: DropReason) {
         self.stats.drops.add(reason);
-    }
-}
-
-/// What answering a NACK needs beside the number.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Repair<'a> {
-    /// The time.
-    pub(crate) now: MonoTime,
-    /// Where the packets are.
-    pub(crate) rings: &'a Rings,
-    /// How long one number is not repeated.
-    pub(crate) interval: Duration,
-    /// Whether what was repeated before and is asked for again goes out twice: where packets are lost by chance, another
-    /// round trip costs the viewer more than a packet.
-    pub(crate) twice: bool,
-}
-
-/// A packet that goes out again, and its copy.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Repaired {
-    forward: Forward,
-    twin: Option<Forward>,
-}
-
-impl IntoIterator for Repaired {
-    type Item = Forward;
-    type IntoIter = std::iter::Chain<std::iter::Once<Forward>, std::option::IntoIter<Forward>>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        std::iter::once(self.forward).chain(self.twin)
     }
 }
 
