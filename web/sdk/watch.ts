@@ -57,6 +57,7 @@ export class Watch extends Handle<WatchEvents> {
   #session: Session | null = null;
   #qualities: readonly Quality[] = [];
   #selected: QualityPick;
+  #isSoundless = false;
   #latency: Latency | null = null;
 
   constructor(options: WatchOptions) {
@@ -171,35 +172,39 @@ export class Watch extends Handle<WatchEvents> {
   async #observe(connection: RTCPeerConnection, progress: Progress, signal: AbortSignal): Promise<LiveError> {
     const reader = new StatsReader(connection);
     const meter = new LatencyMeter(this.#options.video);
-    const stall = new StallWatch();
+    const stall = new StallWatch(this.#isSoundless);
+    let sending = true;
     signal.addEventListener('abort', () => meter.close());
     for (let tick = 1; !signal.aborted; tick += 1) {
       await new Promise((resolve) => setTimeout(resolve, tickMs));
       const stats = await reader.watch().catch(() => null);
       if (!stats || signal.aborted) continue;
-      const flow = this.#options.video.ownerDocument.hidden
-        ? 'hidden'
-        : stall.look(stats, performance.now(), expected(this.#selected));
-      if (flow === 'flowing') progress.live();
+      const now = performance.now();
+      // In a silent room something is missing, whatever was asked for.
+      const wanted = sending ? expected(this.#selected) : 'picture';
+      const flow = this.#options.video.ownerDocument.hidden ? 'hidden' : stall.look(stats, now, wanted);
+      this.#isSoundless = stall.isSoundless;
+      // Who expects nothing misses nothing on a path that is gone: only one that stands is live.
+      if (flow === 'flowing' && connection.connectionState === 'connected') progress.live();
       if (tick % 2 === 0) this.#report(stats, meter);
       const due = tick % (tick < 20 ? roomTicksEarly : roomTicks) === 0;
       if (!due && flow !== 'frozen') continue;
-      const sending = await this.#look(signal);
+      sending = (await this.#look(signal)) ?? sending;
       if (!sending) stall.reset(performance.now());
       if (!sending && flow === 'frozen') progress.waiting();
       if (flow === 'frozen' && stall.lasted(performance.now())) break;
     }
-    return new LiveError('media/stalled', 'the room is live, but no picture arrives');
+    return stalled(this.#selected);
   }
 
-  /** Asks for the room; false when it is silent by its own doing. An unreachable server proves nothing. */
-  async #look(signal: AbortSignal): Promise<boolean> {
+  /** Asks for the room; false when it is silent by its own doing, null when nobody says: that proves nothing. */
+  async #look(signal: AbortSignal): Promise<boolean | null> {
     try {
       const room = await this.#find(signal);
       this.#learn(room);
       return isSending(room);
     } catch (error) {
-      return !isLiveError(error, 'stream/offline') && !isLiveError(error, 'room/not-found');
+      return isLiveError(error, 'stream/offline') || isLiveError(error, 'room/not-found') ? false : null;
     }
   }
 
@@ -225,6 +230,13 @@ export class Watch extends Handle<WatchEvents> {
 function expected(pick: QualityPick): Expected {
   if (pick === 'paused') return 'nothing';
   return pick === 'audio-only' ? 'sound' : 'picture';
+}
+
+function stalled(pick: QualityPick): LiveError {
+  if (pick !== 'audio-only')
+    return new LiveError('media/stalled', 'the room is live, but no picture arrives');
+  const hint = 'No sound is arriving. We are opening a new session.';
+  return new LiveError('media/stalled', 'the room is live, but no sound arrives', { hint });
 }
 
 /** Watches a room: plays as soon as somebody is live, and goes on through losses, restarts and takeovers. */
