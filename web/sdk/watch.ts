@@ -5,7 +5,7 @@ import { Handle, type HandleEvents, type Progress } from './handle.ts';
 import { request, type TokenSource } from './http.ts';
 import { type Latency, LatencyMeter } from './latency.ts';
 import { type Autoplay, type Playback, Player } from './player.ts';
-import { type ReconnectPolicy, reconnectDefault } from './retry.ts';
+import { isWaiting, type ReconnectPolicy, reconnectDefault } from './retry.ts';
 import { Session } from './session.ts';
 import { type Expected, StallWatch } from './stall.ts';
 import { StatsReader, type WatchStats } from './stats.ts';
@@ -57,6 +57,10 @@ export class Watch extends Handle<WatchEvents> {
   #session: Session | null = null;
   #qualities: readonly Quality[] = [];
   #selected: QualityPick;
+  /** The pick that the session's server took last. */
+  #taken: QualityPick = 'auto';
+  /** How often a pick was asked for. */
+  #asks = 0;
   #isSoundless = false;
   #latency: Latency | null = null;
 
@@ -100,15 +104,14 @@ export class Watch extends Handle<WatchEvents> {
     return this.#player.setMuted(muted);
   }
 
-  /** Asks the server for another pick; it goes over at the next keyframe. A new session asks again. */
+  /**
+   * Asks the server for another pick; it goes over at the next keyframe. A new session asks again. Rejects where the
+   * server does not take it; then the one before stays selected.
+   */
   async setQuality(pick: QualityPick): Promise<void> {
     this.#selected = pick;
-    const session = this.#session;
-    if (!session) return;
-    const body = JSON.stringify(typeof pick === 'object' && 'id' in pick ? { rid: pick.id } : pick);
-    const headers = { 'Content-Type': 'application/json' };
-    const url = new URL(`/api/v1/sessions/${session.id}/layer`, session.url);
-    await request(url, { method: 'PUT', headers, body, ...this.#auth() });
+    this.#asks += 1;
+    if (this.#session) await this.#choose(this.#session, pick);
   }
 
   /** Asks the server why the session is as it is. Rejects with `session/not-found` while there is none. */
@@ -143,8 +146,9 @@ export class Watch extends Handle<WatchEvents> {
       signal.addEventListener('abort', leave, { signal: over.signal });
       const { autoplay = 'sound' } = this.#options;
       void this.#player.show(new MediaStream([audio.receiver.track, video.receiver.track]), autoplay);
-      if (this.#selected !== 'auto') await this.setQuality(this.#selected).catch(() => undefined);
-      const reason = await Promise.race([session.lost, this.#observe(connection, progress, over.signal)]);
+      const refusal = await this.#chooseAgain(session);
+      const reason =
+        refusal ?? (await Promise.race([session.lost, this.#observe(connection, progress, over.signal)]));
       await session.close();
       throw reason;
     } finally {
@@ -152,6 +156,39 @@ export class Watch extends Handle<WatchEvents> {
       connection.close();
       this.#session = null;
     }
+  }
+
+  async #choose(session: Session, pick: QualityPick): Promise<void> {
+    const ask = this.#asks;
+    const body = JSON.stringify(typeof pick === 'object' && 'id' in pick ? { rid: pick.id } : pick);
+    const headers = { 'Content-Type': 'application/json' };
+    const url = new URL(`/api/v1/sessions/${session.id}/layer`, session.url);
+    try {
+      await request(url, { method: 'PUT', headers, body, ...this.#auth() });
+    } catch (error) {
+      // Something else may have been asked for meanwhile.
+      if (ask === this.#asks) this.#selected = this.#taken;
+      throw error;
+    }
+    if (session === this.#session) this.#taken = pick;
+  }
+
+  /** Asks a new session for what is selected. Gives the failure for which another session should be tried. */
+  async #chooseAgain(session: Session): Promise<LiveError | null> {
+    const pick = this.#selected;
+    this.#taken = 'auto';
+    this.#asks += 1;
+    if (pick === 'auto') return null;
+    const ask = this.#asks;
+    try {
+      await this.#choose(session, pick);
+    } catch (error) {
+      // A server that knows no picks answers that there is nothing.
+      if (!isLiveError(error) || !error.retryable || isWaiting(error)) return null;
+      if (ask === this.#asks) this.#selected = pick;
+      return error;
+    }
+    return null;
   }
 
   /** Finds the WHEP endpoint; rejects with `stream/offline` while nobody is live, which costs no offer. */

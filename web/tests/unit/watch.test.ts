@@ -106,6 +106,58 @@ test('a room that showed a picture and no sound has none to miss, in the next se
   expect(states).toEqual(['connecting', 'live', 'reconnecting', 'live']);
 });
 
+test('a pick that is refused is not selected, but the one that the server took before', async () => {
+  world.frames = 15;
+  const { handle } = open('auto');
+  await pass(1000);
+  await handle.setQuality({ id: 'h' });
+  world.answers = [Promise.resolve(new Response(null, { status: 404 }))];
+
+  const refused = handle.setQuality('paused');
+  expect(handle.selected).toBe('paused');
+  await expect(refused).rejects.toMatchObject({ status: 404 });
+  expect(handle.selected).toEqual({ id: 'h' });
+});
+
+test('a refusal that comes late undoes no later pick', async () => {
+  world.frames = 15;
+  const { handle } = open('auto');
+  await pass(1000);
+  const answers: ((response: Response) => void)[] = [];
+  world.answers = [0, 1].map(() => new Promise((resolve) => answers.push(resolve)));
+
+  const first = handle.setQuality('paused');
+  const second = handle.setQuality('audio-only');
+  answers[0]?.(new Response(null, { status: 500 }));
+  await expect(first).rejects.toMatchObject({ status: 500 });
+  expect(handle.selected).toBe('audio-only');
+  answers[1]?.(new Response(null, { status: 204 }));
+  await second;
+
+  expect(handle.selected).toBe('audio-only');
+});
+
+test('a new session asks for the pick again, and one that cannot ask is tried again', async () => {
+  world.answers = [Promise.resolve(new Response(null, { status: 503 }))];
+  const { handle, states, errors } = open('paused');
+  await pass(3000);
+
+  expect(errors.map(({ code }) => code)).toEqual(['server/overloaded']);
+  expect(states).toEqual(['connecting', 'live']);
+  expect(world.asked).toEqual(['paused', 'paused']);
+  expect([handle.selected, world.sessions]).toEqual(['paused', 2]);
+});
+
+test('a server that knows no picks sends what it likes, and that is what is selected', async () => {
+  world.frames = 15;
+  world.answers = [Promise.resolve(new Response(null, { status: 404 }))];
+  const { handle, states } = open('audio-only');
+  await pass(3000);
+
+  expect(handle.selected).toBe('auto');
+  expect(states).toEqual(['connecting', 'live']);
+});
+
 class FakeConnection {
   get connectionState(): RTCPeerConnectionState {
     return world.connectionState;
