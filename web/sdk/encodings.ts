@@ -60,8 +60,12 @@ export function codecPreferences(available: readonly RTCRtpCodec[], codec: Codec
  * who misses one hears no gap.
  */
 export function soundPreferences(available: readonly RTCRtpCodec[]): RTCRtpCodec[] {
-  const isRed = ({ mimeType }: RTCRtpCodec): boolean => mimeType.toLowerCase() === 'audio/red';
   return [...available.filter(isRed), ...available.filter((codec) => !isRed(codec))];
+}
+
+/** Tells RED from other codecs. */
+export function isRed({ mimeType }: RTCRtpCodec): boolean {
+  return mimeType.toLowerCase() === 'audio/red';
 }
 
 /** H.264 constrained baseline in packetisation mode 1 is what every decoder takes. */

@@ -1,6 +1,7 @@
 import {
   type CodecPick,
   codecPreferences,
+  isRed,
   type Layer,
   sendEncodings,
   simulcastLayers,
@@ -132,7 +133,8 @@ export class Publish extends Handle<PublishEvents> {
     const { source, simulcast = true, codec = 'auto', maxBitrate } = this.#options;
     // Both kinds are always offered, so that a microphone or camera can be added without a new session.
     const sound = connection.addTransceiver(audio ?? 'audio', { direction: 'sendonly', streams: [source] });
-    sound.setCodecPreferences(soundPreferences(RTCRtpSender.getCapabilities('audio')?.codecs ?? []));
+    const sounds = RTCRtpSender.getCapabilities('audio')?.codecs ?? [];
+    if (takesPreferences(sound) && sounds.some(isRed)) sound.setCodecPreferences(soundPreferences(sounds));
     const height = video?.getSettings().height ?? 720;
     const layers = typeof simulcast === 'boolean' ? simulcastLayers(height, maxBitrate) : simulcast;
     const top = layers.at(-1);
@@ -144,6 +146,8 @@ export class Publish extends Handle<PublishEvents> {
       sendEncodings: encodings,
     });
     if (codec !== 'auto') {
+      if (!takesPreferences(picture))
+        throw new LiveError('media/codec', 'no codec can be chosen', choiceHint);
       const available = RTCRtpSender.getCapabilities('video')?.codecs ?? [];
       picture.setCodecPreferences(codecPreferences(available, codec));
     }
@@ -158,6 +162,13 @@ export class Publish extends Handle<PublishEvents> {
       await new Promise((resolve) => setTimeout(resolve, statsIntervalMs));
     }
   }
+}
+
+const choiceHint = { hint: 'Leave the codec to the browser: this one lets nobody choose.' };
+
+/** Firefox before 128 lets nobody choose. */
+function takesPreferences(transceiver: Partial<RTCRtpTransceiver>): boolean {
+  return transceiver.setCodecPreferences !== undefined;
 }
 
 /** Goes live: sends `source` to the WHIP endpoint until `close`, through losses and refusals that pass. */

@@ -12,13 +12,26 @@ const lostMs = 8000;
 
 /**
  * Tells from growing counters whether media flows. A room without video flows when its audio does, and so does one whose
- * picture nobody asked for; where nothing is expected, nothing is missing.
+ * picture nobody asked for; where nothing is expected, nothing is missing. Nobody says whether a room has sound: one that
+ * showed its picture for a while and was not heard has none.
  */
 export class StallWatch {
   #frames = 0;
   #packets = 0;
+  #picturedAt: number | null = null;
+  #isSoundless: boolean;
   #grewAt: number | null = null;
   #started = false;
+
+  /** `isSoundless`: a session before this one has found it out. */
+  constructor(isSoundless = false) {
+    this.#isSoundless = isSoundless;
+  }
+
+  /** Whether the room is known to have no sound. */
+  get isSoundless(): boolean {
+    return this.#isSoundless;
+  }
 
   /** Looks at one reading. */
   look(
@@ -28,10 +41,12 @@ export class StallWatch {
   ): Flow {
     this.#grewAt ??= nowMs;
     const isHeard = stats.audioPackets > this.#packets;
-    // A room may have no sound at all.
-    const isContent =
-      expected === 'nothing' || (expected === 'sound' && (isHeard || stats.audioPackets === 0));
-    const grew = stats.framesDecoded > this.#frames || (stats.framesDecoded === 0 && isHeard) || isContent;
+    const isSeen = stats.framesDecoded > this.#frames;
+    if (isSeen) this.#picturedAt ??= nowMs;
+    if (stats.audioPackets > 0) this.#isSoundless = false;
+    else if (isSeen && nowMs - (this.#picturedAt ?? nowMs) >= frozenMs) this.#isSoundless = true;
+    const isContent = expected === 'nothing' || (expected === 'sound' && (isHeard || this.#isSoundless));
+    const grew = isSeen || (stats.framesDecoded === 0 && isHeard) || isContent;
     this.#frames = stats.framesDecoded;
     this.#packets = stats.audioPackets;
     if (grew) {

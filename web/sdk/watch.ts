@@ -5,7 +5,7 @@ import { Handle, type HandleEvents, type Progress } from './handle.ts';
 import { request, type TokenSource } from './http.ts';
 import { type Latency, LatencyMeter } from './latency.ts';
 import { type Autoplay, type Playback, Player } from './player.ts';
-import { type ReconnectPolicy, reconnectDefault } from './retry.ts';
+import { isWaiting, type ReconnectPolicy, reconnectDefault } from './retry.ts';
 import { Session } from './session.ts';
 import { type Expected, StallWatch } from './stall.ts';
 import { StatsReader, type WatchStats } from './stats.ts';
@@ -57,6 +57,11 @@ export class Watch extends Handle<WatchEvents> {
   #session: Session | null = null;
   #qualities: readonly Quality[] = [];
   #selected: QualityPick;
+  /** The pick that the session's server took last. */
+  #taken: QualityPick = 'auto';
+  /** How often a pick was asked for. */
+  #asks = 0;
+  #isSoundless = false;
   #latency: Latency | null = null;
 
   constructor(options: WatchOptions) {
@@ -99,15 +104,14 @@ export class Watch extends Handle<WatchEvents> {
     return this.#player.setMuted(muted);
   }
 
-  /** Asks the server for another pick; it goes over at the next keyframe. A new session asks again. */
+  /**
+   * Asks the server for another pick; it goes over at the next keyframe. A new session asks again. Rejects where the
+   * server does not take it; then the one before stays selected.
+   */
   async setQuality(pick: QualityPick): Promise<void> {
     this.#selected = pick;
-    const session = this.#session;
-    if (!session) return;
-    const body = JSON.stringify(typeof pick === 'object' && 'id' in pick ? { rid: pick.id } : pick);
-    const headers = { 'Content-Type': 'application/json' };
-    const url = new URL(`/api/v1/sessions/${session.id}/layer`, session.url);
-    await request(url, { method: 'PUT', headers, body, ...this.#auth() });
+    this.#asks += 1;
+    if (this.#session) await this.#choose(this.#session, pick);
   }
 
   /** Asks the server why the session is as it is. Rejects with `session/not-found` while there is none. */
@@ -142,8 +146,9 @@ export class Watch extends Handle<WatchEvents> {
       signal.addEventListener('abort', leave, { signal: over.signal });
       const { autoplay = 'sound' } = this.#options;
       void this.#player.show(new MediaStream([audio.receiver.track, video.receiver.track]), autoplay);
-      if (this.#selected !== 'auto') await this.setQuality(this.#selected).catch(() => undefined);
-      const reason = await Promise.race([session.lost, this.#observe(connection, progress, over.signal)]);
+      const refusal = await this.#chooseAgain(session);
+      const reason =
+        refusal ?? (await Promise.race([session.lost, this.#observe(connection, progress, over.signal)]));
       await session.close();
       throw reason;
     } finally {
@@ -151,6 +156,39 @@ export class Watch extends Handle<WatchEvents> {
       connection.close();
       this.#session = null;
     }
+  }
+
+  async #choose(session: Session, pick: QualityPick): Promise<void> {
+    const ask = this.#asks;
+    const body = JSON.stringify(typeof pick === 'object' && 'id' in pick ? { rid: pick.id } : pick);
+    const headers = { 'Content-Type': 'application/json' };
+    const url = new URL(`/api/v1/sessions/${session.id}/layer`, session.url);
+    try {
+      await request(url, { method: 'PUT', headers, body, ...this.#auth() });
+    } catch (error) {
+      // Something else may have been asked for meanwhile.
+      if (ask === this.#asks) this.#selected = this.#taken;
+      throw error;
+    }
+    if (session === this.#session) this.#taken = pick;
+  }
+
+  /** Asks a new session for what is selected. Gives the failure for which another session should be tried. */
+  async #chooseAgain(session: Session): Promise<LiveError | null> {
+    const pick = this.#selected;
+    this.#taken = 'auto';
+    this.#asks += 1;
+    if (pick === 'auto') return null;
+    const ask = this.#asks;
+    try {
+      await this.#choose(session, pick);
+    } catch (error) {
+      // A server that knows no picks answers that there is nothing.
+      if (!isLiveError(error) || !error.retryable || isWaiting(error)) return null;
+      if (ask === this.#asks) this.#selected = pick;
+      return error;
+    }
+    return null;
   }
 
   /** Finds the WHEP endpoint; rejects with `stream/offline` while nobody is live, which costs no offer. */
@@ -171,35 +209,39 @@ export class Watch extends Handle<WatchEvents> {
   async #observe(connection: RTCPeerConnection, progress: Progress, signal: AbortSignal): Promise<LiveError> {
     const reader = new StatsReader(connection);
     const meter = new LatencyMeter(this.#options.video);
-    const stall = new StallWatch();
+    const stall = new StallWatch(this.#isSoundless);
+    let sending = true;
     signal.addEventListener('abort', () => meter.close());
     for (let tick = 1; !signal.aborted; tick += 1) {
       await new Promise((resolve) => setTimeout(resolve, tickMs));
       const stats = await reader.watch().catch(() => null);
       if (!stats || signal.aborted) continue;
-      const flow = this.#options.video.ownerDocument.hidden
-        ? 'hidden'
-        : stall.look(stats, performance.now(), expected(this.#selected));
-      if (flow === 'flowing') progress.live();
+      const now = performance.now();
+      // In a silent room something is missing, whatever was asked for.
+      const wanted = sending ? expected(this.#selected) : 'picture';
+      const flow = this.#options.video.ownerDocument.hidden ? 'hidden' : stall.look(stats, now, wanted);
+      this.#isSoundless = stall.isSoundless;
+      // Who expects nothing misses nothing on a path that is gone: only one that stands is live.
+      if (flow === 'flowing' && connection.connectionState === 'connected') progress.live();
       if (tick % 2 === 0) this.#report(stats, meter);
       const due = tick % (tick < 20 ? roomTicksEarly : roomTicks) === 0;
       if (!due && flow !== 'frozen') continue;
-      const sending = await this.#look(signal);
+      sending = (await this.#look(signal)) ?? sending;
       if (!sending) stall.reset(performance.now());
       if (!sending && flow === 'frozen') progress.waiting();
       if (flow === 'frozen' && stall.lasted(performance.now())) break;
     }
-    return new LiveError('media/stalled', 'the room is live, but no picture arrives');
+    return stalled(this.#selected);
   }
 
-  /** Asks for the room; false when it is silent by its own doing. An unreachable server proves nothing. */
-  async #look(signal: AbortSignal): Promise<boolean> {
+  /** Asks for the room; false when it is silent by its own doing, null when nobody says: that proves nothing. */
+  async #look(signal: AbortSignal): Promise<boolean | null> {
     try {
       const room = await this.#find(signal);
       this.#learn(room);
       return isSending(room);
     } catch (error) {
-      return !isLiveError(error, 'stream/offline') && !isLiveError(error, 'room/not-found');
+      return isLiveError(error, 'stream/offline') || isLiveError(error, 'room/not-found') ? false : null;
     }
   }
 
@@ -225,6 +267,13 @@ export class Watch extends Handle<WatchEvents> {
 function expected(pick: QualityPick): Expected {
   if (pick === 'paused') return 'nothing';
   return pick === 'audio-only' ? 'sound' : 'picture';
+}
+
+function stalled(pick: QualityPick): LiveError {
+  if (pick !== 'audio-only')
+    return new LiveError('media/stalled', 'the room is live, but no picture arrives');
+  const hint = 'No sound is arriving. We are opening a new session.';
+  return new LiveError('media/stalled', 'the room is live, but no sound arrives', { hint });
 }
 
 /** Watches a room: plays as soon as somebody is live, and goes on through losses, restarts and takeovers. */

@@ -1,4 +1,4 @@
-import { type Watch, watch } from '../../sdk/index.ts';
+import { type QualityPick, type Watch, watch } from '../../sdk/index.ts';
 import { byId, roomOf, setText } from '../page-kit/dom.ts';
 import { showRows } from '../page-kit/explanation.ts';
 import { stateWord, viewers } from '../page-kit/words.ts';
@@ -22,14 +22,7 @@ const fullscreen = byId('fullscreen', HTMLButtonElement);
 const player = byId('player', HTMLElement);
 const face = new Face();
 const explanation = new ExplanationPanel();
-const menu = new QualityMenu(byId('quality', HTMLSelectElement), (pick) => {
-  // A layer that has just gone is refused; the menu learns of it with the next reading.
-  void session
-    .setQuality(pick)
-    .catch(() => undefined)
-    .then(() => explanation.refresh(() => session));
-  showState();
-});
+const menu = new QualityMenu(byId('quality', HTMLSelectElement), (pick) => void choose(pick));
 
 let session: Watch = open();
 
@@ -39,9 +32,9 @@ function open(): Watch {
   next.on('playback', showState);
   next.on('error', showState);
   next.on('room', (event) => setText(viewerCount, event.live ? viewers(event.viewers) : ''));
-  next.on('qualities', () => menu.show(next.qualities, video.videoHeight));
+  next.on('qualities', () => menu.show(next.qualities, video.videoHeight, next.selected));
   next.on('stats', ({ stats, latency }) => {
-    menu.show(next.qualities, stats.height);
+    menu.show(next.qualities, stats.height, next.selected);
     const pictured = next.selected !== 'audio-only' && next.selected !== 'paused';
     setText(latencyText, pictured ? (latency ? latencyWords(latency) : 'No picture yet') : 'No picture');
     if (latency && pictured) details.dataset['level'] = latencyLevel(latency);
@@ -49,6 +42,16 @@ function open(): Watch {
     if (details.open) showRows(figureList, figures(stats, latency));
   });
   return next;
+}
+
+async function choose(pick: QualityPick): Promise<void> {
+  const asked = session.setQuality(pick);
+  showState();
+  // Where it is refused, the session goes on as before, and the page says so.
+  await asked.catch(() => undefined);
+  menu.show(session.qualities, video.videoHeight, session.selected);
+  showState();
+  explanation.refresh(() => session);
 }
 
 function showState(): void {

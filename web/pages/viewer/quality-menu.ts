@@ -24,15 +24,16 @@ export class QualityMenu {
     this.#picked('auto');
   }
 
-  /** Offers these layers; `height` is that of the picture on screen, 0 when unknown. */
-  show(qualities: readonly Quality[], height: number): void {
-    const options = menuOptions(qualities, this.#select.value === 'auto' ? height : 0);
+  /** Offers these layers, and shows what is selected; `height` is that of the picture on screen, 0 when unknown. */
+  show(qualities: readonly Quality[], height: number, selected: QualityPick): void {
+    const chosen = lineOf(selected);
+    const options = menuOptions(qualities, chosen === 'auto' ? height : 0, selected);
     const key = JSON.stringify(options);
-    if (key === this.#shown) return;
-    this.#shown = key;
-    const chosen = this.#select.value;
-    this.#select.replaceChildren(...options.map(({ value, text }) => new Option(text, value)));
-    this.#select.value = options.some(({ value }) => value === chosen) ? chosen : 'auto';
+    if (key !== this.#shown) {
+      this.#shown = key;
+      this.#select.replaceChildren(...options.map(({ value, text }) => new Option(text, value)));
+    }
+    if (this.#select.value !== chosen) this.#select.value = chosen;
   }
 }
 
@@ -48,19 +49,36 @@ export function pickOf(value: string): QualityPick {
   return value.startsWith(layerMark) ? { id: value.slice(layerMark.length) } : 'auto';
 }
 
-/** The lines of the menu. */
-export function menuOptions(qualities: readonly Quality[], height: number): MenuOption[] {
+/** The line of a pick. */
+function lineOf(pick: QualityPick): string {
+  if (typeof pick === 'string') return pick;
+  return 'id' in pick ? layerMark + pick.id : 'auto';
+}
+
+/** The lines of the menu. A chosen layer that is not sent keeps its line: the server sends it again when it comes back. */
+export function menuOptions(
+  qualities: readonly Quality[],
+  height: number,
+  selected: QualityPick = 'auto',
+): MenuOption[] {
+  const chosen = typeof selected === 'object' && 'id' in selected ? selected.id : null;
   const active = qualities.filter((quality) => quality.active);
   const labels = active.map(({ label }) => label);
-  const layers = active.map(({ id, label, bitrate: rate }) => {
-    // Two layers of one height differ in their rate.
-    const twin = labels.filter((other) => other === label).length > 1 && rate !== undefined;
-    return { value: layerMark + id, text: twin ? `${label} · ${bitrate(rate)}` : label };
-  });
+  const isKnown = qualities.some(({ id }) => id === chosen);
+  const gone =
+    chosen === null || isKnown ? [] : [{ id: chosen, label: `Layer ${chosen}`.trim(), active: false }];
+  const layers = [...gone, ...qualities]
+    // One layer is no choice.
+    .filter((quality) => quality.id === chosen || (quality.active && (active.length > 1 || chosen !== null)))
+    .map(({ id, label, bitrate: rate, active: isSent }: Quality) => {
+      // Two layers of one height differ in their rate.
+      const twin = labels.filter((other) => other === label).length > 1 && rate !== undefined;
+      const text = twin ? `${label} · ${bitrate(rate)}` : label;
+      return { value: layerMark + id, text: isSent ? text : `${label} · not sent` };
+    });
   return [
     { value: 'auto', text: height > 0 ? `Auto · ${height}p` : 'Auto' },
-    // One layer is no choice.
-    ...(layers.length < 2 ? [] : layers),
+    ...layers,
     { value: 'audio-only', text: 'Sound only' },
     { value: 'paused', text: 'Paused' },
   ];

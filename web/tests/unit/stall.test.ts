@@ -39,11 +39,32 @@ test('who asked for sound alone misses no picture, but the sound', () => {
   expect(look(9, 500, 11_000)).toBe('frozen');
 });
 
-test('in a room without sound, who asked for sound alone misses nothing', () => {
+test('who asked for sound alone waits for it as for a picture', () => {
   const watch = new StallWatch();
+  const look = (nowMs: number) => watch.look({ framesDecoded: 0, audioPackets: 0 }, nowMs, 'sound');
 
-  expect(watch.look({ framesDecoded: 9, audioPackets: 0 }, 0, 'sound')).toBe('flowing');
-  expect(watch.look({ framesDecoded: 9, audioPackets: 0 }, 60_000, 'sound')).toBe('flowing');
+  expect(look(0)).toBe('starting');
+  expect(look(1999)).toBe('starting');
+  expect(look(2000)).toBe('frozen');
+  expect(watch.lasted(8000)).toBe(true);
+});
+
+test('two seconds of a picture without sound say that there is none, and the first sound that there is', () => {
+  const watch = new StallWatch();
+  const look = (framesDecoded: number, audioPackets: number, nowMs: number) =>
+    watch.look({ framesDecoded, audioPackets }, nowMs, 'sound');
+
+  look(1, 0, 0);
+  look(40, 0, 1999);
+  expect(watch.isSoundless).toBe(false);
+  look(41, 0, 2000);
+  expect(look(41, 0, 60_000)).toBe('flowing');
+  expect(new StallWatch(watch.isSoundless).look({ framesDecoded: 0, audioPackets: 0 }, 0, 'sound')).toBe(
+    'flowing',
+  );
+
+  look(41, 1, 61_000);
+  expect(look(41, 1, 63_000)).toBe('frozen');
 });
 
 test('who paused misses nothing, and has two seconds to see the picture come back', () => {

@@ -1,0 +1,73 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { type PublishOptions, publish } from '../../sdk/publish.ts';
+
+vi.mock('../../sdk/session.ts', () => ({ Session: { open: () => new Promise(() => undefined) } }));
+
+const opus = { mimeType: 'audio/opus', clockRate: 48_000 };
+const red = { mimeType: 'audio/red', clockRate: 48_000 };
+const vp8 = { mimeType: 'video/VP8', clockRate: 90_000 };
+
+let sound: RTCRtpCodec[];
+/** What was preferred, by kind. */
+let preferred: Record<string, RTCRtpCodec[]>;
+let offered: string[];
+
+beforeEach(() => {
+  sound = [opus, red];
+  preferred = {};
+  offered = [];
+  vi.stubGlobal('RTCRtpSender', {
+    getCapabilities: (kind: string) => ({ codecs: kind === 'audio' ? sound : [vp8] }),
+  });
+});
+afterEach(() => vi.unstubAllGlobals());
+
+test('sound is preferred with its repetition where the browser has both', async () => {
+  await begin(true);
+
+  expect(preferred).toEqual({ audio: [red, opus] });
+});
+
+test('a browser without repetition is left its own order', async () => {
+  sound = [opus];
+  await begin(true);
+
+  expect(preferred).toEqual({});
+});
+
+test('a browser that takes no preferences publishes as it likes', async () => {
+  const error = await begin(false);
+
+  expect(offered).toEqual(['audio', 'video']);
+  expect(error).toBeNull();
+});
+
+test('a chosen codec is preferred, and refused where the browser takes no preferences', async () => {
+  await begin(true, { codec: 'vp8' });
+  expect(preferred['video']).toEqual([vp8]);
+
+  expect(await begin(false, { codec: 'vp8' })).toMatchObject({ code: 'media/codec' });
+});
+
+/** Begins to publish; gives the error that it runs into. */
+async function begin(takesPreferences: boolean, options: Partial<PublishOptions> = {}): Promise<unknown> {
+  vi.stubGlobal(
+    'RTCPeerConnection',
+    class {
+      addTransceiver(kind: string): unknown {
+        offered.push(kind);
+        const setCodecPreferences = (codecs: RTCRtpCodec[]): void => {
+          preferred[kind] = codecs;
+        };
+        return { sender: {}, ...(takesPreferences ? { setCodecPreferences } : {}) };
+      }
+      close(): void {}
+    },
+  );
+  const source = { getAudioTracks: () => [], getVideoTracks: () => [] } as unknown as MediaStream;
+  const handle = publish({ url: 'http://server.example/whip/demo', source, ...options });
+  await new Promise((resolve) => setTimeout(resolve, 1));
+  const { error } = handle;
+  if (error) await handle.close();
+  return error;
+}
