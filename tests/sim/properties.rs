@@ -67,9 +67,9 @@ impl Property {
             Self::AfterDrop | Self::Queue => 10,
             Self::Stall => 95,
             Self::Estimate => 15,
-            Self::Switches => 30,
+            Self::Switches => 40,
             Self::Apart => 50,
-            Self::Alike => 200,
+            Self::Alike => 230,
         }
     }
 }
