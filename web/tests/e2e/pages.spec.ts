@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import type { Page } from '@playwright/test';
+import type { Locator, Page } from '@playwright/test';
 import { cameraFile } from './harness/camera.ts';
 import { expect, figure, roomOf, test } from './harness/fixtures.ts';
 import { untilActive } from './harness/room-state.ts';
@@ -13,6 +13,13 @@ async function picture(page: Page, name: string): Promise<void> {
   // A button under the pointer looks pressed.
   await page.mouse.move(2, 2);
   await page.screenshot({ path });
+}
+
+/** How many rows these elements of one height stand in. */
+function rows(elements: Locator): Promise<number> {
+  return elements.evaluateAll(
+    (all) => new Set(all.map((element) => Math.round(element.getBoundingClientRect().top))).size,
+  );
 }
 
 test('a host goes live in the studio, and a viewer who came early sees it by itself', async ({
@@ -120,6 +127,7 @@ test('a viewer asks for sound only, then pauses, keeps the session through both,
     await viewer.setViewportSize({ width: 360, height: 740 });
     const overflow = await viewer.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
     expect(overflow, 'nothing is wider than a small phone').toBeLessThanOrEqual(0);
+    expect(await rows(viewer.locator('.player__control')), 'the controls stand in one row').toBe(1);
     await picture(viewer, `viewer-${choice}-narrow`);
     await viewer.setViewportSize({ width: 1280, height: 800 });
   }
