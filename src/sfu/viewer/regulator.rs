@@ -519,7 +519,7 @@ const BITS_PER_PIXEL_AND_SECOND: u64 = 3;
 /// A layer of which nothing is known yet.
 const UNKNOWN_RATE: Bitrate = Bitrate::from_kbps(300);
 /// How much one second's measurement counts beside the ones before.
-const NEWS_WEIGHT: f64 = 0.35;
+const NEWS_WEIGHT: f64 = 0.15;
 
 #[cfg(test)]
 mod tests {
