@@ -142,7 +142,11 @@ test('by data channel and by HTTP a session is told the same', async ({ open, ro
     requests.filter(({ url }) => url.endsWith('/explain')),
     'the data channel needs no request',
   ).toEqual([]);
-  expect(byDataChannel).toMatchObject({ role: 'viewer', connected: true, current: { height: expect.any(Number) } });
+  expect(byDataChannel).toMatchObject({
+    role: 'viewer',
+    connected: true,
+    current: { height: expect.any(Number) },
+  });
   const { session, room: name, join, pair } = byDataChannel;
   expect(byHttp).toMatchObject({ role: 'viewer', session, room: name, join, pair });
 });
