@@ -58,7 +58,7 @@ fn a_publisher_that_opens_its_data_channel_late_hears_of_what_it_missed() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_tried_again_at_each_service_until_it_is_no_news() {
+fn what_cannot_be_sent_stays_news_and_is_told_in_its_newest_state() {
     let mut bench = Bench::new(1);
     let publisher = bench.publish();
     bench.shard().open_data_channel(at(0), publisher, (ChannelId(1), LABEL));

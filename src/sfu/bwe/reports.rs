@@ -3,6 +3,9 @@
 //! Think of the oldest way to share a path: hardly anything is lost, so a little more is tried; much is lost, so the
 //! estimate falls by half of that, from what is being sent. Between the two it stands. Nothing proves what it rises to, so it
 //! rises slowly, and no further than a few times what is sent.
+//!
+//! **Limit.** Numbers are kept for what is lost on the way in, so what a publisher loses and nobody repairs counts here as
+//! lost on the way to the viewer. Reports of arrivals know better.
 
 use std::time::Duration;
 

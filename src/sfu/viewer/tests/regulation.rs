@@ -1,6 +1,6 @@
 //! What a viewer gets of what its path carries.
 
-use rtp::{Codec, MediaKind};
+use rtp::{Codec, MediaKind, SeqNo};
 
 use super::harness::{Media, Place, Room, Sent, audio_track, one_layer, video_track};
 use super::path::{Path, Published, Reports, SECOND, SIMULCAST};
@@ -289,7 +289,7 @@ fn a_viewer_that_reports_is_looked_after_with_its_reports_and_needs_hardly_a_tim
 
 #[test]
 fn a_keyframe_whose_beginning_is_repaired_after_a_drop_goes_out_whole_and_with_what_follows() {
-    let (mut room, last) = flooded();
+    let (mut room, last, _) = flooded();
     let (first, timestamp) = (last + 1, 2_000_000);
 
     room.advance(5);
@@ -311,7 +311,7 @@ fn a_keyframe_whose_beginning_is_repaired_after_a_drop_goes_out_whole_and_with_w
 
 #[test]
 fn what_comes_late_from_before_a_keyframe_that_follows_a_drop_has_no_number() {
-    let (mut room, last) = flooded();
+    let (mut room, last, before) = flooded();
     let (missing, key, timestamp) = (last + 2, last + 3, 2_000_000);
     room.advance(5);
     room.deliver(&Media::vp8(0, last + 1, timestamp - 6_000));
@@ -330,20 +330,23 @@ fn what_comes_late_from_before_a_keyframe_that_follows_a_drop_has_no_number() {
         sent.iter().filter(|it| it.forward.rtx.is_none() && !it.forward.is_padding).collect();
     let behind = media.iter().position(|it| it.forward.source.0 == key).unwrap();
     assert!(media.iter().all(|it| it.forward.source.0 != missing));
-    assert!(behind == 0 || media[behind].seq == media[behind - 1].seq.plus(1));
+    let before = behind.checked_sub(1).map_or(before, |at| media[at].seq);
+    assert_eq!(media[behind].seq, before.plus(1));
     assert_eq!(media[behind + 1].seq, media[behind].seq.plus(1));
 }
 
-/// A room whose viewer was sent so much at once that it waits for a keyframe, and the last packet that came.
-fn flooded() -> (Room, u64) {
+/// A room whose viewer was sent so much at once that it waits for a keyframe, the last packet that came, and the number of
+/// the last that went out.
+fn flooded() -> (Room, u64, SeqNo) {
     let mut room = Room::regulated(vec![video_track(), audio_track(false)], 1);
     room.viewer.handle_track(room.now, &one_layer(1, Codec::Vp8));
-    room.deliver(&Media::key(0, 100, 0));
+    let mut sent = room.deliver(&Media::key(0, 100, 0));
     for seq in 101..1_000 {
         room.advance(1);
-        room.deliver(&Media { size: 1_100, ..Media::vp8(0, seq, (seq as u32 - 100) * 3_000) });
+        sent.extend(room.deliver(&Media { size: 1_100, ..Media::vp8(0, seq, (seq as u32 - 100) * 3_000) }));
         if room.viewer.congestion().unwrap().pacer_drops.undecodable_video > 20 {
-            return (room, seq);
+            let mut media = sent.iter().filter(|it| it.forward.rtx.is_none() && !it.forward.is_padding);
+            return (room, seq, media.next_back().unwrap().seq);
         }
     }
     panic!("nothing was dropped");
