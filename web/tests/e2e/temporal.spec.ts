@@ -75,8 +75,8 @@ async function steps(
     await untilPlaying(viewer);
     for (const [rate, fps, reason] of paths) {
       const span = await at(rate, fps, { viewer, network });
-      const explained = await viewer.evaluate(() => window.lab.explain());
-      figure(`${ask.codec} ${sent[0]?.scalability}`, `${words(rate, span)}, ${explained.reason}`);
+      const why = async (): Promise<string> => (await viewer.evaluate(() => window.lab.explain())).reason;
+      figure(`${ask.codec} ${sent[0]?.scalability}`, `${words(rate, span)}, ${await why()}`);
       const more = (pick: (link: Link) => number): number => pick(span.after) - pick(span.before);
       expect(span.fps, rate).toBeGreaterThanOrEqual(fps[0]);
       expect(span.fps, rate).toBeLessThanOrEqual(fps[1]);
@@ -93,7 +93,8 @@ async function steps(
         `dropped at ${rate}`,
       ).toBeLessThan(5);
       expect(span.longestGap, rate).toBeLessThan(500);
-      expect(explained.reason, rate).toBe(reason);
+      // Now and then the server tries whether the path carries more by now, and says so.
+      await expect.poll(why, { timeout: 10_000, message: `the reason at ${rate}` }).toBe(reason);
     }
   } finally {
     await network.stop();
@@ -108,7 +109,7 @@ const quarter = [4, 11] as const;
 /** VP9 gives its lowest temporal layer more than half of the rate, VP8 two fifths. */
 for (const [codec, forHalf, forQuarter] of [
   ['vp8', '450k', '300k'],
-  ['vp9', '530k', '430k'],
+  ['vp9', '530k', '370k'],
 ] as const) {
   test(`${codec}, one layer: half and a quarter of its frames where the path carries no more, and all again`, async ({
     open,
