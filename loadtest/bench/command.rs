@@ -9,7 +9,7 @@ use anyhow::{Context, bail, ensure};
 use super::affinity::{self, Split};
 use super::conditions::Conditions;
 use super::figures::Verdict;
-use super::limit::{self, Limit, Receiver};
+use super::limit::{self, Limits, Receiver};
 use super::run::{self, Outcome, Rig};
 use super::scenario::Scenario;
 use super::server::{Endpoints, Source};
@@ -144,8 +144,7 @@ fn measure(rig: &Rig, scenario: &Scenario, quick: bool) -> anyhow::Result<Outcom
         outcome.figures.compare(&baseline.figures);
         outcome.commands = [baseline.commands, outcome.commands].concat();
     }
-    let [plain, gro] = bare_limits(rig, viewers, quick)?;
-    outcome.figures.derive_shares(plain, gro);
+    outcome.figures.derive_shares(&bare_limits(rig, viewers, quick)?);
     Ok(outcome)
 }
 
@@ -176,18 +175,24 @@ fn summary(outcome: &Outcome) -> String {
 }
 
 /// Measured around the time of the run and to as many addresses, so that both had the same machine.
-fn bare_limits(rig: &Rig, viewers: u32, quick: bool) -> anyhow::Result<[Limit; 2]> {
+fn bare_limits(rig: &Rig, viewers: u32, quick: bool) -> anyhow::Result<Limits> {
+    let core = *rig.split.server.first().context("the server has no core")?;
     let measured = |receiver| {
         limit::measure(limit::Config {
             addresses: usize::try_from(viewers)?,
             run: 8,
             size_bytes: 1_228,
             cpu_time: if quick { Duration::from_millis(20) } else { Duration::from_secs(1) },
-            core: *rig.split.server.first().context("the server has no core")?,
+            core,
             receiver,
         })
     };
-    Ok([measured(Receiver::Plain)?, measured(Receiver::Gro)?])
+    let has_reader = affinity::allowed()?.iter().any(|other| *other != core);
+    Ok(Limits {
+        plain: measured(Receiver::Plain)?,
+        gro: measured(Receiver::Gro)?,
+        viewers: has_reader.then(|| measured(Receiver::Viewers)).transpose()?,
+    })
 }
 
 /// The number of viewers that the scenario wants, found by short runs where it depends on the machine.

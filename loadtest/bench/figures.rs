@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::limit::Limit;
+use super::limit::Limits;
 use super::scenario::Target;
 
 /// Named numbers.
@@ -77,12 +77,19 @@ impl Figures {
     }
 
     /// Adds how near a run came to the bare limits of the machine.
-    pub fn derive_shares(&mut self, plain: Limit, gro: Limit) {
-        self.set("limit_packets_per_core_s", plain.packets_per_core_s());
-        self.set("gro_limit_packets_per_core_s", gro.packets_per_core_s());
-        if let Some(packets) = self.get("packets_per_core_s") {
-            self.set("limit_share_percent", packets / plain.packets_per_core_s() * 100.0);
-            self.set("gro_limit_share_percent", packets / gro.packets_per_core_s() * 100.0);
+    pub fn derive_shares(&mut self, limits: &Limits) {
+        let named = [
+            ("limit", Some(limits.plain)),
+            ("gro_limit", Some(limits.gro)),
+            ("viewers_limit", limits.viewers),
+        ];
+        let packets = self.get("packets_per_core_s");
+        for (name, limit) in named.into_iter().filter_map(|(name, limit)| Some((name, limit?))) {
+            self.set(&format!("{name}_packets_per_core_s"), limit.packets_per_core_s());
+            self.set(&format!("{name}_cpu_ns_per_packet"), limit.cpu_ns_per_packet());
+            if let Some(packets) = packets {
+                self.set(&format!("{name}_share_percent"), packets / limit.packets_per_core_s() * 100.0);
+            }
         }
     }
 
@@ -158,6 +165,7 @@ mod tests {
 
     use serde_json::json;
 
+    use super::super::limit::Limit;
     use super::*;
     use crate::bench::scenario::Alternative;
 
@@ -247,10 +255,13 @@ mod tests {
 
         let second = Duration::from_secs(1);
         let limit = |packets| Limit { packets, cpu_time: second };
-        figures.derive_shares(limit(1_000_000), limit(2_000_000));
+        let viewers = Some(limit(800_000));
+        figures.derive_shares(&Limits { plain: limit(1_000_000), gro: limit(2_000_000), viewers });
 
         assert_eq!(figures.get("limit_share_percent"), Some(80.0));
         assert_eq!(figures.get("gro_limit_share_percent"), Some(40.0));
+        assert_eq!(figures.get("viewers_limit_share_percent"), Some(100.0));
+        assert_eq!(figures.get("viewers_limit_cpu_ns_per_packet"), Some(1_250.0));
         assert_eq!(figures.judge(&target), Verdict::Reached);
     }
 

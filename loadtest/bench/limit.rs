@@ -7,14 +7,17 @@
 //!
 //! Whether the receiving socket takes runs whole (`UDP_GRO`) decides most of the receive half, which loopback charges
 //! to the sender; whether somebody reads decides whether the sender's memory comes back to it warm. [`Receiver`] names
-//! all three, and the strictest one, plain sockets, is what the scenarios are measured by.
+//! all three, and plain sockets are what the scenarios are measured by. A fourth, [`Receiver::Viewers`], is no limit of
+//! the machine but of the task: what is left of a server when nothing has to be decided.
+
+mod protect;
 
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
@@ -24,6 +27,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, sendm
 use nix::time::{ClockId, clock_gettime};
 use socket2::SockRef;
 
+use self::protect::Sealed;
 use super::{affinity, table};
 
 /// What to measure.
@@ -74,7 +78,7 @@ pub struct Arguments {
 /// # Errors
 /// Those of [`measure`].
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let all = || vec![Receiver::Plain, Receiver::Gro, Receiver::Read];
+    let all = || vec![Receiver::Plain, Receiver::Gro, Receiver::Read, Receiver::Viewers];
     let receivers = arguments.receiver.map_or_else(all, |one| vec![one]);
     let core = match arguments.core {
         Some(core) => core,
@@ -104,6 +108,23 @@ pub enum Receiver {
     Read,
     /// As a socket is made: the kernel cuts each run into packets at the receiver, at the sender's cost.
     Plain,
+    /// As `read`, at the pace of a show and with its protection: a run for each address thirty times a second, each
+    /// packet sealed for it alone, read by another core every 16 ms, as the load does.
+    Viewers,
+}
+
+impl Receiver {
+    const fn is_read(self) -> bool {
+        matches!(self, Self::Read | Self::Viewers)
+    }
+
+    /// How long its reader leaves the sockets alone.
+    const fn pause(self) -> Duration {
+        match self {
+            Self::Viewers => VIEWERS_ROUND,
+            Self::Gro | Self::Read | Self::Plain => Duration::ZERO,
+        }
+    }
 }
 
 /// What came out.
@@ -113,6 +134,17 @@ pub struct Limit {
     pub packets: u64,
     /// The sender's thread CPU time for them.
     pub cpu_time: Duration,
+}
+
+/// What a scenario's figures are set against.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// To plain sockets.
+    pub plain: Limit,
+    /// To sockets that take runs whole.
+    pub gro: Limit,
+    /// To the likeness of viewers; absent where there is no second core to read on.
+    pub viewers: Option<Limit>,
 }
 
 impl Limit {
@@ -143,7 +175,7 @@ pub fn measure(config: Config) -> anyhow::Result<Limit> {
 
     let limit = match config.receiver {
         Receiver::Gro | Receiver::Plain => affinity::on_core(config.core, || send(&config, &receivers))??,
-        Receiver::Read => send_to_a_reader(&config, &receivers)?,
+        Receiver::Read | Receiver::Viewers => send_to_a_reader(&config, &receivers)?,
     };
 
     drop(receivers);
@@ -169,8 +201,7 @@ fn open_receivers(config: &Config) -> anyhow::Result<Vec<UdpSocket>> {
         .map(|_| {
             let socket =
                 UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot open a receiving socket")?;
-            let is_read = config.receiver == Receiver::Read;
-            let buffer = if is_read { READ_BUFFER_BYTES } else { RECEIVE_BUFFER_BYTES };
+            let buffer = if config.receiver.is_read() { READ_BUFFER_BYTES } else { RECEIVE_BUFFER_BYTES };
             SockRef::from(&socket).set_recv_buffer_size(buffer)?;
             socket.set_nonblocking(true)?;
             if config.receiver != Receiver::Plain {
@@ -187,7 +218,9 @@ fn send_to_a_reader(config: &Config, receivers: &[UdpSocket]) -> anyhow::Result<
     ensure!(!others.is_empty(), "there is no other core to read on");
     let sent_all = AtomicBool::new(false);
     thread::scope(|scope| {
-        let reader = scope.spawn(|| affinity::on_cores(&others, || read_until(&sent_all, receivers)));
+        let reader = scope.spawn(|| {
+            affinity::on_cores(&others, || read_until(&sent_all, receivers, config.receiver.pause()))
+        });
         let limit = affinity::on_core(config.core, || send(config, receivers));
         sent_all.store(true, Ordering::Relaxed);
         let read = reader.join();
@@ -196,12 +229,13 @@ fn send_to_a_reader(config: &Config, receivers: &[UdpSocket]) -> anyhow::Result<
     })
 }
 
-fn read_until(sent_all: &AtomicBool, receivers: &[UdpSocket]) {
+fn read_until(sent_all: &AtomicBool, receivers: &[UdpSocket], pause: Duration) {
     let mut buffer = vec![0; usize::from(u16::MAX)];
     while !sent_all.load(Ordering::Relaxed) {
         for socket in receivers {
             while socket.recv(&mut buffer).is_ok() {}
         }
+        thread::sleep(pause);
     }
 }
 
@@ -209,15 +243,24 @@ fn send(config: &Config, receivers: &[UdpSocket]) -> anyhow::Result<Limit> {
     let addresses = socket_addresses(receivers)?;
     let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot open the sending socket")?;
     SockRef::from(&sender).set_send_buffer_size(SEND_BUFFER_BYTES)?;
-    let run = vec![0x5a_u8; usize::from(config.size_bytes).saturating_mul(usize::from(config.run))];
+    let run_bytes = usize::from(config.size_bytes).saturating_mul(usize::from(config.run));
+    let mut runs_bytes = vec![0x5a_u8; run_bytes.saturating_mul(MESSAGES_PER_CALL)];
     let segments = [ControlMessage::UdpGsoSegments(&config.size_bytes)];
-    let slices = vec![[IoSlice::new(&run)]; MESSAGES_PER_CALL];
     let mut headers = MultiHeaders::preallocate(MESSAGES_PER_CALL, Some(nix::cmsg_space!(u16)));
+    let is_show = config.receiver == Receiver::Viewers;
+    let mut sealed = is_show.then(|| Sealed::new(config)).transpose()?;
 
+    let began_at = Instant::now();
     let begin = thread_cpu_time()?;
     let mut runs: u64 = 0;
+    let mut frames: u32 = 0;
     let spent = loop {
-        for group in addresses.chunks(MESSAGES_PER_CALL) {
+        for (index, group) in addresses.chunks(MESSAGES_PER_CALL).enumerate() {
+            if let Some(sealed) = &mut sealed {
+                let first = index.saturating_mul(MESSAGES_PER_CALL);
+                sealed.write(first, group.len(), &mut runs_bytes)?;
+            }
+            let slices: Vec<_> = runs_bytes.chunks(run_bytes).map(|run| [IoSlice::new(run)]).collect();
             let sent =
                 sendmmsg(sender.as_raw_fd(), &mut headers, &slices, group, segments, MsgFlags::empty())
                     .context("the kernel refused a run: is there no UDP GSO?")?
@@ -227,6 +270,10 @@ fn send(config: &Config, receivers: &[UdpSocket]) -> anyhow::Result<Limit> {
         let spent = thread_cpu_time()?.saturating_sub(begin);
         if spent >= config.cpu_time {
             break spent;
+        }
+        if is_show {
+            frames = frames.saturating_add(1);
+            thread::sleep(FRAME.saturating_mul(frames).saturating_sub(began_at.elapsed()));
         }
     };
     Ok(Limit { packets: runs.saturating_mul(u64::from(config.run)), cpu_time: spent })
@@ -255,6 +302,10 @@ const RECEIVE_BUFFER_BYTES: usize = 2_304;
 /// Some runs: a reader that falls behind loses packets, which does not matter here.
 const READ_BUFFER_BYTES: usize = 128 * 1024;
 const SEND_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// Of thirty a second.
+const FRAME: Duration = Duration::from_nanos(33_333_333);
+/// As the load looks at viewers that have their picture.
+const VIEWERS_ROUND: Duration = Duration::from_millis(16);
 /// For what a process has open besides its load.
 const DESCRIPTORS_SPARE: usize = 64;
 
@@ -284,14 +335,29 @@ mod tests {
 
     #[test]
     fn a_reader_on_another_core_does_not_change_what_is_counted() {
-        if affinity::allowed().unwrap().len() < 2 {
-            assert!(measure(Config { receiver: Receiver::Read, ..config() }).is_err());
-            return;
+        for receiver in [Receiver::Read, Receiver::Viewers] {
+            let limit = measure(Config { receiver, ..config() });
+            if affinity::allowed().unwrap().len() < 2 {
+                assert!(limit.is_err());
+                continue;
+            }
+
+            let limit = limit.unwrap();
+
+            assert!(limit.packets >= 12 && limit.cpu_time >= Duration::from_millis(5), "{limit:?}");
         }
+    }
 
-        let limit = measure(Config { receiver: Receiver::Read, ..config() }).unwrap();
+    #[test]
+    fn viewers_are_sent_thirty_runs_a_second() {
+        let began_at = Instant::now();
 
-        assert!(limit.packets >= 12 && limit.cpu_time >= Duration::from_millis(5), "{limit:?}");
+        let limit =
+            measure(Config { receiver: Receiver::Viewers, cpu_time: Duration::from_millis(2), ..config() });
+
+        let limit = limit.unwrap();
+        let frames = (limit.packets / 12) as u32;
+        assert!(frames >= 2 && began_at.elapsed() >= FRAME * (frames - 1), "{limit:?}");
     }
 
     #[test]

@@ -147,26 +147,36 @@ fn details(result: &Result) -> String {
         text.push_str(&format!("  {}\n", scenario.note));
     }
     let Some(outcome) = &result.outcome else { return text };
-    if let (Some(plain), Some(gro)) =
-        (outcome.figures.get("limit_packets_per_core_s"), outcome.figures.get("gro_limit_packets_per_core_s"))
-    {
-        text.push_str(&format!(
-            "  bare limit, runs of 8 to {} addresses: {} packets/s a core to plain sockets",
-            outcome.viewers,
-            whole(plain)
-        ));
-        text.push_str(&format!(", {} to sockets with UDP_GRO like the load's\n", whole(gro)));
-    }
-    if let (Some(plain), Some(gro)) =
-        (outcome.figures.get("limit_share_percent"), outcome.figures.get("gro_limit_share_percent"))
-    {
-        text.push_str(&format!("  reached of it: {plain:.0} % and {gro:.0} %\n"));
-    }
+    text.push_str(&limits(outcome));
     text.push_str(&format!("  repeat: nearcast-loadtest bench --only {}\n", scenario.name));
     for command in &outcome.commands {
         text.push_str(&format!("    {command}\n"));
     }
     text
+}
+
+/// How near the run came to what the machine gives, one line a limit.
+fn limits(outcome: &Outcome) -> String {
+    let line = |name: &str, what: &str| {
+        let get = |figure: &str| outcome.figures.get(&format!("{name}_{figure}"));
+        let reached =
+            get("share_percent").map_or(String::new(), |share| format!("; reached of it: {share:.0} %"));
+        let (packets, nanos) = (get("packets_per_core_s")?, get("cpu_ns_per_packet")?);
+        Some(format!("    {what}: {} packets/s a core, {} ns each{reached}\n", whole(packets), whole(nanos)))
+    };
+    let lines = [
+        line("limit", "to plain sockets"),
+        line("gro_limit", "to sockets with UDP_GRO, like the load's"),
+        line(
+            "viewers_limit",
+            "sealed for each, thirty runs a second, read as the load reads: nothing decided",
+        ),
+    ];
+    let lines: String = lines.into_iter().flatten().collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    format!("  bare limits, runs of 8 to {} addresses:\n{lines}", outcome.viewers)
 }
 
 fn bounds(target: &Target) -> String {
@@ -236,6 +246,7 @@ pub fn limit_line((config, limit): &(Config, Limit)) -> String {
             Receiver::Gro => "sockets with UDP_GRO",
             Receiver::Read => "sockets with UDP_GRO that another core reads",
             Receiver::Plain => "plain sockets",
+            Receiver::Viewers => "viewers: sealed for each, thirty runs a second, read every 16 ms",
         },
         config.core,
     )
@@ -250,6 +261,7 @@ fn limit_object((config, limit): &(Config, Limit)) -> serde_json::Value {
             Receiver::Gro => "gro",
             Receiver::Read => "read",
             Receiver::Plain => "plain",
+            Receiver::Viewers => "viewers",
         },
         "packets": limit.packets,
         "cpu_s": limit.cpu_time.as_secs_f64(),
