@@ -9,16 +9,19 @@ use rtp::{MonoTime, NtpTime, RtpTimestamp, Ssrc};
 #[derive(Debug, Default)]
 pub(crate) struct Reporter {
     next: Option<MonoTime>,
+    /// Whether anything was sent since the last report.
+    has_news: bool,
     packets: u32,
     octets: u32,
 }
 
 impl Reporter {
-    /// Counts a packet that was sent; the first one makes a report due soon.
+    /// Counts a packet that was sent; the first one, and the first after a silence, makes a report due soon.
     pub(crate) fn note_sent(&mut self, now: MonoTime, payload_bytes: usize) {
         if self.next.is_none() {
             self.next = Some(now + FIRST_REPORT);
         }
+        self.has_news = true;
         self.packets = self.packets.wrapping_add(1);
         // Truncation to 32 bits is the wrap of the counter.
         self.octets = self.octets.wrapping_add(payload_bytes as u32);
@@ -28,16 +31,18 @@ impl Reporter {
         self.packets as u64
     }
 
-    /// Says when the next report is due; `None` before the first packet.
+    /// Says when the next report is due; `None` before the first packet and in a silence.
     pub(crate) fn next(&self) -> Option<MonoTime> {
         self.next
     }
 
-    /// Takes the due report away and puts the next one an interval later.
+    /// Takes the due report away and puts the next one an interval later. The second one without anything sent is the
+    /// last: who has not sent for two intervals is no sender (RFC 3550 §6.3.5, §6.4).
     pub(crate) fn take_due(&mut self, now: MonoTime) -> bool {
         let due = self.next.is_some_and(|at| at <= now);
         if due {
-            self.next = Some(now + REPORT_INTERVAL);
+            self.next = self.has_news.then_some(now + REPORT_INTERVAL);
+            self.has_news = false;
         }
         due
     }

@@ -16,8 +16,12 @@ fn reports_begin_soon_after_the_first_packet_and_come_each_second_for_each_sourc
     let started = room.now;
     let mut reports: Vec<(u128, Ssrc)> = Vec::new();
 
-    for _ in 0..220 {
+    for tick in 1..=220 {
         room.advance(10);
+        if tick == 100 {
+            room.deliver(&Media::vp8(0, 101, 90_000));
+            room.deliver(&Media::raw(Codec::Opus, 101, 48_000, &[0xfc, 1]));
+        }
         while let Some(report) = report(&mut room) {
             reports.push((room.now.since(started).as_millis(), report.ssrc));
         }
@@ -27,6 +31,28 @@ fn reports_begin_soon_after_the_first_packet_and_come_each_second_for_each_sourc
         reports,
         [(50, VIDEO), (50, AUDIO), (1_050, VIDEO), (1_050, AUDIO), (2_050, VIDEO), (2_050, AUDIO)]
     );
+}
+
+#[test]
+fn a_source_that_falls_silent_reports_once_more_and_goes_on_when_it_sends_again() {
+    let mut room = Room::new(1);
+    room.viewer.handle_track(room.now, &one_layer(1, Codec::Vp8));
+    room.deliver(&Media::key(0, 100, 0));
+    let started = room.now;
+    let mut reports = Vec::new();
+
+    for tick in 1..=700 {
+        room.advance(10);
+        if tick == 500 {
+            assert_eq!(room.viewer.next_timeout(), None, "nothing is due in a silence");
+            room.deliver(&Media::vp8(0, 101, 450_000));
+        }
+        while report(&mut room).is_some() {
+            reports.push(room.now.since(started).as_millis());
+        }
+    }
+
+    assert_eq!(reports, [50, 1_050, 5_050, 6_050]);
 }
 
 #[test]
