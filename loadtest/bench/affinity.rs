@@ -46,6 +46,9 @@ pub fn allowed() -> anyhow::Result<Vec<usize>> {
 /// Starts a program so that it goes before everything else on its cores (`SCHED_FIFO`).
 pub const FIRST: [&str; 3] = ["chrt", "--fifo", "10"];
 
+/// As [`FIRST`], but behind who was started so.
+pub const SECOND: [&str; 3] = ["chrt", "--fifo", "9"];
+
 /// Whether this user may start programs with [`FIRST`].
 pub fn may_go_first() -> bool {
     let [program, arguments @ ..] = FIRST;

@@ -89,7 +89,12 @@ impl Rig {
 
     fn load(&self, command: &str, arguments: Vec<String>) -> anyhow::Result<Child> {
         let plain = self.loadtest.to_string_lossy();
-        let first = if command == "whip" && self.publisher_first { &affinity::FIRST[..] } else { &[] };
+        // A hostile one that waits for the other load makes up for it in bursts of milliseconds, which no network does.
+        let first = match command {
+            "whip" if self.publisher_first => &affinity::FIRST[..],
+            "hostile" if self.publisher_first => &affinity::SECOND[..],
+            _ => &[],
+        };
         let words = first.iter().copied().chain([plain.as_ref(), command]).map(str::to_owned);
         let mut words = words.chain(arguments);
         let program = words.next().unwrap_or_default();

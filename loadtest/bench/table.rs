@@ -125,7 +125,7 @@ fn conditions_text(conditions: &Conditions) -> String {
         cores(&conditions.load_cores),
     );
     if !conditions.publisher_first {
-        text.push_str("\nthe publisher must wait for the other load, which may not set real-time priorities here: delays hold that too");
+        text.push_str("\nthe publisher and hostile viewers wait for the other load, for nobody may set real-time priorities here: delays hold that too");
     }
     if conditions.quick {
         text.push_str("\nquick run: says whether it works, not how fast");
