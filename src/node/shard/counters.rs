@@ -4,6 +4,7 @@ use sfu::bwe::{self, Disbelief};
 use sfu::drop_reason::DropCounts;
 use transport::DropReason as DatagramDrop;
 
+use super::session::{Media, Session};
 use crate::metrics::Metrics;
 
 /// Counts since the last flush.
@@ -33,8 +34,19 @@ impl Counters {
         self.packets.add(reason);
     }
 
+    /// Adds what a session has counted since the last time.
+    pub(super) fn add_session(&mut self, session: &mut Session) {
+        let Media::Viewer(viewer) = &session.media else { return };
+        let [audio, video] = &mut session.counted;
+        self.add_drops(&viewer.stats().audio.drops, audio);
+        self.add_drops(&viewer.stats().video.drops, video);
+        if let Some(feedback) = viewer.feedback() {
+            self.add_feedback(feedback, &mut session.feedback_counted);
+        }
+    }
+
     /// Adds what a viewer has dropped since `before`, and brings `before` up to it.
-    pub(super) fn add_drops(&mut self, now: &DropCounts, before: &mut DropCounts) {
+    fn add_drops(&mut self, now: &DropCounts, before: &mut DropCounts) {
         for (reason, count) in now.iter() {
             self.packets.add_many(reason, count.saturating_sub(before.get(reason)));
         }
@@ -42,7 +54,7 @@ impl Counters {
     }
 
     /// Adds what of a viewer's feedback was not believed since `before`, and brings `before` up to it.
-    pub(super) fn add_feedback(&mut self, now: &bwe::Stats, before: &mut bwe::Stats) {
+    fn add_feedback(&mut self, now: &bwe::Stats, before: &mut bwe::Stats) {
         for (count, why) in self.disbelieved.iter_mut().zip(Disbelief::ALL) {
             *count += now.disbelieved(why).saturating_sub(before.disbelieved(why));
         }

@@ -81,6 +81,8 @@ pub(crate) struct Shard {
     forwards: Vec<Forward>,
     frame: Vec<u8>,
     housekept: MonoTime,
+    /// The place in the table at which collecting counts goes on; absent when all were collected this second.
+    counting: Option<usize>,
 }
 
 impl Shard {
@@ -119,6 +121,7 @@ impl Shard {
             forwards: Vec::with_capacity(FORWARDS_CAPACITY),
             frame: Vec::new(),
             housekept: now,
+            counting: None,
             world,
         })
     }
@@ -201,6 +204,7 @@ impl Shard {
             self.housekept = now;
             self.keep_house(now);
         }
+        self.count_on();
         self.sender.flush();
     }
 

@@ -233,7 +233,8 @@ impl Shard {
                 }
             }
         }
-        let Some(session) = self.table.remove(key) else { return };
+        let Some(mut session) = self.table.remove(key) else { return };
+        self.counters.add_session(&mut session);
         for path in &session.paths {
             if let transport::path::Via::Tcp(number) = path.via {
                 self.sender.tcp.close(self.poll.registry(), number);
@@ -343,16 +344,19 @@ impl Shard {
         self.table.forget_foreign(now);
         self.sender.tcp.sweep(self.poll.registry(), now);
         self.counters.packets_unsent += std::mem::take(&mut self.sender.unsent);
-        for session in self.table.sessions_mut() {
-            let Media::Viewer(viewer) = &session.media else { continue };
-            let [audio, video] = &mut session.counted;
-            self.counters.add_drops(&viewer.stats().audio.drops, audio);
-            self.counters.add_drops(&viewer.stats().video.drops, video);
-            if let Some(feedback) = viewer.feedback() {
-                self.counters.add_feedback(feedback, &mut session.feedback_counted);
-            }
-        }
         self.counters.flush(&self.world.metrics);
+        self.counting.get_or_insert(0);
+    }
+
+    /// Goes on with collecting what sessions counted, a part of them in each turn: each waits for memory, and all of
+    /// them at once would hold packets up for milliseconds.
+    pub(super) fn count_on(&mut self) {
+        let Some(from) = self.counting else { return };
+        let places = self.table.places();
+        let to = from + COUNTED_MIN + places / COUNTED_PART;
+        let Self { table, counters, .. } = self;
+        table.sessions_in(from..to.min(places)).for_each(|session| counters.add_session(session));
+        self.counting = (to < places).then_some(to);
     }
 
     /// Sees off a session that the sweep ended.
@@ -424,3 +428,7 @@ impl Shard {
 
 /// Compound packets of one session and turn.
 const REPORTS_MAX: usize = 8;
+
+/// Places whose counts are collected in one turn, at least, and as a part of all.
+const COUNTED_MIN: usize = 16;
+const COUNTED_PART: usize = 64;

@@ -1,6 +1,7 @@
 //! The sessions of one shard, and how a datagram finds its session.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use rtp::MonoTime;
 use transport::path::Path;
@@ -152,8 +153,15 @@ impl Table {
         self.by_id.values().copied().collect()
     }
 
-    pub(super) fn sessions_mut(&mut self) -> impl Iterator<Item = &mut Session> {
-        self.places.iter_mut().filter_map(|place| place.session.as_deref_mut())
+    /// Returns how many places there are, taken or free.
+    pub(super) fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Returns the sessions in some of the places.
+    pub(super) fn sessions_in(&mut self, places: Range<usize>) -> impl Iterator<Item = &mut Session> {
+        let places = self.places.get_mut(places).unwrap_or_default();
+        places.iter_mut().filter_map(|place| place.session.as_deref_mut())
     }
 }
 

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use rtp::negotiation::{Format, PublishedTrack, ViewedTrack};
-use rtp::{Codec, ExtensionMap, MediaKind, MonoTime, PayloadType, Ssrc};
+use rtp::rtcp::Writer;
+use rtp::{Codec, ExtensionMap, MediaKind, MonoTime, PayloadType, SeqNo, Ssrc};
+use sfu::ring::Rings;
 use sfu::track::{Epoch, LayerIndex};
 use sfu::viewer::LayerRequest;
 use transport::dtls::Role;
@@ -17,7 +19,7 @@ use super::session::Media;
 use super::table::SessionKey;
 use super::wanted::LayerSet;
 use crate::explain::timeline::Timeline;
-use crate::mesh::Message;
+use crate::mesh::{EndReason, Message};
 use crate::name::{PublicId, RoomId, RoomName, SessionId};
 use crate::node::{NodeConfig, assemble};
 use crate::registry::{Seed, SeedMedia};
@@ -147,6 +149,23 @@ fn a_silent_layer_rests_while_it_is_not_wanted_and_for_a_moment_after() {
 }
 
 /// The first shard of a node that does not run.
+#[test]
+fn what_viewers_dropped_is_collected_a_part_in_each_turn_and_all_of_it_when_they_leave() {
+    let mut bench = Bench::new(1);
+    let viewers: Vec<SessionKey> = (0..41).map(|_| bench.watch(LayerRequest::Auto)).collect();
+    viewers.iter().for_each(|key| bench.ask_for_what_was_never_sent(*key));
+
+    bench.shard().end_session(at(0), viewers[40], EndReason::Deleted);
+    bench.shard().keep_house(at(0));
+    let mut counted = vec![bench.dropped()];
+    for _ in 0..4 {
+        bench.shard().count_on();
+        counted.push(bench.dropped());
+    }
+
+    assert_eq!(counted, [1, 17, 33, 41, 41]);
+}
+
 struct Bench {
     shards: Vec<Shard>,
     next: u64,
@@ -197,7 +216,7 @@ impl Bench {
             formats: vec![format()],
             extensions: ExtensionMap::new(),
             ssrc: Ssrc(5),
-            rtx_ssrc: None,
+            rtx_ssrc: Some(Ssrc(6)),
             transport_cc: false,
             ccfb: false,
             cname: "room".to_owned(),
@@ -233,6 +252,27 @@ impl Bench {
         let shard = self.shard();
         shard.world.mailboxes.post(0, message);
         shard.take_mail(now);
+    }
+
+    /// Lets a viewer ask for a packet again that it was not sent, which is counted.
+    fn ask_for_what_was_never_sent(&mut self, key: SessionKey) {
+        let mut compound = [0; 64];
+        let mut writer = Writer::new(&mut compound);
+        assert!(writer.receiver_report(Ssrc(1), &[]) && writer.nack(Ssrc(1), Ssrc(5), &[SeqNo(9)]));
+        let length = writer.finish();
+        let Media::Viewer(viewer) = &mut self.session(key).media else { panic!("a viewer was seated") };
+        viewer.handle_rtcp(at(0), &Rings::default(), &compound[..length], &mut Vec::new());
+    }
+
+    /// All packets that were counted as dropped.
+    fn dropped(&mut self) -> u64 {
+        let shard = self.shard();
+        shard.counters.flush(&shard.world.metrics);
+        let drops = &shard.world.metrics.drops;
+        sfu::drop_reason::DropReason::ALL
+            .iter()
+            .map(|why| drops.with_label_values(&[why.as_str()]).get())
+            .sum()
     }
 
     fn has_news(&mut self, key: SessionKey) -> bool {
