@@ -47,6 +47,9 @@ const STEP_BACK: f64 = 1.05;
 /// For how long not even the lowest picture has to be too much before it is given up.
 const GIVE_UP: Duration = Duration::from_secs(3);
 
+/// A picture of which so much arrives is not given up: between two keyframes a layer takes less than on the whole.
+const ARRIVES: f64 = 0.85;
+
 /// For how long the only layer has to be too much for a path that has not carried it yet: the estimate begins low.
 const UNPROVED: Duration = Duration::from_secs(2);
 
@@ -104,6 +107,8 @@ pub struct Allocator {
     gave_up: bool,
     failures: u32,
     retry_at: MonoTime,
+    /// What arrives at the viewer whole.
+    arriving: Bitrate,
     told: Option<Allocation>,
     now: MonoTime,
 }
@@ -222,6 +227,7 @@ impl Allocator {
             gave_up: false,
             failures: 0,
             retry_at: now,
+            arriving: Bitrate::ZERO,
             told: None,
             now,
         }
@@ -265,6 +271,11 @@ impl Allocator {
         self.now = now;
         self.estimate = estimate;
         self.step();
+    }
+
+    /// Takes what arrives at the viewer, as far as it arrives whole.
+    pub const fn handle_arriving(&mut self, arriving: Bitrate) {
+        self.arriving = arriving;
     }
 
     /// Does what is due.
@@ -316,6 +327,20 @@ impl Allocator {
     #[must_use]
     pub fn steps_down(&self) -> bool {
         self.steps() && self.standing > self.floor()
+    }
+
+    /// Says whether there is a picture to be had, and nothing is shown until the path has proved that it carries it.
+    #[must_use]
+    pub fn is_dark(&self) -> bool {
+        self.standing == 0 && self.gave_up && self.lowest_picture() > 0
+    }
+
+    /// Says whether the lowest picture arrives, although the estimate is less than it takes.
+    #[must_use]
+    pub fn is_spared(&self) -> bool {
+        let lowest = self.lowest_picture();
+        let arrives = |rung: Rung| self.arriving >= self.need(&rung).scaled(ARRIVES);
+        lowest > 0 && self.standing == lowest && self.rung(lowest).is_some_and(arrives)
     }
 
     /// Returns what the picture takes that the viewer is given: a part of its layer's rate while frames are left out.
@@ -488,6 +513,9 @@ impl Allocator {
         let lowest = self.lowest_picture();
         if fitting == 0 && lowest > 0 && self.standing >= lowest {
             // An estimate is wrong by a seventh now and then; a picture is not given up for that.
+            if self.is_spared() {
+                self.unfit_since = Some(self.now);
+            }
             let since = *self.unfit_since.get_or_insert(self.now);
             if self.standing == lowest && self.now.since(since) < GIVE_UP {
                 return;

@@ -107,6 +107,14 @@ struct Waiting<T> {
     after: Option<Item<T>>,
 }
 
+impl<T> Waiting<T> {
+    /// Says whether what came before this was dropped, and a packet is of that.
+    fn follows_a_drop_of(&self, item: &Item<T>) -> bool {
+        let of_layer = self.after.as_ref().is_some_and(|after| after.frame.layer == item.frame.layer);
+        of_layer && self.item.frame != item.frame && item.order < self.item.order
+    }
+}
+
 /// What the release follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
@@ -399,22 +407,32 @@ impl<T: Copy> Pacer<T> {
                 return;
             }
         }
-        self.video_bytes = self.video_bytes.saturating_add(u64::from(item.size));
         let at = self.place_of(&item);
+        if self.video.get(at).is_some_and(|next| next.follows_a_drop_of(&item)) {
+            self.drops.undecodable_video = self.drops.undecodable_video.saturating_add(1);
+            return;
+        }
+        self.video_bytes = self.video_bytes.saturating_add(u64::from(item.size));
         // What was dropped before a keyframe is told with it; what belongs to a frame that has begun lies before that.
         let after = if opens && at == self.video.len() { self.dropped.take() } else { None };
         self.video.insert(at, Waiting { item, after });
     }
 
-    /// Returns where a packet waits: one that comes late belongs to its frame, or the frame could go without it.
+    /// Returns where a packet waits: in the order of its layer, as what is numbered before it makes it a hole that a drop
+    /// would leave open; one that comes late belongs to its frame, or the frame could go without it.
     fn place_of(&self, item: &Item<T>) -> usize {
-        let of_frame = |waiting: &Waiting<T>| waiting.item.frame == item.frame;
+        let of_layer = |waiting: &Waiting<T>| waiting.item.frame.layer == item.frame.layer;
         let behind = self.video.len();
-        if self.video.back().is_none_or(of_frame) {
+        if self.video.back().is_none_or(|last| of_layer(last) && last.item.order < item.order) {
             return behind;
         }
-        let newest = self.video.iter().rposition(of_frame).map(|at| at.saturating_add(1));
-        newest.unwrap_or(if self.begun == Some(item.frame) { 0 } else { behind })
+        let newer = |waiting: &Waiting<T>| of_layer(waiting) && waiting.item.order > item.order;
+        if let Some(newer) = self.video.iter().position(newer) {
+            return newer;
+        }
+        let newest = self.video.iter().rposition(|waiting| waiting.item.frame == item.frame);
+        let of_frame = newest.map(|at| at.saturating_add(1));
+        of_frame.unwrap_or(if self.begun == Some(item.frame) { 0 } else { behind })
     }
 
     fn pop_video(&mut self) -> Option<Waiting<T>> {

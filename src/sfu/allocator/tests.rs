@@ -190,6 +190,25 @@ fn a_moment_in_which_nothing_seems_to_fit_takes_no_picture_away() {
 }
 
 #[test]
+fn a_picture_that_arrives_whole_is_not_given_up_whatever_the_estimate() {
+    let layers = [candidate(0, 180, 250), candidate(1, 360, 900)];
+    let mut viewer = Viewer::new(&layers.map(|it| Candidate { temporal: Temporal::ONE, ..it }));
+    viewer.allocator.handle_arriving(Bitrate::from_kbps(250).plus(AUDIO));
+    viewer.estimate_at(0, 100, Limiter::Delay);
+
+    viewer.pass_to(20_000);
+    assert_eq!(viewer.layer(), Some(0));
+    assert!(viewer.allocator.is_spared() && !viewer.allocator.is_dark());
+
+    viewer.allocator.handle_arriving(Bitrate::from_kbps(150));
+    viewer.pass_to(22_999);
+    assert_eq!(viewer.layer(), Some(0));
+    viewer.pass_to(23_000);
+    assert_eq!(viewer.layer(), None);
+    assert!(viewer.allocator.is_dark());
+}
+
+#[test]
 fn a_picture_that_comes_back_in_vain_waits_longer_each_time() {
     let mut viewer = Viewer::new(&SIMULCAST);
     let mut shown = 0;

@@ -138,6 +138,11 @@ impl DelayDetector {
         }
     }
 
+    /// Says whether so little is sent that no queue could come of it: what looks like one then is the path itself.
+    pub(super) const fn set_idle(&mut self, idle: bool) {
+        self.level.length.set_idle(idle);
+    }
+
     /// Returns what the newest point says.
     pub(super) const fn usage(&self) -> Usage {
         self.usage

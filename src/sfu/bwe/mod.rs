@@ -338,6 +338,11 @@ impl Estimator {
         self.ask_for_probe(now);
     }
 
+    /// Says whether nothing is shown until the path has proved what is wanted.
+    pub const fn set_urgent(&mut self, urgent: bool) {
+        self.probes.set_urgent(urgent);
+    }
+
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: MonoTime) {
         if now >= self.tick_at {
@@ -506,6 +511,7 @@ impl Estimator {
 
     /// Draws the conclusions of one feedback packet.
     fn conclude(&mut self, now: MonoTime) {
+        self.delay.set_idle(self.demand.rate().is_some_and(|sent| sent < IDLE));
         let acknowledged = self.acknowledged();
         let measured = Measured {
             usage: self.delay.usage(),
@@ -743,6 +749,9 @@ const ACKNOWLEDGED_NOW_SPAN: Duration = Duration::from_millis(250);
 /// What passes the bottleneck is measured over this at least, and over so much that one packet hardly changes it.
 const PASSED_SPAN_MIN: Duration = Duration::from_millis(100);
 const PASSED_BYTES_MIN: u64 = 10_000;
+
+/// Sound alone takes less.
+const IDLE: Bitrate = Bitrate::from_kbps(90);
 
 /// Above this queue no probe goes out.
 const QUEUE_FREE: Duration = Duration::from_millis(50);

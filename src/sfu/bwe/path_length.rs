@@ -16,6 +16,8 @@ pub(super) struct PathLength {
     /// Since when it stands still, and between which bounds.
     still_since_ms: f64,
     bounds_ms: (f64, f64),
+    /// Whether so little is sent that no queue could come of it.
+    idle: bool,
     longer: bool,
 }
 
@@ -28,6 +30,7 @@ impl PathLength {
             risen_at_ms: None,
             still_since_ms: at_ms,
             bounds_ms: (level_ms, level_ms),
+            idle: false,
             longer: false,
         }
     }
@@ -44,20 +47,32 @@ impl PathLength {
         }
         self.risen_at_ms =
             self.risen_at_ms.filter(|risen| queue_ms > STEP_MS / 2.0 && at_ms - risen < RISEN_MAX_MS);
+        let most = if self.idle { STILL_IDLE_MS } else { STILL_MS };
         let (low, high) = (self.bounds_ms.0.min(level_ms), self.bounds_ms.1.max(level_ms));
-        if high - low > STILL_MS {
+        if high - low > most {
             self.still_since_ms = at_ms;
             self.bounds_ms = (level_ms, level_ms);
             return None;
         }
         self.bounds_ms = (low, high);
         let is_still = at_ms - self.still_since_ms > STILL_SPAN_MS;
-        if !(self.risen_at_ms.is_some() && is_still && queue_ms < STEP_MAX_MS) {
+        let is_step = self.risen_at_ms.is_some() && queue_ms < STEP_MAX_MS;
+        let is_unexplained = self.idle && queue_ms > STEP_MS;
+        if !(is_still && (is_step || is_unexplained)) {
             return None;
         }
         self.risen_at_ms = None;
         self.longer = true;
         Some(low)
+    }
+
+    /// Says whether so little is sent that no queue could come of it.
+    pub(super) const fn set_idle(&mut self, idle: bool) {
+        if idle && !self.idle {
+            // What was there before has to drain first.
+            self.bounds_ms = (f64::NEG_INFINITY, f64::INFINITY);
+        }
+        self.idle = idle;
     }
 
     /// Says whether the level has risen and it shows yet neither that a queue did that nor that none did.
@@ -83,6 +98,8 @@ const STEP_MAX_MS: f64 = 150.0;
 
 /// A level that stays within these bounds for so long stands still.
 const STILL_MS: f64 = 5.0;
+/// A queue into which next to nothing is sent sinks by more.
+const STILL_IDLE_MS: f64 = 20.0;
 const STILL_SPAN_MS: f64 = 1_200.0;
 
 #[cfg(test)]
@@ -112,6 +129,21 @@ mod tests {
             let mut length = PathLength::at(0.0, 20.0);
 
             assert_eq!(levels(&mut length, shape), []);
+        }
+    }
+
+    #[test]
+    fn what_stands_while_next_to_nothing_is_sent_is_the_path_however_it_came_and_what_drains_is_none() {
+        let crept: fn(f64) -> f64 = |ms| if ms < 5_000.0 { 20.0 + ms / 25.0 } else { 220.0 + ms % 8.0 };
+        let drains: fn(f64) -> f64 = |ms| if ms < 5_000.0 { 20.0 + ms / 10.0 } else { 520.0 - ms / 20.0 };
+        for (shape, found) in [(crept, 1), (drains, 0)] {
+            let mut length = PathLength::at(0.0, 20.0);
+            assert!(levels(&mut length, shape).is_empty());
+
+            length.set_idle(true);
+
+            let after = |ms: f64| shape(ms + 5_000.0);
+            assert_eq!(levels(&mut length, after).len(), found);
         }
     }
 

@@ -44,6 +44,11 @@ const WAIT_FAILED: Duration = Duration::from_secs(5);
 const WAIT_FIRST_FAILED: Duration = Duration::from_secs(2);
 const WAIT_SUCCEEDED: Duration = Duration::from_millis(50);
 
+/// The wait of who has no picture, and the rate that its probe may have at least: what five packets take a sixth of a
+/// second for.
+const WAIT_URGENT: Duration = Duration::from_millis(400);
+const URGENT_TARGET: Bitrate = Bitrate::from_kbps(300);
+
 /// How soon after a drop of the estimate the path is probed again.
 const WAIT_DROPPED: Duration = Duration::from_millis(1_500);
 
@@ -121,6 +126,10 @@ pub(super) struct Probes {
     succeeded: bool,
     probed: bool,
     failures: u32,
+    /// Whether nothing is shown until the path has proved that it carries it.
+    urgent: bool,
+    /// When the last one was judged.
+    judged: MonoTime,
 }
 
 #[derive(Debug)]
@@ -152,7 +161,15 @@ impl Probes {
             succeeded: false,
             probed: false,
             failures: 0,
+            urgent: false,
+            judged: now,
         }
+    }
+
+    /// Says whether nothing is shown until the path has proved that it carries it: the wait for the next probe is short
+    /// then, and it may go far above the little that sound proves.
+    pub(super) const fn set_urgent(&mut self, urgent: bool) {
+        self.urgent = urgent;
     }
 
     /// Says which rate should be proved.
@@ -180,11 +197,12 @@ impl Probes {
     /// Returns the next cluster to send, if one is due. `noise` is that of the path.
     pub(super) fn poll(&mut self, now: MonoTime, estimate: Bitrate, noise: Duration) -> Option<Probe> {
         let wanted = self.wanted.filter(|wanted| *wanted > estimate)?;
-        if self.active.is_some() || now < self.due {
+        if self.active.is_some() || now < self.due() {
             return None;
         }
         let step = if self.probed { STEP_MAX } else { FIRST_STEP_MAX };
-        let target = wanted.scaled(AIM).min(estimate.scaled(step));
+        let least = if self.urgent { URGENT_TARGET } else { Bitrate::ZERO };
+        let target = wanted.scaled(AIM).min(estimate.scaled(step).max(least));
         let span = (SPAN + noise * SPAN_PER_NOISE).min(SPAN_MAX);
         let bytes = target.bytes_in(span).max(PACKETS_MIN * PACKET_BYTES);
         let probe = Probe { cluster: self.next_cluster, target, bytes };
@@ -200,6 +218,11 @@ impl Probes {
         Some(probe)
     }
 
+    /// Returns when the next may begin.
+    fn due(&self) -> MonoTime {
+        if self.urgent { self.due.min(self.judged + WAIT_URGENT) } else { self.due }
+    }
+
     /// Says whether nothing more than the estimate is wanted.
     pub(super) fn is_satisfied(&self, estimate: Bitrate) -> bool {
         self.active.is_none() && self.wanted.is_none_or(|wanted| wanted <= estimate)
@@ -209,7 +232,7 @@ impl Probes {
     pub(super) fn next_timeout(&self, estimate: Bitrate) -> Option<MonoTime> {
         match &self.active {
             Some(active) => Some(active.began + JUDGED_AFTER),
-            None => self.wanted.filter(|wanted| *wanted > estimate).map(|_| self.due),
+            None => self.wanted.filter(|wanted| *wanted > estimate).map(|_| self.due()),
         }
     }
 
@@ -252,6 +275,7 @@ impl Probes {
         }
         let verdict = active.verdict(noise);
         self.active = None;
+        self.judged = now;
         self.probed = true;
         // A few packets are measured to some per cent: one that shows much more than was known is no failure.
         let proved = match verdict {
@@ -263,6 +287,7 @@ impl Probes {
         self.failures = if self.succeeded { 0 } else { self.failures.saturating_add(1) };
         let more = proved.is_some_and(|proved| self.wanted.is_some_and(|wanted| wanted > proved));
         let wait = match (self.succeeded, more, self.failures) {
+            _ if self.urgent => WAIT_URGENT,
             (true, true, _) => WAIT_SUCCEEDED,
             (true, false, _) | (false, _, 0 | 1) => WAIT_FIRST_FAILED,
             _ => WAIT_FAILED,
@@ -419,6 +444,20 @@ mod tests {
 
         assert_eq!(probes.poll(MonoTime::from_millis(2_999), ESTIMATE, QUIET), None);
         assert!(probes.poll(MonoTime::from_millis(3_000), ESTIMATE, QUIET).is_some());
+    }
+
+    #[test]
+    fn who_has_no_picture_is_probed_soon_again_and_for_more_than_sound_proves() {
+        let sound = Bitrate::from_kbps(50);
+        let mut probes = wanting();
+        probes.set_urgent(true);
+
+        let probe = probes.poll(MonoTime::ZERO, sound, QUIET).unwrap();
+        assert_eq!(probe.target, URGENT_TARGET);
+        assert_eq!(probes.judge(MonoTime::from_millis(1_000), sound, QUIET), Some(Verdict::Nothing));
+
+        assert_eq!(probes.poll(MonoTime::from_millis(1_399), sound, QUIET), None);
+        assert!(probes.poll(MonoTime::from_millis(1_400), sound, QUIET).is_some());
     }
 
     #[test]

@@ -105,6 +105,19 @@ fn a_packet_that_comes_late_waits_with_its_frame() {
 }
 
 #[test]
+fn a_packet_that_comes_late_waits_in_the_order_of_its_layer() {
+    let mut pacer = Feed::new(100);
+    pacer.packet(0, (1, 10), true);
+    pacer.packet(1, (2, 11), false);
+    pacer.packet(2, (4, 13), true);
+    pacer.packet(3, (3, 12), false);
+
+    let left: Vec<_> = (4..240).flat_map(|ms| pacer.release(ms)).map(|(_, frame)| frame).collect();
+
+    assert_eq!(left, [1, 2, 3, 4], "a number that is left out before the keyframe would stay so");
+}
+
+#[test]
 fn a_packet_of_a_waiting_keyframe_that_comes_late_drops_nothing_of_what_follows_it() {
     let mut pacer = Feed::new(100);
     pacer.frame(0, 1, true, 9);
@@ -212,6 +225,13 @@ impl Feed {
             };
             self.pacer.push(at, item);
         }
+    }
+
+    /// Pushes a packet by its frame and its place in its layer.
+    fn packet(&mut self, ms: u64, (frame, order): (u32, u64), keyframe: bool) {
+        let at = MonoTime::from_millis(ms);
+        let (what, kind) = ((MediaKind::Video, frame), MediaKind::Video);
+        self.pacer.push(at, Item { what, kind, order, frame: of_low(frame), keyframe, size: 1_200, at });
     }
 
     fn audio(&mut self, ms: u64) {

@@ -185,6 +185,11 @@ impl Regulator {
         self.is_reported &= now < self.tick_at + REPORT_WAIT;
         self.tick_at = now + TICK;
         self.estimator.handle_timeout(now);
+        // Who reports nothing any more says nothing of what arrives.
+        let is_heard = self.estimator.estimate().limiter != Limiter::Silence;
+        let arrives =
+            self.estimator.acknowledged().filter(|_| is_heard && self.estimator.loss() < LOSS_BORNE);
+        self.allocator.handle_arriving(arrives.unwrap_or_default());
         self.allocator.handle_timeout(now);
         true
     }
@@ -198,6 +203,7 @@ impl Regulator {
             }
         }
         let allocation = self.allocator.poll_output();
+        self.estimator.set_urgent(self.allocator.is_dark());
         self.estimator.set_wanted(now, self.allocator.wanted().filter(|_| can_pad));
         self.set_pace(now);
         allocation
@@ -389,6 +395,12 @@ impl Regulator {
         let unknown = estimate.limiter == Limiter::Start;
         let floor =
             granted.filter(|_| unknown).unwrap_or_default().plus(self.layers.audio).scaled(START_PACE);
+        // What arrives is carried, whatever is thought of the path.
+        let floor = if self.allocator.is_spared() {
+            granted.unwrap_or_default().plus(self.layers.audio).max(floor)
+        } else {
+            floor
+        };
         let fits = granted.is_some_and(|rate| rate.plus(self.layers.audio) <= estimate.bitrate);
         let free = fits && self.estimator.queue() < QUEUE_FREE;
         let relaxed = unknown || free || estimate.limiter == Limiter::Application;
@@ -501,6 +513,8 @@ const QUEUE_FREE: Duration = Duration::from_millis(15);
 const QUEUE_LONG: Duration = Duration::from_millis(30);
 /// Where more is lost, first repairs alone are a tenth of the media.
 const TWINS_LOSS_MAX: f64 = 0.075;
+/// With more losses than this what arrives of a layer is not the layer.
+const LOSS_BORNE: f64 = 0.12;
 /// How soon a path that took nothing is tried again.
 const BLOCKED_INTERVAL: Duration = Duration::from_millis(10);
 /// The tag that sealing appends (RFC 7714).

@@ -16,10 +16,20 @@ use crate::Bitrate;
 #[derive(Debug)]
 pub(crate) struct Retransmitter {
     next: SeqNo,
-    /// When numbers were sent again, by their low bits. A number that loses its place to another may be
+    /// What became of numbers that were asked for, by their low bits. A number that loses its place to another may be
     /// repeated early, which the byte budget bounds.
-    recent: Vec<Option<(ExtSeq, MonoTime)>>,
+    recent: Vec<Option<Asked>>,
     owed: Owed,
+}
+
+/// A number that was asked for.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    out: ExtSeq,
+    /// When it was for the first time.
+    first: MonoTime,
+    /// When it was sent again last.
+    repeated: Option<MonoTime>,
 }
 
 /// Numbers that were asked for and could not be repeated yet, because too much was asked for at once. Who asks gives up
@@ -41,22 +51,35 @@ impl Retransmitter {
 
     /// Says whether a number was sent again within the last `interval`.
     pub(crate) fn is_recent(&self, now: MonoTime, out: ExtSeq, interval: Duration) -> bool {
-        let entry = self.recent.get(place(out)).copied().flatten();
-        entry.is_some_and(|(seq, at)| seq == out && now.since(at) < interval)
+        self.repeated(out).is_some_and(|at| now.since(at) < interval)
     }
 
     /// Says whether a number was sent again longer than `trip` ago, as far as is remembered.
     pub(crate) fn was_lost(&self, now: MonoTime, out: ExtSeq, trip: Duration) -> bool {
-        let entry = self.recent.get(place(out)).copied().flatten();
-        entry.is_some_and(|(seq, at)| seq == out && now.since(at) >= trip)
+        self.repeated(out).is_some_and(|at| now.since(at) >= trip)
+    }
+
+    /// Notes that a number was asked for, and returns for how long it has been.
+    pub(crate) fn note_asked(&mut self, now: MonoTime, out: ExtSeq) -> Duration {
+        let Some(entry) = self.recent.get_mut(place(out)) else { return Duration::ZERO };
+        let known = entry.filter(|asked| asked.out == out);
+        let asked = known.unwrap_or(Asked { out, first: now, repeated: None });
+        *entry = Some(asked);
+        now.since(asked.first)
     }
 
     /// Notes that a number is sent again and returns the retransmission's own number.
     pub(crate) fn number(&mut self, now: MonoTime, out: ExtSeq) -> SeqNo {
-        if let Some(entry) = self.recent.get_mut(place(out)) {
-            *entry = Some((out, now));
+        self.note_asked(now, out);
+        if let Some(asked) = self.recent.get_mut(place(out)).and_then(Option::as_mut) {
+            asked.repeated = Some(now);
         }
         self.next_number()
+    }
+
+    fn repeated(&self, out: ExtSeq) -> Option<MonoTime> {
+        let asked = self.recent.get(place(out)).copied().flatten();
+        asked.filter(|asked| asked.out == out).and_then(|asked| asked.repeated)
     }
 
     /// Notes that a number has to wait; false when too many do.
@@ -267,6 +290,19 @@ mod tests {
         assert!(!source.is_recent(MonoTime::from_millis(50), ExtSeq(7), interval));
         assert!(!source.is_recent(MonoTime::from_millis(49), ExtSeq(8), interval));
         assert_eq!(source.number(MonoTime::from_millis(50), ExtSeq(7)), SeqNo(0));
+    }
+
+    #[test]
+    fn how_long_a_number_is_asked_for_is_told_whether_it_was_repeated_or_not() {
+        let mut source = Retransmitter::new(SeqNo(0));
+        let at = MonoTime::from_millis;
+
+        assert_eq!(source.note_asked(at(100), ExtSeq(7)), Duration::ZERO);
+        source.number(at(150), ExtSeq(7));
+        assert_eq!(source.note_asked(at(400), ExtSeq(7)), Duration::from_millis(300));
+        assert_eq!(source.note_asked(at(400), ExtSeq(8)), Duration::ZERO);
+        assert!(source.was_lost(at(400), ExtSeq(7), Duration::from_millis(250)));
+        assert!(!source.was_lost(at(400), ExtSeq(8), Duration::ZERO));
     }
 
     #[test]

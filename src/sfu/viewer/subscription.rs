@@ -253,6 +253,14 @@ impl Subscription {
     /// Takes the viewer's wish for a keyframe: answers it from the ring where that is sooner, and else passes it on, at
     /// most once in [`WANTED_INTERVAL`].
     pub(crate) fn handle_keyframe_wanted(&mut self, now: MonoTime, rings: &Rings, step: &mut Step<'_>) {
+        if self.falls_since.is_some() {
+            // What the path does not carry is not sent anew.
+            if self.last_wanted.is_none_or(|at| now.since(at) >= WANTED_INTERVAL) {
+                self.last_wanted = Some(now);
+                self.attempt(now, rings, step);
+            }
+            return;
+        }
         let is_helped = match &self.catch_up {
             Some(burst) => !burst.is_slow(),
             // A keyframe cuts a slow burst short.
@@ -428,8 +436,12 @@ impl Subscription {
         self.next_attempt = None;
         let Some(target) = self.target.filter(|_| self.is_waiting()) else { return };
         if let Some(burst) = &self.catch_up {
-            self.next_attempt = Some(burst.end().max(now + BLOCKED_INTERVAL));
-            return;
+            if self.falls_since.is_none() {
+                self.next_attempt = Some(burst.end().max(now + BLOCKED_INTERVAL));
+                return;
+            }
+            // What the path does not carry is not brought to the live edge.
+            self.fall_silent();
         }
         self.next_attempt =
             Some(now + if self.falls_since.is_some() { FALL_INTERVAL } else { REQUEST_INTERVAL });

@@ -47,9 +47,15 @@ impl Subscription {
             .zip(self.outgoing.track().rtx_ssrc)
             .ok_or(DropReason::RetransmissionRefused)?;
         let mut forward = self.outgoing.describe(&located, packet).ok_or(DropReason::CodecUnsupported)?;
+        // What nothing refers to is not missed.
+        let is_needed = self.kind == MediaKind::Video && packet.descriptor.temporal == 0;
+        let trip = ask.interval.mul_f64(TRIP);
+        let under_way = self.retransmitter.is_recent(ask.now, located.out, trip);
+        let asked_for = self.retransmitter.note_asked(ask.now, located.out);
+        let patience = if self.is_overfull() { STILL_AFTER_FULL } else { STILL_AFTER };
+        self.is_broken |= is_needed && asked_for >= patience && !under_way;
         if !budget.take_bytes(ask.now, forward.size_hint()) {
-            // What nothing refers to is not missed.
-            if self.kind == MediaKind::Video && packet.descriptor.temporal == 0 {
+            if is_needed {
                 self.is_broken |= !self.retransmitter.owe(ask.now, wire);
             }
             return Err(DropReason::RetransmissionLimit);
@@ -95,6 +101,13 @@ impl Subscription {
         self.is_broken || self.retransmitter.owes()
     }
 }
+
+/// Who asks for the same packet for so long, and not because its repair is still under way, stands still.
+const STILL_AFTER: Duration = Duration::from_millis(600);
+/// The same where the path's queue is long, and the repairs are lost in it as well.
+const STILL_AFTER_FULL: Duration = Duration::from_millis(350);
+/// How much longer than the time for which a number is not repeated a round trip is.
+const TRIP: f64 = 1.3;
 
 /// What answering a NACK needs beside the number.
 #[derive(Clone, Copy, Debug)]

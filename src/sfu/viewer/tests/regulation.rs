@@ -1,11 +1,14 @@
 //! What a viewer gets of what its path carries.
 
-use rtp::{Codec, MediaKind, SeqNo};
+use rtp::rtcp::Writer;
+use rtp::{Codec, MediaKind, SeqNo, Ssrc};
 
-use super::harness::{Media, Place, Room, Sent, audio_track, one_layer, video_track};
+use super::feedback::nack;
+use super::harness::{Media, Place, Room, Sent, VIDEO, audio_track, one_layer, two_layers, video_track};
 use super::path::{Path, Published, Reports, SECOND, SIMULCAST};
 use crate::allocator::Reason;
 use crate::bwe::Limiter;
+use crate::viewer::subscription::Grant;
 use crate::viewer::{LayerRequest, SwitchReason};
 use crate::{DropReason, LayerIndex};
 
@@ -333,6 +336,48 @@ fn what_comes_late_from_before_a_keyframe_that_follows_a_drop_has_no_number() {
     let before = behind.checked_sub(1).map_or(before, |at| media[at].seq);
     assert_eq!(media[behind].seq, before.plus(1));
     assert_eq!(media[behind + 1].seq, media[behind].seq.plus(1));
+}
+
+#[test]
+fn who_asks_for_the_same_packet_for_too_long_is_given_a_keyframe() {
+    let mut room = Room::regulated(vec![video_track()], 1);
+    room.viewer.handle_track(room.now, &one_layer(1, Codec::Vp8));
+    let mut sent = room.deliver(&Media::key(0, 100, 0));
+    for seq in 101..200 {
+        room.advance(33);
+        sent.extend(room.deliver(&Media::vp8(0, seq, (seq as u32 - 100) * 3_000)));
+    }
+    let lost = nack(VIDEO, &[sent[90].seq]);
+    room.outputs();
+
+    // Repaired each time, and never heard.
+    for _ in 0..6 {
+        assert!(!room.rtcp(&lost).is_empty());
+        room.advance(100);
+        assert_eq!(room.requests(), []);
+    }
+    room.rtcp(&lost);
+
+    assert_eq!(room.requests(), [0]);
+}
+
+#[test]
+fn who_leaves_a_layer_that_the_path_does_not_carry_wants_no_keyframe_of_it() {
+    let mut room = Room::new(1);
+    room.viewer.handle_track(room.now, &two_layers(1));
+    room.deliver(&Media::key(1, 100, 0));
+    assert_eq!(room.viewer.current_layer(MediaKind::Video), Some(LayerIndex(1)));
+    let subscription = &mut room.viewer.video.as_mut().unwrap().subscription;
+    subscription.set_grant(room.now, Grant::Layer(LayerIndex(0)), (SwitchReason::Path, true));
+    room.outputs();
+
+    let mut pli = [0; 64];
+    let mut writer = Writer::new(&mut pli);
+    assert!(writer.pli(Ssrc(1), VIDEO));
+    let length = writer.finish();
+    room.rtcp(&pli[..length]);
+
+    assert_eq!(room.requests(), [0]);
 }
 
 /// A room whose viewer was sent so much at once that it waits for a keyframe, the last packet that came, and the number of
