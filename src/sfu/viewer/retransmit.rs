@@ -6,6 +6,7 @@
 //! counted, and what others refer to waits for its turn: who asks gives up after a few round trips, stands still, and
 //! says so only seconds later. What waits too long, or too much of it, is a lost picture, and another one is sought.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use rtp::{ExtSeq, MonoTime, SeqNo};
@@ -22,14 +23,31 @@ pub(crate) struct Retransmitter {
     owed: Owed,
 }
 
-/// A number that was asked for.
+/// A number that was asked for. There are hundreds for each viewer, so that times are short.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     out: ExtSeq,
     /// When it was for the first time.
-    first: MonoTime,
+    first: Moment,
     /// When it was sent again last.
-    repeated: Option<MonoTime>,
+    repeated: Option<Moment>,
+}
+
+/// A time in tenths of a millisecond; it comes round after five days.
+#[derive(Clone, Copy, Debug)]
+struct Moment(NonZeroU32);
+
+impl Moment {
+    fn of(time: MonoTime) -> Self {
+        // Truncation to 32 bits is the coming round, where one moment stands for two.
+        let moments = (time.as_nanos() / MOMENT_NANOS) as u32;
+        Self(NonZeroU32::MIN.saturating_add(moments))
+    }
+
+    fn until(self, now: MonoTime) -> Duration {
+        let moments = Self::of(now).0.get().wrapping_sub(self.0.get());
+        Duration::from_nanos(u64::from(moments) * MOMENT_NANOS)
+    }
 }
 
 /// Numbers that were asked for and could not be repeated yet, because too much was asked for at once. Who asks gives up
@@ -51,33 +69,33 @@ impl Retransmitter {
 
     /// Says whether a number was sent again within the last `interval`.
     pub(crate) fn is_recent(&self, now: MonoTime, out: ExtSeq, interval: Duration) -> bool {
-        self.repeated(out).is_some_and(|at| now.since(at) < interval)
+        self.repeated(out).is_some_and(|at| at.until(now) < interval)
     }
 
     /// Says whether a number was sent again longer than `trip` ago, as far as is remembered.
     pub(crate) fn was_lost(&self, now: MonoTime, out: ExtSeq, trip: Duration) -> bool {
-        self.repeated(out).is_some_and(|at| now.since(at) >= trip)
+        self.repeated(out).is_some_and(|at| at.until(now) >= trip)
     }
 
     /// Notes that a number was asked for, and returns for how long it has been.
     pub(crate) fn note_asked(&mut self, now: MonoTime, out: ExtSeq) -> Duration {
         let Some(entry) = self.recent.get_mut(place(out)) else { return Duration::ZERO };
         let known = entry.filter(|asked| asked.out == out);
-        let asked = known.unwrap_or(Asked { out, first: now, repeated: None });
+        let asked = known.unwrap_or(Asked { out, first: Moment::of(now), repeated: None });
         *entry = Some(asked);
-        now.since(asked.first)
+        asked.first.until(now)
     }
 
     /// Notes that a number is sent again and returns the retransmission's own number.
     pub(crate) fn number(&mut self, now: MonoTime, out: ExtSeq) -> SeqNo {
         self.note_asked(now, out);
         if let Some(asked) = self.recent.get_mut(place(out)).and_then(Option::as_mut) {
-            asked.repeated = Some(now);
+            asked.repeated = Some(Moment::of(now));
         }
         self.next_number()
     }
 
-    fn repeated(&self, out: ExtSeq) -> Option<MonoTime> {
+    fn repeated(&self, out: ExtSeq) -> Option<Moment> {
         let asked = self.recent.get(place(out)).copied().flatten();
         asked.filter(|asked| asked.out == out).and_then(|asked| asked.repeated)
     }
@@ -251,6 +269,7 @@ fn place(out: ExtSeq) -> usize {
     usize::try_from(out.0 % RECENT as u64).unwrap_or(0)
 }
 
+const MOMENT_NANOS: u64 = 100_000;
 const SECOND: Duration = Duration::from_secs(1);
 /// Numbers that one viewer may ask for in a second: a 10 Mbit/s layer lost whole.
 const REQUESTS_PER_SECOND: u64 = 1_000;
@@ -303,6 +322,17 @@ mod tests {
         assert_eq!(source.note_asked(at(400), ExtSeq(8)), Duration::ZERO);
         assert!(source.was_lost(at(400), ExtSeq(7), Duration::from_millis(250)));
         assert!(!source.was_lost(at(400), ExtSeq(8), Duration::ZERO));
+    }
+
+    #[test]
+    fn short_times_measure_across_their_coming_round() {
+        let round = (u64::from(u32::MAX) + 1) * MOMENT_NANOS;
+        let early = MonoTime::from_nanos(round - 2_000_000);
+
+        let until = Moment::of(early).until(early + Duration::from_millis(250));
+
+        assert!(until.abs_diff(Duration::from_millis(250)) <= Duration::from_nanos(MOMENT_NANOS));
+        assert_eq!(size_of::<Option<Asked>>(), 16);
     }
 
     #[test]
