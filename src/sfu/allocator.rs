@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use rtp::MonoTime;
 
-use crate::bwe::{Estimate, Limiter};
+use crate::bwe::{Enough, Estimate, Limiter};
 use crate::ring::Temporal;
 use crate::track::MAX_LAYERS;
 use crate::{Bitrate, LayerIndex};
@@ -93,6 +93,8 @@ pub struct Allocator {
     cut: bool,
     /// Whether one layer is all that there is.
     only: bool,
+    /// What the best layer takes, wished or not.
+    best: Option<Bitrate>,
     estimate: Estimate,
     standing: usize,
     stepped_up: Option<MonoTime>,
@@ -217,6 +219,7 @@ impl Allocator {
             reduced: 0,
             cut: false,
             only: false,
+            best: None,
             estimate,
             standing: 0,
             stepped_up: None,
@@ -323,6 +326,19 @@ impl Allocator {
             .and_then(|need| (need > proved).then(|| need.scaled(PROVE)))
     }
 
+    /// Returns the rates beyond which nothing is of use: for the best layer there is, wished or not, with the step up to it;
+    /// and for the picture that is given, where there is a lesser one.
+    #[must_use]
+    pub fn enough(&self) -> Enough {
+        let standing = self.rung(self.standing).unwrap_or(Rung::AUDIO_ONLY);
+        let ever = self.best.filter(|best| *best > Bitrate::ZERO).map(|best| {
+            let factor = if standing.rate >= best { STAND } else { STEP_UP * PROVE };
+            best.plus(self.audio).scaled(factor)
+        });
+        let now = (self.standing > self.lowest_whole()).then(|| self.need(&standing).scaled(STAND));
+        Enough { ever, now }
+    }
+
     /// Says whether the viewer would be given less if its path carried less.
     #[must_use]
     pub fn steps_down(&self) -> bool {
@@ -417,6 +433,7 @@ impl Allocator {
             _ => true,
         };
         let offered = all().count();
+        self.best = all().map(|candidate| candidate.bitrate).max();
         self.only = all().filter(|candidate| !candidate.asleep).count() == 1 && offered == 1;
         let mut kept = sorted;
         kept.iter_mut().for_each(|place| *place = place.filter(allowed));

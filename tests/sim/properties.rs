@@ -68,8 +68,8 @@ impl Property {
             Self::Stall => 70,
             Self::Estimate => 15,
             Self::Switches => 40,
-            Self::Apart => 50,
-            Self::Alike => 230,
+            Self::Apart => 30,
+            Self::Alike => 75,
         }
     }
 }

@@ -351,6 +351,27 @@ fn what_to_prove_is_the_next_layers_need_and_nothing_on_top() {
 }
 
 #[test]
+fn enough_is_what_the_best_layer_and_the_step_up_to_it_take() {
+    let mut viewer = Viewer::new(&SIMULCAST);
+    let kbps = |rate: Option<Bitrate>| rate.unwrap().as_bps() / 1_000;
+    let best = kbps(Some(SIMULCAST[2].bitrate)) + AUDIO_KBPS;
+
+    let enough = viewer.allocator.enough();
+    assert!(kbps(enough.ever) > best * 115 / 100, "or nobody would ever climb");
+    assert_eq!(enough.now, None, "there is nothing less");
+
+    viewer.estimate_at(0, 1_200, Limiter::Probe);
+    viewer.pass_to(1_000);
+    let need = kbps(Some(SIMULCAST[1].bitrate)) + AUDIO_KBPS;
+    let now = kbps(viewer.allocator.enough().now);
+    assert!((need..need * 11 / 10).contains(&now), "{now}");
+
+    let viewer = Viewer::on_top();
+    let ever = kbps(viewer.allocator.enough().ever);
+    assert!((best..best * 11 / 10).contains(&ever), "{ever}");
+}
+
+#[test]
 fn a_layer_that_goes_away_is_left_and_order_means_nothing() {
     let mut viewer = Viewer::on_top();
     let mut left = [SIMULCAST[1], SIMULCAST[0]];

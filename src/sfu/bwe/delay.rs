@@ -153,6 +153,11 @@ impl DelayDetector {
         Duration::from_secs_f64(self.level.queue_ms() / 1_000.0)
     }
 
+    /// Returns the queue without what jitter alone makes look like one.
+    pub(super) fn unusual(&self) -> Duration {
+        Duration::from_secs_f64((self.level.queue_ms() - self.level.usual_ms).max(0.0) / 1_000.0)
+    }
+
     /// Returns how much of the queue is more than jitter alone makes it look.
     pub(super) fn standing(&self) -> Duration {
         let above_ms = self.level.standing_ms() - self.level.usual_ms - STANDING_MIN_MS;

@@ -25,7 +25,8 @@
 //!
 //! **Sharing.** Two senders behind one bottleneck see the same queue and yield the same part of their estimates,
 //! while each regains the same number of packets, which makes them equal in the long run; at 3 Mbit/s and more that
-//! takes longer than a minute.
+//! takes longer than a minute. Who sends little yields a part of its estimate as well, not of what it sends. Where another
+//! is heard (`sharing`), what one has no use for is not claimed.
 //!
 //! Start reading at [`Estimator`], then `delay`.
 
@@ -39,6 +40,8 @@ mod path_length;
 mod probe;
 mod rate_control;
 mod reports;
+mod round_trip;
+mod sharing;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -57,9 +60,12 @@ use self::loss::LossEstimator;
 use self::probe::{Probes, Verdict};
 use self::rate_control::{Measured, RateControl};
 use self::reports::Reports;
+use self::round_trip::RoundTrip;
+use self::sharing::Sharing;
 use crate::Bitrate;
 
 pub use self::probe::{Cluster, Probe};
+pub use self::sharing::Enough;
 pub use self::stats::{Disbelief, Stats};
 
 /// The estimate of one viewer's path. Its fields are in the order that [`crate::viewer::Viewer`] tells of.
@@ -85,10 +91,13 @@ pub struct Estimator {
     before_rise: Option<Bitrate>,
     /// What set the delay-based estimate last.
     source: Limiter,
+    /// See [`Self::set_enough`].
+    enough: Enough,
     config: Config,
     stats: Stats,
     acknowledged: Acknowledged,
     delay: DelayDetector,
+    sharing: Sharing,
     loss: LossEstimator,
     reports: Reports,
 }
@@ -207,6 +216,7 @@ impl Estimator {
             clock: ArrivalClock::default(),
             acknowledged: Acknowledged::new(),
             delay: DelayDetector::new(),
+            sharing: Sharing::default(),
             rate: RateControl::new(config.start, now),
             loss: LossEstimator::new(),
             probes: Probes::new(now),
@@ -218,6 +228,7 @@ impl Estimator {
             silence: Silence::default(),
             budget: Budget { left: STATUSES_PER_SECOND, refilled: now },
             source: Limiter::Start,
+            enough: Enough::default(),
             tick_at: now + TICK,
             told: None,
             probe: None,
@@ -343,6 +354,13 @@ impl Estimator {
         self.probes.set_urgent(urgent);
     }
 
+    /// Says beyond which rates nothing is of use, and is not claimed: what a burst or a probe found once says nothing of what
+    /// others leave.
+    pub const fn set_enough(&mut self, enough: Enough) {
+        self.enough = enough;
+        self.probes.set_least(enough.now.is_none());
+    }
+
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: MonoTime) {
         if now >= self.tick_at {
@@ -385,9 +403,23 @@ impl Estimator {
     pub fn estimate(&self) -> Estimate {
         let (bitrate, limiter) = self.lowest();
         let ours = matches!(limiter, Limiter::Probe | Limiter::Delay);
+        let claims = |enough: Option<Bitrate>| enough.filter(|enough| ours && *enough < bitrate);
+        let leaves_rest = self.sharing.is_shared() && self.probes.is_out_of_reach(bitrate);
+        if let Some(bitrate) = claims(self.enough.now).filter(|_| leaves_rest) {
+            return Estimate { bitrate, limiter };
+        }
+        if let Some(bitrate) = claims(self.enough.ever) {
+            return Estimate { bitrate, limiter: Limiter::Application };
+        }
         let spare = self.demand.rate().is_some_and(|sent| sent < bitrate.scaled(SPARE));
         let satisfied = self.probes.is_satisfied(bitrate);
         Estimate { bitrate, limiter: if ours && spare && satisfied { Limiter::Application } else { limiter } }
+    }
+
+    /// Returns what the path was seen to carry, which may be more than there is to send.
+    #[must_use]
+    pub fn carried(&self) -> Bitrate {
+        self.bitrate()
     }
 
     /// Returns the shortest round trip lately.
@@ -499,6 +531,7 @@ impl Estimator {
                 self.stats.received = self.stats.received.saturating_add(1);
                 self.acknowledged.add(arrival_us, status.size);
                 self.delay.handle_received(status, arrival_us);
+                self.sharing.handle_received(status, self.rate.estimate());
             }
             None => {
                 self.stats.lost = self.stats.lost.saturating_add(1);
@@ -537,6 +570,7 @@ impl Estimator {
                 self.source = Limiter::Delay;
             }
         }
+        self.sharing.update(now, self.delay.unusual());
         self.judge_probe(now);
         // Of a path that is not filled, what arrives says nothing.
         let full = acknowledged.filter(|_| !self.demand.is_limited());
@@ -636,33 +670,6 @@ impl Estimator {
     }
 }
 
-/// The shortest round trip of the last seconds.
-#[derive(Debug, Default)]
-struct RoundTrip {
-    shortest: Option<Duration>,
-    before: Option<Duration>,
-    began: MonoTime,
-}
-
-impl RoundTrip {
-    fn add(&mut self, now: MonoTime, sample: Duration) {
-        let sample = sample.min(RTT_MAX);
-        if now.since(self.began) > RTT_SPAN {
-            self.before = self.shortest.take();
-            self.began = now;
-        }
-        self.shortest = Some(self.shortest.map_or(sample, |shortest| shortest.min(sample)));
-    }
-
-    const fn shortest(&self) -> Option<Duration> {
-        match (self.shortest, self.before) {
-            (Some(now), Some(before)) => Some(if now.as_nanos() < before.as_nanos() { now } else { before }),
-            (Some(one), None) | (None, Some(one)) => Some(one),
-            (None, None) => None,
-        }
-    }
-}
-
 /// How long nothing has been acknowledged.
 #[derive(Debug, Default)]
 struct Silence {
@@ -756,10 +763,8 @@ const IDLE: Bitrate = Bitrate::from_kbps(90);
 /// Above this queue no probe goes out.
 const QUEUE_FREE: Duration = Duration::from_millis(50);
 
-/// The round trip before one is known, the longest believed, and how long the shortest counts.
+/// The round trip before one is known.
 const RTT_START: Duration = Duration::from_millis(100);
-const RTT_MAX: Duration = Duration::from_secs(2);
-const RTT_SPAN: Duration = Duration::from_secs(5);
 
 /// The part of the estimate of before that a path is believed to carry when it is back.
 const RETURN: f64 = 0.5;

@@ -41,6 +41,7 @@ const FIRST_STEP_MAX: f64 = 3.0;
 
 /// The wait after a probe that did not prove what was wanted, and after one that did but another is needed.
 const WAIT_FAILED: Duration = Duration::from_secs(5);
+const WAIT_FAILED_LEAST: Duration = Duration::from_millis(3_500);
 const WAIT_FIRST_FAILED: Duration = Duration::from_secs(2);
 const WAIT_SUCCEEDED: Duration = Duration::from_millis(50);
 
@@ -48,6 +49,9 @@ const WAIT_SUCCEEDED: Duration = Duration::from_millis(50);
 /// second for.
 const WAIT_URGENT: Duration = Duration::from_millis(400);
 const URGENT_TARGET: Bitrate = Bitrate::from_kbps(300);
+
+/// What is more than so many times the estimate is out of reach when a probe has failed.
+const REACH: f64 = 1.5;
 
 /// How soon after a drop of the estimate the path is probed again.
 const WAIT_DROPPED: Duration = Duration::from_millis(1_500);
@@ -130,6 +134,8 @@ pub(super) struct Probes {
     urgent: bool,
     /// When the last one was judged.
     judged: MonoTime,
+    /// Whether the viewer gets the least there is.
+    is_least: bool,
 }
 
 #[derive(Debug)]
@@ -163,6 +169,7 @@ impl Probes {
             failures: 0,
             urgent: false,
             judged: now,
+            is_least: false,
         }
     }
 
@@ -179,6 +186,11 @@ impl Probes {
         if rises && self.succeeded {
             self.due = self.due.min(now + WAIT_SUCCEEDED);
         }
+    }
+
+    /// Says whether the viewer gets the least there is: its path is asked again sooner, and its probes are small.
+    pub(super) const fn set_least(&mut self, is_least: bool) {
+        self.is_least = is_least;
     }
 
     /// Says that the estimate has fallen: what is under way proves nothing now, and the path is asked again soon.
@@ -221,6 +233,11 @@ impl Probes {
     /// Returns when the next may begin.
     fn due(&self) -> MonoTime {
         if self.urgent { self.due.min(self.judged + WAIT_URGENT) } else { self.due }
+    }
+
+    /// Says whether what is wanted is far above the estimate, and a probe has failed to find it.
+    pub(super) fn is_out_of_reach(&self, estimate: Bitrate) -> bool {
+        self.failures > 0 && self.wanted.is_some_and(|wanted| wanted > estimate.scaled(REACH))
     }
 
     /// Says whether nothing more than the estimate is wanted.
@@ -290,6 +307,7 @@ impl Probes {
             _ if self.urgent => WAIT_URGENT,
             (true, true, _) => WAIT_SUCCEEDED,
             (true, false, _) | (false, _, 0 | 1) => WAIT_FIRST_FAILED,
+            _ if self.is_least => WAIT_FAILED_LEAST,
             _ => WAIT_FAILED,
         };
         self.due = now + wait;
@@ -397,6 +415,26 @@ mod tests {
             assert!(probe.bytes >= PACKETS_MIN * PACKET_BYTES);
             assert!(probe.target.time_for(probe.bytes) >= Duration::from_millis(15));
             assert!(probe.target <= Bitrate::from_kbps(wanted).scaled(AIM));
+        }
+    }
+
+    #[test]
+    fn who_gets_the_least_there_is_is_probed_for_sooner() {
+        for (is_least, wait_ms) in [(false, 5_000), (true, 3_500)] {
+            let mut probes = Probes::new(MonoTime::ZERO);
+            probes.set_wanted(MonoTime::ZERO, Some(TARGET));
+            probes.set_least(is_least);
+            // Nothing of a probe is sent, so it fails.
+            let mut began_ms = 0;
+            for wait_ms in [2_000, wait_ms] {
+                assert!(probes.poll(MonoTime::from_millis(began_ms), ESTIMATE, QUIET).is_some());
+                let over = MonoTime::from_millis(began_ms) + JUDGED_AFTER;
+                assert_eq!(probes.judge(over, ESTIMATE, QUIET), Some(Verdict::Nothing));
+
+                began_ms += 1_000 + wait_ms;
+                assert_eq!(probes.poll(MonoTime::from_millis(began_ms - 1), ESTIMATE, QUIET), None);
+            }
+            assert!(probes.poll(MonoTime::from_millis(began_ms), ESTIMATE, QUIET).is_some());
         }
     }
 

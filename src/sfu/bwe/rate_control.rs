@@ -42,6 +42,9 @@ const FEEDBACK: Duration = Duration::from_millis(100);
 const YIELD: f64 = 1.0;
 const QUEUE_YIELD_MAX: Duration = Duration::from_millis(100);
 
+/// A queue that is gone after this was another's keyframe or probe, as far as we send little ourselves.
+const PASSING: Duration = Duration::from_millis(300);
+
 /// A decrease within this time of another one is a second answer to the same event.
 const EPISODE: Duration = Duration::from_millis(700);
 
@@ -70,6 +73,8 @@ pub(super) struct RateControl {
     updated_at: MonoTime,
     increased_at: MonoTime,
     decreased_at: Option<MonoTime>,
+    /// When the first decrease of the present episode was.
+    episode_began: MonoTime,
 }
 
 /// What an update is made of.
@@ -107,6 +112,7 @@ impl RateControl {
             updated_at: now,
             increased_at: now,
             decreased_at: None,
+            episode_began: now,
         }
     }
 
@@ -166,6 +172,11 @@ impl RateControl {
         let again = self.decreased_at.is_some_and(|at| now.since(at) < EPISODE);
         self.capacity.add(acknowledged);
         self.decreased_at = Some(now);
+        if !again {
+            self.episode_began = now;
+        }
+        // What we send is then no measure of what the path leaves us, as the other's burst is none of what it takes.
+        let passing = measured.limited && now.since(self.episode_began) < PASSING;
         let lowered = if measured.queue < self.queue_short() {
             // There is hardly anything to drain: what comes through may go on, and so may most of what was proved.
             let through = acknowledged.max(measured.acknowledged.unwrap_or(acknowledged));
@@ -173,13 +184,14 @@ impl RateControl {
         } else {
             // All who share the queue see it grow alike, and all give up the same part. What arrived bounds that
             // from below, because the growth still shows after the first answer to it.
-            let sent = self.estimate.min(measured.sent.unwrap_or(self.estimate));
-            let part = (DRAIN / (1.0 + measured.growth)).clamp(PART_MIN, DECREASE);
+            let sent = self.estimate.min(measured.sent.filter(|_| !passing).unwrap_or(self.estimate));
+            let least = if passing { DECREASE } else { PART_MIN };
+            let part = (DRAIN / (1.0 + measured.growth)).clamp(least, DECREASE);
             let passed = measured.passed.filter(|_| self.is_unfilled(measured)).unwrap_or_default();
             let arrived = measured.acknowledged_long.unwrap_or(acknowledged).max(passed).scaled(DECREASE);
             let of_half_a_second = measured.acknowledged.unwrap_or(acknowledged).max(passed).scaled(DECREASE);
             // A full queue grows no more. What did not help once is answered by what arrives.
-            let full = again && measured.queue > QUEUE_LONG;
+            let full = again && !passing && measured.queue > QUEUE_LONG;
             if full { of_half_a_second } else { sent.scaled(part).max(arrived) }
         };
         if lowered >= self.estimate {
@@ -321,6 +333,21 @@ mod tests {
         assert!(control.update(MonoTime::from_millis(1_000), &ramp));
 
         assert_eq!(control.estimate(), passed.scaled(DECREASE));
+    }
+
+    #[test]
+    fn who_sends_little_yields_to_anothers_burst_a_part_and_falls_to_what_it_sends_when_the_queue_stays() {
+        let mut control = RateControl::new(Bitrate::from_kbps(1_000), MonoTime::ZERO);
+        let sent = Some(Bitrate::from_kbps(300));
+        let measured = Measured { limited: true, growth: 0.8, sent, ..measured(Usage::Over, 280) };
+        let mut estimate_at = |ms| {
+            control.update(MonoTime::from_millis(ms), &measured);
+            control.estimate().as_bps() / 1_000
+        };
+
+        assert_eq!(estimate_at(1_000), 920);
+        assert_eq!(estimate_at(1_200), 846);
+        assert_eq!(estimate_at(1_400), 257);
     }
 
     #[test]

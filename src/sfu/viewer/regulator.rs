@@ -204,6 +204,7 @@ impl Regulator {
         }
         let allocation = self.allocator.poll_output();
         self.estimator.set_urgent(self.allocator.is_dark());
+        self.estimator.set_enough(self.allocator.enough());
         self.estimator.set_wanted(now, self.allocator.wanted().filter(|_| can_pad));
         self.set_pace(now);
         allocation
@@ -346,7 +347,7 @@ impl Regulator {
     /// Returns what the path carries besides sound, once that was measured.
     pub(crate) fn measured_path(&self) -> Option<Bitrate> {
         let estimate = self.estimator.estimate();
-        let rest = estimate.bitrate.as_bps().saturating_sub(self.layers.audio.as_bps());
+        let rest = self.estimator.carried().as_bps().saturating_sub(self.layers.audio.as_bps());
         (estimate.limiter != Limiter::Start).then(|| Bitrate::from_bps(rest))
     }
 
@@ -406,7 +407,7 @@ impl Regulator {
         let relaxed = unknown || free || estimate.limiter == Limiter::Application;
         let half = granted.is_some_and(|rate| estimate.bitrate < rate.scaled(SHORT));
         let is_short = half && !unknown && !self.allocator.steps_down();
-        self.pacer.set_pace(now, Pace { estimate: estimate.bitrate, floor, relaxed, is_short });
+        self.pacer.set_pace(now, Pace { estimate: self.estimator.carried(), floor, relaxed, is_short });
     }
 }
 

@@ -52,5 +52,17 @@ fn limiter_of_a_satisfied_viewer_is_not_the_path() {
     assert!(matches!(limiter, Limiter::Probe | Limiter::Application), "{limiter:?}");
 }
 
+#[test]
+fn a_satisfied_viewer_claims_no_more_of_a_fast_path_than_it_could_use() {
+    let mut path = Path::new(Conditions::of(20_000), &[Media::Layers(&LAYERS)], 1);
+
+    path.run_until(60_000);
+
+    let flow = &path.flows[0];
+    let highest = flow.trace[50..].iter().map(|it| it.bitrate.as_bps() / 1_000).max().unwrap();
+    assert!((LAYERS[2]..LAYERS[2] * 11 / 10).contains(&highest), "{highest}");
+    assert!(flow.estimator.carried().as_bps() / 1_000 >= highest);
+}
+
 /// In kbit/s.
 const LAYERS: [u64; 3] = [250, 900, 2_500];

@@ -196,6 +196,7 @@ impl Flow {
             self.layer = chosen;
             self.switches.push(now_us / 1_000);
         }
+        self.estimator.set_enough(self.allocator.enough());
         self.estimator.set_wanted(now, self.allocator.wanted());
     }
 

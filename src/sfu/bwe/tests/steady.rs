@@ -84,7 +84,7 @@ fn two_viewers_of_a_simulcast_are_rarely_more_than_one_layer_apart() {
     }
 
     // As above. Where the path carries a higher layer for one of the two only, their estimates must differ.
-    assert!(alike >= 10, "{alike} of {PAIRS} within 20 %");
+    assert!(alike >= 17, "{alike} of {PAIRS} within 20 %");
     assert!(apart * 50 <= seconds, "{apart} of {seconds} s");
     assert!(switches.iter().all(|count| *count <= 12), "{switches:?}");
 }
