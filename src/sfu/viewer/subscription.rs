@@ -18,6 +18,7 @@ mod joining;
 mod padding;
 mod repairing;
 mod replays;
+mod requests;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -40,6 +41,7 @@ pub(crate) use self::granted::{Grant, Place};
 use self::joining::STILL_MAX;
 pub(crate) use self::repairing::Repair;
 use self::replays::Replays;
+use self::requests::Requests;
 
 /// The state machine of one subscription. Its fields are in the order that [`super::Viewer`] tells of.
 #[derive(Debug)]
@@ -100,6 +102,7 @@ pub(crate) struct Subscription {
     /// Until when this publisher session is not joined by a burst, because the path did not carry the last one.
     barred: Option<(Epoch, MonoTime)>,
     last_wanted: Option<MonoTime>,
+    requests: Requests,
 }
 
 /// Where the numbering of a subscription starts; random.
@@ -157,6 +160,7 @@ impl Subscription {
             replays: Replays::default(),
             barred: None,
             last_wanted: None,
+            requests: Requests::default(),
             unsupported: None,
             outputs: VecDeque::with_capacity(OUTPUTS_MAX),
         }
@@ -171,6 +175,7 @@ impl Subscription {
         if known != Some(info.epoch) {
             self.leave();
             self.unsupported = None;
+            self.requests = Requests::default();
             self.reason = match self.joined {
                 None => SwitchReason::Join,
                 Some(joined) if joined == info.epoch => SwitchReason::Resume,
@@ -274,7 +279,7 @@ impl Subscription {
         }
         if let Some(layer) = self.current().or(self.target) {
             self.last_wanted = Some(now);
-            self.push(ViewerOutput::RequestKeyframe(layer));
+            self.request_keyframe(now, layer);
         }
     }
 
@@ -455,7 +460,7 @@ impl Subscription {
         } else if let Some(layer) = self.startable(now, rings, target) {
             self.begin_at_newest(now, rings, layer, step);
         } else {
-            self.push(ViewerOutput::RequestKeyframe(target));
+            self.request_keyframe(now, target);
         }
     }
 
@@ -582,7 +587,7 @@ impl Subscription {
     /// be sent, or has left the ring. A keyframe is waited for.
     fn lose_burst(&mut self, now: MonoTime, layer: LayerIndex) {
         self.fall_silent();
-        self.push(ViewerOutput::RequestKeyframe(layer));
+        self.request_keyframe(now, layer);
         self.next_attempt = Some(now + REQUEST_INTERVAL);
     }
 

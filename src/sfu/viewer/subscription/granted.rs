@@ -7,8 +7,8 @@ use rtp::{ExtSeq, MonoTime};
 use super::{KEYFRAME_LATE, REQUEST_INTERVAL, Step, Subscription};
 use crate::pacer::Frame;
 use crate::ring::gop::frame_start;
+use crate::viewer::SwitchReason;
 use crate::viewer::regulator::Held;
-use crate::viewer::{SwitchReason, ViewerOutput};
 use crate::{Arrival, Bitrate, LayerIndex, Rings};
 
 /// What the path carries of a track.
@@ -80,7 +80,7 @@ impl Subscription {
         let comes = due.is_some_and(|due| due + KEYFRAME_LATE > now && due.since(now) <= REQUEST_INTERVAL);
         if !comes && self.last_wanted.is_none_or(|at| now.since(at) >= REQUEST_INTERVAL) {
             self.last_wanted = Some(now);
-            self.push(ViewerOutput::RequestKeyframe(layer));
+            self.request_keyframe(now, layer);
         }
     }
 

@@ -6,7 +6,6 @@ use rtp::MonoTime;
 
 use super::{KEYFRAME_LATE, QUEUE_LONG, Subscription, WANTED_INTERVAL};
 use crate::ring::GOP_MAX;
-use crate::viewer::ViewerOutput;
 use crate::viewer::catch_up::{Cache, SLOW};
 use crate::viewer::selector;
 use crate::{Bitrate, LayerIndex, Rings};
@@ -91,7 +90,7 @@ impl Subscription {
             }
             _ if lasts > SLOW && self.last_wanted.is_none_or(|at| now.since(at) >= WANTED_INTERVAL * 2) => {
                 self.last_wanted = Some(now);
-                self.push(ViewerOutput::RequestKeyframe(target));
+                self.request_keyframe(now, target);
                 Some(now + WANTED_INTERVAL)
             }
             _ => None,

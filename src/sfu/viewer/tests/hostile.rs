@@ -6,7 +6,7 @@ use rtp::rtcp::{ReportBlock, TransportCcFeedback, Writer};
 use rtp::{MonoTime, SeqNo, Ssrc};
 
 use super::harness::VIDEO;
-use super::path::{Path, Reports, SECOND, SIMULCAST, remb};
+use super::path::{Path, Published, Reports, SECOND, SIMULCAST, remb};
 use crate::allocator::Reason;
 use crate::bwe::Limiter;
 use crate::pacer::{AUDIO_MAX, VIDEO_MAX};
@@ -163,6 +163,27 @@ fn a_viewer_that_stops_to_acknowledge_is_led_down_and_holds_nothing() {
     assert!(path.timers < 30 * 40, "{}", path.timers);
 }
 
+#[test]
+fn a_viewer_that_reads_nothing_or_asks_without_end_makes_the_publisher_make_few_keyframes() {
+    for asks in [false, true] {
+        let published = Published { layers: &[2_500], gop: 120, ..SIMULCAST };
+        let mut path = Path::new(published, 10_000);
+        if !asks {
+            path.reports = Reports::Nothing;
+        }
+        for _ in 0..60 * SECOND / 10 {
+            path.run(10);
+            if asks {
+                let sent = path.room.rtcp(&pli());
+                path.enter(sent);
+            }
+        }
+
+        let late = path.requests.iter().filter(|(at, _)| *at > 10 * SECOND).count();
+        assert!(path.requests.len() - late <= 8 && late <= 10, "asks: {asks}, {:?}", path.requests);
+    }
+}
+
 /// Lets seconds pass, with a receiver report at the end of each.
 fn report_losses(path: &mut Path, seconds: u64, fraction_lost: u8) {
     for _ in 0..seconds {
@@ -181,6 +202,14 @@ fn deaf() -> Path {
     let mut path = Path::new(SIMULCAST, 10_000);
     path.reports = Reports::Nothing;
     path
+}
+
+fn pli() -> Vec<u8> {
+    let mut compound = [0; 64];
+    let mut writer = Writer::new(&mut compound);
+    assert!(writer.pli(Ssrc(1), VIDEO));
+    let length = writer.finish();
+    compound[..length].to_vec()
 }
 
 fn known(path: &Path) -> Congestion {

@@ -283,7 +283,7 @@ impl Path {
     }
 
     /// Puts packets onto the path.
-    fn enter(&mut self, sent: Vec<Sent>) {
+    pub(super) fn enter(&mut self, sent: Vec<Sent>) {
         for packet in sent {
             let bytes = packet.payload.len() + usize::from(packet.padding) + 50;
             self.sent += bytes;
