@@ -279,7 +279,7 @@ impl Subscription {
         }
         if let Some(layer) = self.current().or(self.target) {
             self.last_wanted = Some(now);
-            self.request_keyframe(now, layer);
+            self.request_keyframe(now, rings, layer);
         }
     }
 
@@ -460,7 +460,7 @@ impl Subscription {
         } else if let Some(layer) = self.startable(now, rings, target) {
             self.begin_at_newest(now, rings, layer, step);
         } else {
-            self.request_keyframe(now, target);
+            self.request_keyframe(now, rings, target);
         }
     }
 
@@ -539,13 +539,13 @@ impl Subscription {
             }
             let Some(packet) = ring.packet(burst.next) else {
                 if ring.oldest().is_some_and(|oldest| burst.next < oldest) {
-                    return self.lose_burst(now, source.layer);
+                    return self.lose_burst(now, rings, source.layer);
                 }
                 burst.next = burst.next.plus(1);
                 continue;
             };
             if burst.is_stuck(now) && self.outgoing.is_other_frame(packet) {
-                return self.lose_burst(now, source.layer);
+                return self.lose_burst(now, rings, source.layer);
             }
             let due = burst.due(packet);
             if due > now {
@@ -585,9 +585,9 @@ impl Subscription {
 
     /// Ends a burst that the path does not carry, long after it should have been over: what it still has is too old to
     /// be sent, or has left the ring. A keyframe is waited for.
-    fn lose_burst(&mut self, now: MonoTime, layer: LayerIndex) {
+    fn lose_burst(&mut self, now: MonoTime, rings: &Rings, layer: LayerIndex) {
         self.fall_silent();
-        self.request_keyframe(now, layer);
+        self.request_keyframe(now, rings, layer);
         self.next_attempt = Some(now + REQUEST_INTERVAL);
     }
 

@@ -80,7 +80,7 @@ impl Subscription {
         let comes = due.is_some_and(|due| due + KEYFRAME_LATE > now && due.since(now) <= REQUEST_INTERVAL);
         if !comes && self.last_wanted.is_none_or(|at| now.since(at) >= REQUEST_INTERVAL) {
             self.last_wanted = Some(now);
-            self.request_keyframe(now, layer);
+            self.request_keyframe(now, rings, layer);
         }
     }
 

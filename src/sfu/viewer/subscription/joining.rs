@@ -90,7 +90,7 @@ impl Subscription {
             }
             _ if lasts > SLOW && self.last_wanted.is_none_or(|at| now.since(at) >= WANTED_INTERVAL * 2) => {
                 self.last_wanted = Some(now);
-                self.request_keyframe(now, target);
+                self.request_keyframe(now, rings, target);
                 Some(now + WANTED_INTERVAL)
             }
             _ => None,
