@@ -69,6 +69,9 @@ const FAILED_WITHIN: Duration = Duration::from_secs(10);
 const WAIT_FIRST: Duration = Duration::from_secs(4);
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
+/// Nobody waits where the path carries so many times what it did when the step failed: that was another path.
+const OTHER_PATH: f64 = 2.0;
+
 /// The same for a viewer without a picture: it has less to lose.
 const WAIT_FIRST_DARK: Duration = Duration::from_secs(1);
 const WAIT_MAX_DARK: Duration = Duration::from_secs(5);
@@ -109,6 +112,8 @@ pub struct Allocator {
     gave_up: bool,
     failures: u32,
     retry_at: MonoTime,
+    /// The estimate when a step up failed last.
+    failed_at: Bitrate,
     /// What arrives at the viewer whole.
     arriving: Bitrate,
     told: Option<Allocation>,
@@ -230,6 +235,7 @@ impl Allocator {
             gave_up: false,
             failures: 0,
             retry_at: now,
+            failed_at: Bitrate::ZERO,
             arriving: Bitrate::ZERO,
             told: None,
             now,
@@ -299,8 +305,9 @@ impl Allocator {
     /// Returns when [`Self::handle_timeout`] has something to do.
     #[must_use]
     pub fn next_timeout(&self) -> Option<MonoTime> {
-        let up = self.fits_since.map(|since| (since + CONFIRM).max(self.retry_at));
-        let near = self.near_since.map(|(_, since)| (since + CONFIRM_NEAR).max(self.retry_at));
+        let waits_until = self.waits_until();
+        let up = self.fits_since.map(|since| (since + CONFIRM).max(waits_until));
+        let near = self.near_since.map(|(_, since)| (since + CONFIRM_NEAR).max(waits_until));
         let patience = match self.only {
             false => Some(GIVE_UP),
             true => Some(UNPROVED).filter(|_| self.steps_down()),
@@ -402,7 +409,7 @@ impl Allocator {
             _ if self.only && !self.fits(rung, STEP_DOWN) => Reason::OnlyLayer,
             _ if !more && self.cut => Reason::Wish,
             _ if !more || self.is_asleep_above() => Reason::Best,
-            _ if self.is_confirming() && self.now < self.retry_at => Reason::BackingOff,
+            _ if self.is_confirming() && self.now < self.waits_until() => Reason::BackingOff,
             _ if self.is_confirming() => Reason::Confirming,
             _ if rung.layer.is_none() => Reason::AudioOnly,
             _ if self.standing <= self.reduced => Reason::ReducedFrameRate,
@@ -492,7 +499,7 @@ impl Allocator {
         if rung.layer.is_none() && self.step_back() {
             return;
         }
-        if let Some(higher) = self.confirm().filter(|_| self.now >= self.retry_at) {
+        if let Some(higher) = self.confirm().filter(|_| self.now >= self.waits_until()) {
             self.standing = higher;
             self.stepped_up = Some(self.now);
             self.stop_confirming();
@@ -590,6 +597,7 @@ impl Allocator {
             let failed = self.now.since(up) < FAILED_WITHIN;
             self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
             if failed {
+                self.failed_at = self.estimate.bitrate;
                 let (first, most) = if self.standing == 0 {
                     (WAIT_FIRST_DARK, WAIT_MAX_DARK)
                 } else {
@@ -599,6 +607,12 @@ impl Allocator {
                 self.retry_at = self.now + doubled.min(most);
             }
         }
+    }
+
+    /// Until when a step up that failed keeps the next one waiting.
+    fn waits_until(&self) -> MonoTime {
+        let is_other = self.standing > 0 && self.estimate.bitrate >= self.failed_at.scaled(OTHER_PATH);
+        if is_other { self.retry_at.min(self.now) } else { self.retry_at }
     }
 
     fn highest_that_fits(&self, factor: f64) -> Option<usize> {

@@ -114,7 +114,7 @@ fn a_failed_step_makes_the_next_one_wait_twice_as_long_each_time() {
         }
         waits.push((now - began) / 1_000);
         now += 1_000;
-        viewer.estimate_at(now, 600, Limiter::Delay);
+        viewer.estimate_at(now, 700, Limiter::Delay);
         assert_eq!(viewer.layer(), Some(0));
     }
 
@@ -126,16 +126,32 @@ fn a_step_that_lasted_ends_the_backing_off() {
     let mut viewer = Viewer::new(&SIMULCAST);
     viewer.estimate_at(0, 1_300, Limiter::Probe);
     viewer.pass_to(1_000);
-    viewer.estimate_at(2_000, 600, Limiter::Delay);
+    viewer.estimate_at(2_000, 700, Limiter::Delay);
     viewer.estimate_at(2_100, 1_300, Limiter::Probe);
     viewer.pass_to(5_900);
     assert_eq!((viewer.layer(), viewer.reason()), (Some(0), Reason::BackingOff));
     viewer.pass_to(6_000);
     assert_eq!(viewer.layer(), Some(1));
 
-    viewer.estimate_at(30_000, 600, Limiter::Delay);
+    viewer.estimate_at(30_000, 700, Limiter::Delay);
     viewer.estimate_at(30_100, 1_300, Limiter::Probe);
     viewer.pass_to(31_100);
+
+    assert_eq!(viewer.layer(), Some(1));
+}
+
+#[test]
+fn a_failed_step_says_nothing_of_a_path_that_carries_twice_as_much() {
+    let mut viewer = Viewer::new(&SIMULCAST);
+    viewer.estimate_at(0, 1_300, Limiter::Probe);
+    viewer.pass_to(1_000);
+    viewer.estimate_at(2_000, 700, Limiter::Delay);
+    assert_eq!(viewer.layer(), Some(0));
+
+    viewer.estimate_at(2_100, 1_400, Limiter::Probe);
+    viewer.pass_to(3_099);
+    assert_eq!((viewer.layer(), viewer.reason()), (Some(0), Reason::Confirming));
+    viewer.pass_to(3_100);
 
     assert_eq!(viewer.layer(), Some(1));
 }
