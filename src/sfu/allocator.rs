@@ -4,7 +4,8 @@
 //! each further layer whole (fewer frames of a larger picture look worse than all of a smaller one). The viewer
 //! stands on one rung. It steps down at once to the highest rung that fits when the estimate falls below
 //! [`STEP_DOWN`] of its rung's rate. It steps up, over as many rungs as fit, when [`STEP_UP`] of the higher rung's
-//! rate has been there for [`CONFIRM`], or a little less for longer; a step up that did not last makes the next one wait, twice as long each time.
+//! rate has been there for [`CONFIRM`], or a little less for longer; a step up that did not last makes the next one wait,
+//! twice as long each time, on a path that carries no more than it did then.
 //!
 //! The lowest picture is another matter: it is given up when it has not fitted for [`GIVE_UP`], and is back when
 //! [`STEP_BACK`] of its rate is there. An estimate that is a little wrong costs the others quality, and it the show.
@@ -69,12 +70,12 @@ const FAILED_WITHIN: Duration = Duration::from_secs(10);
 const WAIT_FIRST: Duration = Duration::from_secs(4);
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// Nobody waits where the path carries so many times what it did when the step failed: that was another path.
-const OTHER_PATH: f64 = 2.0;
-
 /// The same for a viewer without a picture: it has less to lose.
 const WAIT_FIRST_DARK: Duration = Duration::from_secs(1);
 const WAIT_MAX_DARK: Duration = Duration::from_secs(5);
+
+/// Nobody waits where the path carries so many times what it did when the step failed: that was another path.
+const OTHER_PATH: f64 = 2.0;
 
 /// How many temporal layers are told apart.
 const TEMPORAL_MAX: usize = 3;
