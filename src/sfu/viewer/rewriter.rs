@@ -135,8 +135,7 @@ impl Rewriter {
         }
         self.given.insert(out);
         if filler {
-            self.fillers.insert(out);
-            self.fillers_end = self.fillers_end.max(Some(out.plus(1)));
+            self.note_filler(out);
         }
         Ok(Some(Numbered { out, offsets }))
     }
@@ -153,7 +152,7 @@ impl Rewriter {
             .find(|(_, out)| next.since(*out) <= Window::LENGTH && !given.contains(*out))?;
         let (source, offsets) = (interval.source, interval.offsets);
         self.given.insert(out);
-        self.fillers.insert(out);
+        self.note_filler(out);
         Some(Located { source, seq, out, offsets, filler: true })
     }
 
@@ -241,6 +240,12 @@ impl Rewriter {
         }
         self.forget_fillers(count);
         self.next = self.next.plus(count);
+    }
+
+    /// Remembers that a number went out empty.
+    fn note_filler(&mut self, out: ExtSeq) {
+        self.fillers.insert(out);
+        self.fillers_end = self.fillers_end.max(Some(out.plus(1)));
     }
 
     /// Forgets the fillers whose places `count` more numbers take.
@@ -508,6 +513,36 @@ mod tests {
         assert!(!rewriter.holds(SOURCE, ExtSeq(0)));
         assert!(rewriter.holds(SOURCE, ExtSeq(18)));
         assert!(rewriter.intervals.len() <= 8);
+    }
+
+    #[test]
+    fn a_number_is_no_filler_for_what_went_out_empty_a_window_before() {
+        let mut rewriter = begun_at(100);
+        assert!(number(&mut rewriter, 102).is_ok());
+        let empty = rewriter.number(SOURCE, ExtSeq(101), true).ok().flatten().map(|it| it.out);
+
+        assert!(is_whole_a_window_later(&mut rewriter, SOURCE, empty));
+    }
+
+    #[test]
+    fn a_number_is_no_filler_for_what_an_earlier_pass_had_kept_a_window_before() {
+        let later = Source { pass: 1, ..SOURCE };
+        let mut rewriter = begun_at(100);
+        assert!(number(&mut rewriter, 102).is_ok());
+        rewriter.close();
+        rewriter.begin(later, ExtSeq(100), Offsets::default());
+        let empty = rewriter.number_before(later, ExtSeq(101)).map(|it| it.out);
+
+        assert!(is_whole_a_window_later(&mut rewriter, later, empty));
+    }
+
+    fn is_whole_a_window_later(rewriter: &mut Rewriter, source: Source, empty: Option<ExtSeq>) -> bool {
+        let was_empty = empty.and_then(|out| rewriter.locate(out.wire())).is_some_and(|it| it.filler);
+        for seq in 103..110 + Window::LENGTH {
+            assert!(rewriter.number(source, ExtSeq(seq), false).is_ok());
+        }
+        let later = empty.and_then(|out| rewriter.locate(out.plus(Window::LENGTH).wire()));
+        was_empty && later.is_some_and(|it| !it.filler)
     }
 
     const SOURCE: Source = Source { epoch: Epoch(1), layer: LayerIndex(0), pass: 0 };
