@@ -68,15 +68,20 @@ async function steps(
     const publisher = await open();
     await goLive(publisher, room, { ...small, ...ask, through: server.udp });
     await untilActive(room.page, ask.layers.length > 1 ? ask.layers.map(({ rid }) => rid) : ['']);
-    const { sent } = await publisher.evaluate(() => window.lab.link());
-    for (const { scalability } of sent) expect(scalability).toBe(ask.layers[0]?.scalabilityMode);
+    // A browser says how it encodes a layer only once it does.
+    const scalability = async (): Promise<string[]> => {
+      const { sent } = await publisher.evaluate(() => window.lab.link());
+      return sent.map((it) => it.scalability);
+    };
+    const asked = ask.layers.map((it) => it.scalabilityMode ?? '');
+    await expect.poll(scalability).toEqual(asked);
     const viewer = await open();
     await view(viewer, room);
     await untilPlaying(viewer);
     for (const [rate, fps, reason] of paths) {
       const span = await at(rate, fps, { viewer, network });
       const why = async (): Promise<string> => (await viewer.evaluate(() => window.lab.explain())).reason;
-      figure(`${ask.codec} ${sent[0]?.scalability}`, `${words(rate, span)}, ${await why()}`);
+      figure(`${ask.codec} ${asked[0]}`, `${words(rate, span)}, ${await why()}`);
       const more = (pick: (link: Link) => number): number => pick(span.after) - pick(span.before);
       expect(span.fps, rate).toBeGreaterThanOrEqual(fps[0]);
       expect(span.fps, rate).toBeLessThanOrEqual(fps[1]);
