@@ -65,7 +65,7 @@ impl Property {
         match self {
             Self::Numbering => 0,
             Self::AfterDrop | Self::Queue => 10,
-            Self::Stall => 70,
+            Self::Stall => 55,
             Self::Estimate => 15,
             Self::Switches => 40,
             Self::Apart => 30,

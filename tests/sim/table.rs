@@ -1,7 +1,8 @@
 //! The paths of the table in `docs/performance.md`, played with the studio's three layers.
 //!
 //! Each row is run with [`RUNS`] seeds, which differ in noise, losses and in where the viewer falls into a group of
-//! pictures; the worst of them is the figure.
+//! pictures; the worst of them is the figure. Of a path with losses that is mostly chance, as one long freeze is a run's
+//! whole figure: such rows are run with [`RUNS_WITH_LOSSES`], and what is borne of them is their mean.
 
 use std::fmt;
 use std::time::Duration;
@@ -18,6 +19,8 @@ use crate::world::{Outcome, SAMPLE_MS, run};
 
 /// Seeds of each row.
 pub const RUNS: u64 = 8;
+/// Seeds of a row with losses.
+pub const RUNS_WITH_LOSSES: u64 = 32;
 
 /// A figure of a row: the worst of all runs, and what it may be at most.
 #[derive(Clone, Debug)]
@@ -30,8 +33,17 @@ pub struct Figure {
     pub values: Vec<f64>,
     /// The most that is allowed.
     pub most: f64,
-    /// The most that is borne until it is reached: what was measured, with a little room.
-    pub borne: f64,
+    /// What is borne until that is reached.
+    pub borne: Borne,
+}
+
+/// The bound that a change must not break, reached or not.
+#[derive(Clone, Copy, Debug)]
+pub enum Borne {
+    /// Of the worst run.
+    Worst(f64),
+    /// Of the mean of all runs.
+    Mean(f64),
 }
 
 impl Figure {
@@ -41,10 +53,19 @@ impl Figure {
         self.values.iter().copied().fold(0.0, f64::max)
     }
 
-    /// Whether all runs are within what is borne today.
+    /// The mean of all runs.
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        self.values.iter().sum::<f64>() / self.values.len().max(1) as f64
+    }
+
+    /// Whether the runs are within what is borne today.
     #[must_use]
     pub fn is_bearable(&self) -> bool {
-        self.worst() <= self.most.max(self.borne)
+        match self.borne {
+            Borne::Worst(borne) => self.worst() <= borne,
+            Borne::Mean(borne) => self.mean() <= borne,
+        }
     }
 
     /// Whether all runs are within the bound.
@@ -56,13 +77,13 @@ impl Figure {
 
 impl fmt::Display for Figure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mean = self.values.iter().sum::<f64>() / self.values.len().max(1) as f64;
         let verdict = if self.is_reached() { "reached" } else { "MISSED" };
         write!(
             formatter,
-            "{:<38} {:<42} mean {mean:>7.2}  worst {:>7.2}  at most {:>6.2}  {verdict}",
+            "{:<38} {:<42} mean {:>7.2}  worst {:>7.2}  at most {:>6.2}  {verdict}",
             self.path,
             self.name,
+            self.mean(),
             self.worst(),
             self.most
         )
@@ -105,25 +126,29 @@ fn configs(row: usize) -> Vec<(u64, Config)> {
 /// Reads a figure off a run.
 type Measure = fn(&Outcome) -> f64;
 
-/// What is measured on a row's path: a name, the most that is allowed and that is borne today, and how.
-fn figures(row: usize) -> Vec<(&'static str, [f64; 2], Measure)> {
+/// What is measured on a row's path: a name, the most that is allowed, what is borne today, and how.
+fn figures(row: usize) -> Vec<(&'static str, f64, Borne, Measure)> {
+    let frozen = "frozen, % of 60 s";
+    let worst = |name, most, of: Measure| (name, most, Borne::Worst(most), of);
     match row {
-        0 => vec![("frozen, % of 60 s", [1.0, 1.75], frozen_percent)],
-        1 => vec![("frozen, % of 60 s", [5.0, 7.0], frozen_percent)],
+        0 => vec![(frozen, 1.0, Borne::Mean(1.0), frozen_percent)],
+        1 => vec![(frozen, 5.0, Borne::Mean(5.0), frozen_percent)],
         2 => vec![
-            ("down to 1 Mbit/s, s", [2.0, 2.0], |it| fits_after(it, 20, 1_000.0)),
-            ("down to 0.3 Mbit/s, s", [2.0; 2], |it| fits_after(it, 35, 300.0)),
-            ("up to the best layer, s", [8.0, 8.0], |it| best_after(it, 50)),
-            ("longest freeze but at 0.3 Mbit/s, s", [1.0; 2], longest_freeze),
+            worst("down to 1 Mbit/s, s", 2.0, |it| fits_after(it, 20, 1_000.0)),
+            worst("down to 0.3 Mbit/s, s", 2.0, |it| fits_after(it, 35, 300.0)),
+            worst("up to the best layer, s", 8.0, |it| best_after(it, 50)),
+            worst("longest freeze but at 0.3 Mbit/s, s", 1.0, longest_freeze),
         ],
-        3 => vec![("added delay after 5 s (p95), ms", [150.0; 2], |it| high_queue(&it.viewers[0]))],
-        _ => vec![("time not in the best fitting layer, %", [10.0; 2], not_best)],
+        3 => vec![worst("added delay after 5 s (p95), ms", 150.0, |it| high_queue(&it.viewers[0]))],
+        _ => vec![worst("time not in the best fitting layer, %", 10.0, not_best)],
     }
 }
 
 fn measure(path: &'static str, row: usize) -> Vec<Figure> {
-    let outcomes: Vec<Outcome> = (0..RUNS).filter_map(|seed| outcome(row, seed)).collect();
-    let figure = |(name, [most, borne], of): (_, [f64; 2], Measure)| Figure {
+    let has_losses = configs(row).iter().any(|(_, config)| config.loss != Config::default().loss);
+    let runs = if has_losses { RUNS_WITH_LOSSES } else { RUNS };
+    let outcomes: Vec<Outcome> = (0..runs).filter_map(|seed| outcome(row, seed)).collect();
+    let figure = |(name, most, borne, of): (_, f64, Borne, Measure)| Figure {
         path,
         name,
         values: outcomes.iter().map(of).collect(),

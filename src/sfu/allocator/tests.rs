@@ -486,6 +486,7 @@ impl Viewer {
         let estimate = Estimate { bitrate: Bitrate::from_kbps(600), limiter: Limiter::Start };
         let mut allocator = Allocator::new(estimate, MonoTime::ZERO);
         allocator.handle_layers(MonoTime::ZERO, Wish::Auto, layers, AUDIO);
+        allocator.handle_timeout(MonoTime::ZERO);
         Self { allocator, now: MonoTime::ZERO }
     }
 

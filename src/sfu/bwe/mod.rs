@@ -5,7 +5,7 @@
 //! What it concludes comes out of [`Estimator::poll_output`]: a new estimate with what limits it, or a probe to
 //! send.
 //!
-//! Four voices, of which the lowest counts: the *delay* of runs (`delay`, `rate_control`), *losses* (`loss`), the
+//! Four voices, of which the lowest counts: the *delay* of runs (`delay`, `excess`, `rate_control`), *losses* (`loss`), the
 //! receiver's own estimate (*REMB*), and silence. *Probes* (`probe`) raise what little traffic cannot prove.
 //!
 //! **Invariants.** Nothing is allocated after construction. Feedback is a stranger's claim: each packet counts once,
@@ -34,6 +34,7 @@ mod acknowledged;
 mod arrival_clock;
 mod delay;
 mod demand;
+mod excess;
 mod history;
 mod loss;
 mod path_length;
@@ -55,6 +56,7 @@ use self::acknowledged::Acknowledged;
 use self::arrival_clock::{ArrivalClock, MICROS_PER_TICK, Reference, is_plausible};
 use self::delay::{DelayDetector, Usage};
 use self::demand::Demand;
+use self::excess::Excess;
 use self::history::{History, Lookup, Status};
 use self::loss::LossEstimator;
 use self::probe::{Probes, Verdict};
@@ -98,6 +100,7 @@ pub struct Estimator {
     acknowledged: Acknowledged,
     delay: DelayDetector,
     sharing: Sharing,
+    excess: Excess,
     loss: LossEstimator,
     reports: Reports,
 }
@@ -217,6 +220,7 @@ impl Estimator {
             acknowledged: Acknowledged::new(),
             delay: DelayDetector::new(),
             sharing: Sharing::default(),
+            excess: Excess::new(),
             rate: RateControl::new(config.start, now),
             loss: LossEstimator::new(),
             probes: Probes::new(now),
@@ -521,11 +525,13 @@ impl Estimator {
 
     fn handle_status(&mut self, status: &Status, arrival: Option<Option<i64>>, reference: Reference) {
         self.loss.handle_status(status, arrival.is_some());
+        let received = arrival.is_some();
         let arrival = arrival.flatten().filter(|arrival_us| {
             let plausible = is_plausible(reference, *arrival_us);
             self.stats.implausible = self.stats.implausible.saturating_add(u64::from(!plausible));
             plausible
         });
+        self.excess.handle_status(status, received.then_some(arrival));
         match arrival {
             Some(arrival_us) => {
                 self.stats.received = self.stats.received.saturating_add(1);
@@ -558,6 +564,8 @@ impl Estimator {
             limited: self.demand.is_limited(),
             growth: if self.delay.usage() == Usage::Over { self.delay.growth() } else { 0.0 },
             sent: self.demand.rate(),
+            shared: self.sharing.is_shared(),
+            choked: self.excess.choked(self.delay.unusual(), self.rate.estimate()),
         };
         if self.led_by == Feedback::TransportCc {
             self.mind_length(now);

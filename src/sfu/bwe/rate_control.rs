@@ -41,9 +41,16 @@ const FEEDBACK: Duration = Duration::from_millis(100);
 /// The part given up in a second, for each second of queue, and the queue that counts at most.
 const YIELD: f64 = 1.0;
 const QUEUE_YIELD_MAX: Duration = Duration::from_millis(100);
+/// A packet of this size is no queue on a path that takes longer than this for it.
+const PACKET_BYTES: u64 = 1_200;
+const PACKET_TIME: Duration = Duration::from_millis(20);
+/// How long a queue that made the estimate fall to what passes may take to drain.
+const DRAINS: Duration = Duration::from_secs(4);
 
 /// A queue that is gone after this was another's keyframe or probe, as far as we send little ourselves.
 const PASSING: Duration = Duration::from_millis(300);
+/// The same of another who is known, and who has to find out that a step up was too much.
+const PASSING_SHARED: Duration = Duration::from_millis(600);
 
 /// A decrease within this time of another one is a second answer to the same event.
 const EPISODE: Duration = Duration::from_millis(700);
@@ -73,6 +80,8 @@ pub(super) struct RateControl {
     updated_at: MonoTime,
     increased_at: MonoTime,
     decreased_at: Option<MonoTime>,
+    /// When the last fall to what passes was.
+    choked_at: Option<MonoTime>,
     /// When the first decrease of the present episode was.
     episode_began: MonoTime,
 }
@@ -102,6 +111,10 @@ pub(super) struct Measured {
     pub(super) growth: f64,
     /// What was sent over the last half second.
     pub(super) sent: Option<Bitrate>,
+    /// Whether another sender is known to use the path.
+    pub(super) shared: bool,
+    /// The part of it that passes, where that is far less.
+    pub(super) choked: Option<f64>,
 }
 
 impl RateControl {
@@ -112,6 +125,7 @@ impl RateControl {
             updated_at: now,
             increased_at: now,
             decreased_at: None,
+            choked_at: None,
             episode_began: now,
         }
     }
@@ -138,6 +152,11 @@ impl RateControl {
     /// Advances by one feedback; true when the estimate fell.
     pub(super) fn update(&mut self, now: MonoTime, measured: &Measured) -> bool {
         self.yield_to_queue(now, measured);
+        if let Some(part) = measured.choked
+            && self.choke(now, measured, part)
+        {
+            return true;
+        }
         match measured.usage {
             Usage::Over => self.decrease(now, measured),
             Usage::Under => {
@@ -156,8 +175,12 @@ impl RateControl {
     fn yield_to_queue(&mut self, now: MonoTime, measured: &Measured) {
         let elapsed = now.since(self.updated_at).min(INCREASE_SPAN_MAX);
         self.updated_at = now;
-        if !measured.limited {
-            let queue = measured.standing.min(QUEUE_YIELD_MAX).as_secs_f64();
+        // Enough was given up for that queue.
+        let drains =
+            self.choked_at.is_some_and(|at| now.since(at) < DRAINS) && measured.usage == Usage::Under;
+        if !measured.limited && !drains {
+            let packet = self.estimate.time_for(PACKET_BYTES).saturating_sub(PACKET_TIME);
+            let queue = measured.standing.saturating_sub(packet).min(QUEUE_YIELD_MAX).as_secs_f64();
             self.estimate = self.estimate.scaled(1.0 - YIELD * queue * elapsed.as_secs_f64());
         }
     }
@@ -176,7 +199,8 @@ impl RateControl {
             self.episode_began = now;
         }
         // What we send is then no measure of what the path leaves us, as the other's burst is none of what it takes.
-        let passing = measured.limited && now.since(self.episode_began) < PASSING;
+        let passes = if measured.shared { PASSING_SHARED } else { PASSING };
+        let passing = measured.limited && now.since(self.episode_began) < passes;
         let lowered = if measured.queue < self.queue_short() {
             // There is hardly anything to drain: what comes through may go on, and so may most of what was proved.
             let through = acknowledged.max(measured.acknowledged.unwrap_or(acknowledged));
@@ -197,6 +221,25 @@ impl RateControl {
         if lowered >= self.estimate {
             return false;
         }
+        self.estimate = lowered;
+        true
+    }
+
+    /// Falls to what passes: the path carries far less than is sent.
+    fn choke(&mut self, now: MonoTime, measured: &Measured, part: f64) -> bool {
+        if self.decreased_at.is_some_and(|at| now.since(at) < measured.rtt + FEEDBACK) {
+            return false;
+        }
+        let Some(passes) = measured.acknowledged_now.max(measured.passed) else { return false };
+        let lowered = passes.scaled(DECREASE).max(self.estimate.scaled(part * DRAIN));
+        if lowered >= self.estimate {
+            return false;
+        }
+        self.capacity.add(passes);
+        self.increased_at = now;
+        self.decreased_at = Some(now);
+        self.choked_at = Some(now);
+        self.episode_began = now;
         self.estimate = lowered;
         true
     }
@@ -351,6 +394,80 @@ mod tests {
     }
 
     #[test]
+    fn a_path_that_passes_a_quarter_leaves_that_before_its_queue_tells() {
+        let mut control = RateControl::new(Bitrate::from_kbps(2_000), MonoTime::ZERO);
+        let passes = Some(Bitrate::from_kbps(500));
+        let measured =
+            Measured { choked: Some(0.25), acknowledged_now: passes, ..measured(Usage::Normal, 1_800) };
+
+        assert!(control.update(MonoTime::from_millis(1_000), &measured));
+        assert_eq!(control.estimate(), Bitrate::from_kbps(475));
+
+        assert!(!control.update(MonoTime::from_millis(1_100), &measured), "it answers that already");
+    }
+
+    #[test]
+    fn nothing_more_is_given_up_while_the_queue_drains_that_was_answered_by_what_passes() {
+        let mut control = RateControl::new(Bitrate::from_kbps(2_000), MonoTime::ZERO);
+        let passes = Some(Bitrate::from_kbps(500));
+        let choked =
+            Measured { choked: Some(0.25), acknowledged_now: passes, ..measured(Usage::Normal, 1_800) };
+        control.update(MonoTime::from_millis(1_000), &choked);
+        let standing = Duration::from_millis(300);
+        let drains = Measured { standing, ..measured(Usage::Under, 500) };
+        let stays = Measured { standing, queue: standing, ..measured(Usage::Normal, 500) };
+
+        for tick in 11..20 {
+            control.update(MonoTime::from_millis(tick * 100), &drains);
+        }
+        assert_eq!(control.estimate(), Bitrate::from_kbps(475));
+
+        for tick in 20..30 {
+            control.update(MonoTime::from_millis(tick * 100), &stays);
+        }
+        assert!((425_000..=435_000).contains(&control.estimate().as_bps()), "{:?}", control.estimate());
+    }
+
+    #[test]
+    fn a_packet_that_a_slow_path_takes_long_for_is_no_queue_to_yield_to() {
+        let mut control = RateControl::new(Bitrate::from_kbps(120), MonoTime::ZERO);
+        let queue = Duration::from_millis(60);
+        let packet = Measured { standing: queue, queue, ..measured(Usage::Normal, 100) };
+
+        for tick in 1..=10 {
+            control.update(MonoTime::from_millis(tick * 100), &packet);
+        }
+
+        assert_eq!(control.estimate(), Bitrate::from_kbps(120));
+    }
+
+    #[test]
+    fn who_has_proved_more_than_it_sends_gives_up_the_part_that_does_not_pass() {
+        let mut control = RateControl::new(Bitrate::from_kbps(4_000), MonoTime::ZERO);
+        let measured = Measured { choked: Some(0.5), limited: true, ..measured(Usage::Over, 1_000) };
+
+        control.update(MonoTime::from_millis(1_000), &measured);
+
+        assert_eq!(control.estimate(), Bitrate::from_kbps(1_900));
+    }
+
+    #[test]
+    fn another_who_is_known_is_given_longer_to_find_out_that_a_step_up_was_too_much() {
+        for (shared, kbps) in [(false, 257), (true, 778)] {
+            let mut control = RateControl::new(Bitrate::from_kbps(1_000), MonoTime::ZERO);
+            let sent = Some(Bitrate::from_kbps(300));
+            let measured =
+                Measured { limited: true, growth: 0.8, sent, shared, ..measured(Usage::Over, 280) };
+
+            for ms in [1_000, 1_200, 1_400] {
+                control.update(MonoTime::from_millis(ms), &measured);
+            }
+
+            assert_eq!(control.estimate().as_bps() / 1_000, kbps);
+        }
+    }
+
+    #[test]
     fn who_fills_the_path_yields_by_the_average() {
         let mut control = RateControl::new(Bitrate::from_kbps(2_000), MonoTime::ZERO);
         let [passed, sent] = [1_900, 1_950].map(|kbps| Some(Bitrate::from_kbps(kbps)));
@@ -411,6 +528,8 @@ mod tests {
             limited: false,
             growth: 0.3,
             sent: None,
+            shared: false,
+            choked: None,
         }
     }
 }

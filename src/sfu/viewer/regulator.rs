@@ -387,6 +387,9 @@ impl Regulator {
         }
         let known = known.get(..count).unwrap_or_default();
         self.allocator.handle_layers(now, self.layers.wish, known, self.layers.audio);
+        // What is enough has changed with them, and with it what the estimate claims.
+        self.estimator.set_enough(self.allocator.enough());
+        self.allocator.handle_estimate(now, self.estimator.estimate());
     }
 
     fn set_pace(&mut self, now: MonoTime) {
@@ -422,8 +425,8 @@ struct Layers {
     wish: Wish,
     audio: Bitrate,
     candidates: [Option<Candidate>; MAX_LAYERS],
-    /// The rates as they were told last.
-    told: [u64; MAX_LAYERS],
+    /// The rates as they were told last, and how often they were news.
+    told: [(u64, u8); MAX_LAYERS],
 }
 
 impl Layers {
@@ -432,7 +435,8 @@ impl Layers {
         let before = std::mem::take(&mut self.candidates);
         for info in infos.iter().filter(|info| decodes(info.index)) {
             let at = usize::from(info.index.0);
-            let (Some(place), Some(told)) = (self.candidates.get_mut(at), self.told.get_mut(at)) else {
+            let (Some(place), Some((told, count))) = (self.candidates.get_mut(at), self.told.get_mut(at))
+            else {
                 continue;
             };
             let known = before.get(at).copied().flatten();
@@ -442,9 +446,16 @@ impl Layers {
             }
             let is_news = std::mem::replace(told, info.bitrate_bps) != info.bitrate_bps;
             let bitrate = match known {
-                Some(known) if !is_news => known.bitrate,
-                Some(known) if info.bitrate_bps > 0 => smoothed(known.bitrate, on_the_wire(info)),
-                _ => on_the_wire(info),
+                // What was known before it slept says more of a layer than its size.
+                Some(known) if !is_news || info.bitrate_bps == 0 => known.bitrate,
+                Some(known) => {
+                    *count = count.saturating_add(1);
+                    smoothed(known.bitrate, on_the_wire(info), *count)
+                }
+                None => {
+                    *count = 1;
+                    on_the_wire(info)
+                }
             };
             let temporal = known.map_or(Temporal::ONE, |known| known.temporal);
             let height = info.size.map(|(_, height)| height);
@@ -488,9 +499,11 @@ fn on_the_wire(info: &LayerInfo) -> Bitrate {
     })
 }
 
-/// A second with a keyframe measures more than the ones around it.
-fn smoothed(known: Bitrate, measured: Bitrate) -> Bitrate {
-    known.scaled(1.0 - NEWS_WEIGHT).plus(measured.scaled(NEWS_WEIGHT))
+/// A second with a keyframe measures more than the ones around it. The first ones count alike: the very first has a
+/// keyframe, and its tenth too much would keep a layer out of reach for long that the path just carries.
+fn smoothed(known: Bitrate, measured: Bitrate, count: u8) -> Bitrate {
+    let weight = (1.0 / f64::from(count.max(1))).max(NEWS_WEIGHT);
+    known.scaled(1.0 - weight).plus(measured.scaled(weight))
 }
 
 const NO_CANDIDATE: Candidate = Candidate {
@@ -545,5 +558,48 @@ mod tests {
         let inline = size_of::<Regulator>() - size_of::<Estimator>();
 
         assert!(Estimator::footprint() + inline <= 21 * 1_024, "{} + {inline}", Estimator::footprint());
+    }
+
+    #[test]
+    fn a_layer_that_wakes_takes_what_it_took_before_it_slept_and_not_what_its_first_second_says() {
+        let told = |kbps: u64, active| LayerInfo {
+            index: LayerIndex(0),
+            rid: None,
+            codec: rtp::Codec::Vp8,
+            parameters: String::new(),
+            active,
+            size: Some((1_280, 720)),
+            bitrate_bps: kbps * 1_000,
+            frames_per_second: 30.0,
+            join_cache: true,
+            timing: None,
+        };
+        let mut layers = Layers::default();
+        for kbps in [1_000, 1_010, 990, 1_005, 995, 1_000, 1_010, 1_000] {
+            layers.update(&[told(kbps, true)], |_| true);
+        }
+
+        for (kbps, active) in [(0, false), (0, true), (200, true)] {
+            layers.update(&[told(kbps, active)], |_| true);
+        }
+
+        let rate = layers.rate(LayerIndex(0)).map(|rate| rate.as_bps() / 1_000);
+        assert!(rate.is_some_and(|kbps| (900..1_050).contains(&kbps)), "{rate:?}");
+    }
+
+    #[test]
+    fn the_first_seconds_of_a_layer_count_alike_and_later_ones_little() {
+        let mut rate = Bitrate::ZERO;
+        // One keyframe in four seconds, and the first one alone.
+        let seconds = (0..12).map(|second| if second % 4 == 0 { 2_300 } else { 1_900 });
+
+        let mut known = Vec::new();
+        for (count, kbps) in (1..).zip(seconds) {
+            rate = smoothed(rate, Bitrate::from_kbps(kbps), count);
+            known.push(rate.as_bps() / 1_000);
+        }
+
+        assert_eq!(known.first(), Some(&2_300));
+        assert!(known.iter().skip(3).all(|kbps| (1_960..=2_060).contains(kbps)), "{known:?}");
     }
 }

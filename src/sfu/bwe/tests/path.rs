@@ -128,6 +128,7 @@ impl Flow {
                 })
                 .collect();
             allocator.handle_layers(now, Wish::Auto, &candidates, Bitrate::from_kbps(48));
+            allocator.handle_timeout(now);
         }
         Self {
             estimator,

@@ -30,6 +30,24 @@ fn after_a_drop_from_4_to_1_the_estimate_and_the_layer_fall_within_2_seconds() {
 }
 
 #[test]
+fn after_a_drop_over_a_long_path_the_layer_falls_before_a_long_queue_is_full() {
+    let mut took = Vec::new();
+    for seed in 0..SEEDS {
+        let long = Conditions { delay_ms: 88, queue_ms: 550, ..conditions(1_300, 0) };
+        let mut path = Path::new(long, &[Media::Layers(&[250, 850])], seed);
+        path.run_until(30_000);
+        assert_eq!(path.flows[0].layer, 1);
+
+        path.link.conditions.rate = Bitrate::from_kbps(420);
+        path.run_until(30_000 + 750);
+
+        took.push(path.flows[0].layer);
+    }
+
+    assert_eq!(took, vec![0; took.len()]);
+}
+
+#[test]
 fn after_a_rise_the_best_layer_is_back_within_8_seconds() {
     let mut wrong = Vec::new();
     for seed in 0..SEEDS {

@@ -142,6 +142,12 @@ impl Path {
         path
     }
 
+    /// Publishes with other rates from now on, and says so.
+    pub(super) fn publish_at(&mut self, layers: &'static [u64]) {
+        self.published.layers = layers;
+        self.describe();
+    }
+
     pub(super) fn run(&mut self, millis: u64) {
         for _ in 0..millis {
             self.step();

@@ -407,3 +407,16 @@ fn layers_that_take_less_than_an_estimate_begins_with_are_climbed_as_well() {
         assert_eq!(path.layer(), Some(2), "{layers:?}: {:?}", path.room.viewer.congestion());
     }
 }
+
+#[test]
+fn a_layer_that_takes_more_than_it_did_is_not_left_where_the_path_has_room_for_it() {
+    let mut path = Path::new(Published { layers: &[150, 600, 1_000], ..SIMULCAST }, 50_000);
+    path.run(10 * SECOND);
+    let changes = path.changes.len();
+    assert_eq!(path.layer(), Some(2), "{:?}", path.room.viewer.congestion());
+
+    path.publish_at(&[150, 600, 1_300]);
+    path.run(3 * SECOND);
+
+    assert_eq!(path.changes.len(), changes, "{:?}", path.changes);
+}
