@@ -244,8 +244,8 @@ impl Allocator {
     }
 
     /// Takes what can be had now: the layers that are being sent and can be decoded, in any order, and the rate of
-    /// the sound. Those beyond [`MAX_LAYERS`] are ignored. What follows from it is decided by the estimate or the timeout that
-    /// is told next: what is enough has changed, and an estimate claims no more than that.
+    /// the sound. Those beyond [`MAX_LAYERS`] are ignored. What follows from it is decided by the estimate or the timeout
+    /// that is told next: what is enough has changed, and an estimate claims no more than that.
     pub fn handle_layers(&mut self, now: MonoTime, wish: Wish, layers: &[Candidate], audio: Bitrate) {
         self.now = now;
         if wish != self.wish {

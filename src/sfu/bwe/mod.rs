@@ -5,8 +5,8 @@
 //! What it concludes comes out of [`Estimator::poll_output`]: a new estimate with what limits it, or a probe to
 //! send.
 //!
-//! Four voices, of which the lowest counts: the *delay* of runs (`delay`, `excess`, `rate_control`), *losses* (`loss`), the
-//! receiver's own estimate (*REMB*), and silence. *Probes* (`probe`) raise what little traffic cannot prove.
+//! Four voices, of which the lowest counts: the *delay* of runs (`delay`, `excess`, `rate_control`), *losses* (`loss`),
+//! the receiver's own estimate (*REMB*), and silence. *Probes* (`probe`) raise what little traffic cannot prove.
 //!
 //! **Invariants.** Nothing is allocated after construction. Feedback is a stranger's claim: each packet counts once,
 //! a number that was not sent counts never, no rate is believed that is higher than what was sent, and what
@@ -272,9 +272,7 @@ impl Estimator {
         }
         let reference = self.clock.begin(now, view.reference_time);
         if reference.broken {
-            self.stats.implausible = self.stats.implausible.saturating_add(1);
-            self.delay.reset();
-            self.acknowledged.reset();
+            self.forget_clock();
         }
         let mut arrival_us = reference.base_us;
         let statuses = view.statuses().map(|(seq, delta)| {
@@ -296,9 +294,7 @@ impl Estimator {
         }
         let reference = self.clock.begin_report(now, report_time);
         if reference.broken {
-            self.stats.implausible = self.stats.implausible.saturating_add(1);
-            self.delay.reset();
-            self.acknowledged.reset();
+            self.forget_clock();
         }
         let statuses = fates.iter().map(|(seq, fate)| {
             let arrival = match fate {
@@ -521,6 +517,14 @@ impl Estimator {
             self.probes.handle_return(now);
         }
         true
+    }
+
+    /// Forgets what was measured by the receiver's clock, which is another one now.
+    fn forget_clock(&mut self) {
+        self.stats.implausible = self.stats.implausible.saturating_add(1);
+        self.delay.reset();
+        self.acknowledged.reset();
+        self.excess = Excess::new();
     }
 
     fn handle_status(&mut self, status: &Status, arrival: Option<Option<i64>>, reference: Reference) {
