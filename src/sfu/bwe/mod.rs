@@ -43,9 +43,11 @@ mod rate_control;
 mod reports;
 mod round_trip;
 mod sharing;
+mod silence;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::time::Duration;
 
@@ -64,6 +66,8 @@ use self::rate_control::{Measured, RateControl};
 use self::reports::Reports;
 use self::round_trip::RoundTrip;
 use self::sharing::Sharing;
+use self::silence::Silence;
+use self::trial::Trials;
 use crate::Bitrate;
 
 pub use self::probe::{Cluster, Probe};
@@ -85,6 +89,8 @@ pub struct Estimator {
     rtt: RoundTrip,
     rate: RateControl,
     probes: Probes,
+    /// For a viewer to whom no probe can be sent.
+    trials: Option<Trials>,
     remb: Option<Bitrate>,
     tick_at: MonoTime,
     told: Option<Estimate>,
@@ -180,7 +186,8 @@ pub enum Limiter {
     Delay,
     /// More is lost.
     Loss,
-    /// A probe found the path full at this, or proved this and no more was asked.
+    /// A probe found the path full at this, or proved this and no more was asked; of a viewer to whom none can be sent, this
+    /// is being tried.
     Probe,
     /// Less is sent, and nothing more is wanted, so that nothing more was tried.
     Application,
@@ -224,6 +231,7 @@ impl Estimator {
             rate: RateControl::new(config.start, now),
             loss: LossEstimator::new(),
             probes: Probes::new(now),
+            trials: None,
             demand: Demand::new(now),
             led_by: config.feedback,
             reports: Reports::default(),
@@ -347,6 +355,13 @@ impl Estimator {
         let wanted = wanted.map(|wanted| wanted.max(least).min(self.config.max));
         self.probes.set_wanted(now, wanted);
         self.ask_for_probe(now);
+    }
+
+    /// Says whether no probe can be sent, so that what is wanted has to be tried.
+    pub fn set_tries(&mut self, tries: bool) {
+        if self.trials.is_some() != tries {
+            self.trials = tries.then(Trials::default);
+        }
     }
 
     /// Says whether nothing is shown until the path has proved what is wanted.
@@ -578,6 +593,9 @@ impl Estimator {
                 self.stats.overuses = self.stats.overuses.saturating_add(1);
                 self.source = Limiter::Delay;
                 self.probes.handle_drop(now);
+                if let Some(trials) = &mut self.trials {
+                    trials.handle_drop(now);
+                }
             } else if self.rate.estimate() > before {
                 self.source = Limiter::Delay;
             }
@@ -637,6 +655,14 @@ impl Estimator {
         if self.delay.usage() == Usage::Over || self.delay.queue() > QUEUE_FREE {
             return;
         }
+        if let Some(trials) = &mut self.trials {
+            let wanted = self.probes.wanted().filter(|wanted| *wanted > self.rate.estimate());
+            if let Some(wanted) = wanted.filter(|_| self.stats.received > 0 && trials.poll(now)) {
+                self.source = Limiter::Probe;
+                self.rate.raise(now, wanted);
+            }
+            return;
+        }
         if let Some(probe) = self.probes.poll(now, self.bitrate(), self.delay.noise()) {
             self.stats.probes = self.stats.probes.saturating_add(1);
             self.probe = Some(probe);
@@ -679,42 +705,6 @@ impl Estimator {
             self.rate.set(now, self.rate.estimate().min(self.config.start));
             self.source = Limiter::Start;
         }
-    }
-}
-
-/// How long nothing has been acknowledged.
-#[derive(Debug, Default)]
-struct Silence {
-    /// The first packet sent since the last acknowledgement.
-    waiting_since: Option<MonoTime>,
-    halved_at: Option<MonoTime>,
-    /// The estimate before it was halved.
-    before: Option<Bitrate>,
-}
-
-impl Silence {
-    fn is_long(&self, now: MonoTime) -> bool {
-        self.lasts(now, SILENCE)
-    }
-
-    fn lasts(&self, now: MonoTime, span: Duration) -> bool {
-        self.waiting_since.is_some_and(|since| now.since(since) >= span)
-    }
-
-    /// True once for each second of silence.
-    fn is_due(&mut self, now: MonoTime) -> bool {
-        let due = self.is_long(now) && self.halved_at.is_none_or(|at| now.since(at) >= SILENCE);
-        if due {
-            self.halved_at = Some(now);
-        }
-        due
-    }
-
-    /// Ends the silence; returns the estimate of before when it was one.
-    fn end(&mut self) -> Option<Bitrate> {
-        self.waiting_since = None;
-        self.halved_at = None;
-        self.before.take()
     }
 }
 
@@ -786,9 +776,6 @@ const LONGER: f64 = 0.85;
 
 /// More than what is known already.
 const ONE: Bitrate = Bitrate::from_bps(1);
-
-/// How long nothing may be acknowledged.
-const SILENCE: Duration = Duration::from_secs(1);
 
 /// How long a viewer may be sent packets without ever reporting one. Browsers report four times a second at least, and
 /// the longest round trip believed is two seconds; a second later the lowest picture would be given up.

@@ -188,6 +188,11 @@ impl Probes {
         }
     }
 
+    /// Returns which rate should be proved.
+    pub(super) const fn wanted(&self) -> Option<Bitrate> {
+        self.wanted
+    }
+
     /// Says whether the viewer gets the least there is: its path is asked again sooner, and its probes are small.
     pub(super) const fn set_least(&mut self, is_least: bool) {
         self.is_least = is_least;

@@ -44,11 +44,11 @@ impl Viewer {
     /// Does what the newest estimate and the newest wish ask for.
     pub(super) fn settle(&mut self, now: MonoTime) {
         let Self { regulator: Some(regulator), video: Some(video), budget, .. } = self else { return };
-        let can_pad = video.subscription.can_pad();
+        let asking = video.subscription.asking();
         let path = regulator.measured_path();
         video.subscription.set_path(path, regulator.path_queue());
         budget.set_path(now, path);
-        if let Some(allocation) = regulator.settle(now, can_pad) {
+        if let Some(allocation) = regulator.settle(now, asking) {
             let falls = regulator.is_below(allocation.layer, video.subscription.current());
             video.subscription.set_temporal_grant(allocation.temporal);
             video.subscription.set_grant(now, grant(&allocation), (SwitchReason::Path, falls));

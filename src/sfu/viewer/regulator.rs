@@ -16,6 +16,7 @@ use rtp::rtcp::{Fate, TransportCcView};
 use rtp::{MonoTime, SeqNo};
 
 use super::congestion::Congestion;
+use super::subscription::Asking;
 use super::{Forward, LayerRequest};
 use crate::allocator::{Allocation, Allocator, Candidate, Wish};
 use crate::bwe::{self, Cluster, Estimator, Feedback, Limiter, Output, Sent};
@@ -195,7 +196,7 @@ impl Regulator {
     }
 
     /// Passes on what the estimator concluded, and returns the allocation if that has changed by it.
-    pub(crate) fn settle(&mut self, now: MonoTime, can_pad: bool) -> Option<Allocation> {
+    pub(crate) fn settle(&mut self, now: MonoTime, asking: Asking) -> Option<Allocation> {
         while let Some(output) = self.estimator.poll_output() {
             match output {
                 Output::Estimate(estimate) => self.allocator.handle_estimate(now, estimate),
@@ -205,7 +206,9 @@ impl Regulator {
         let allocation = self.allocator.poll_output();
         self.estimator.set_urgent(self.allocator.is_dark());
         self.estimator.set_enough(self.allocator.enough());
-        self.estimator.set_wanted(now, self.allocator.wanted().filter(|_| can_pad));
+        self.estimator.set_tries(asking == Asking::ByTrying);
+        let wanted = self.allocator.wanted().filter(|_| asking != Asking::NotNow);
+        self.estimator.set_wanted(now, wanted);
         self.set_pace(now);
         allocation
     }

@@ -39,6 +39,7 @@ use crate::{Bitrate, DropReason, Epoch, LayerIndex, Packet, Rings};
 
 pub(crate) use self::granted::{Grant, Place};
 use self::joining::STILL_MAX;
+pub(crate) use self::padding::Asking;
 pub(crate) use self::repairing::Repair;
 use self::replays::Replays;
 use self::requests::Requests;

@@ -6,15 +6,29 @@ use super::Subscription;
 use crate::Rings;
 use crate::viewer::Forward;
 
+/// How a viewer's path can be asked whether it carries more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asking {
+    /// There is nothing to ask for now.
+    NotNow,
+    /// By packets that were sent before.
+    ByProbes,
+    /// By sending it: the viewer takes no packet twice.
+    ByTrying,
+}
+
 impl Subscription {
-    /// Says whether a probe can be filled up. Before the first picture, and while a burst brings one, there is nothing
-    /// to probe for.
-    pub(crate) fn can_pad(&self) -> bool {
+    /// Says how the path can be asked for more. Before the first picture, and while a burst brings one, there is nothing
+    /// to ask for.
+    pub(crate) fn asking(&self) -> Asking {
         let viewed = self.outgoing.track();
-        self.joined.is_some()
-            && self.catch_up.is_none()
-            && viewed.rtx_ssrc.is_some()
-            && viewed.formats.iter().any(|format| format.rtx.is_some())
+        let takes_rtx = viewed.rtx_ssrc.is_some() && viewed.formats.iter().any(|format| format.rtx.is_some());
+        match self.joined {
+            None => Asking::NotNow,
+            Some(_) if self.catch_up.is_some() => Asking::NotNow,
+            Some(_) if takes_rtx => Asking::ByProbes,
+            Some(_) => Asking::ByTrying,
+        }
     }
 
     /// Makes a packet of about `size` bytes for a probe: one that was sent lately, again; with none in the ring,

@@ -132,6 +132,15 @@ impl Path {
         path
     }
 
+    /// A path to a viewer that takes no retransmissions, so that no probe can be filled up.
+    pub(super) fn without_rtx(published: Published, rate: u64) -> Self {
+        let mut video = video_track();
+        video.rtx_ssrc = None;
+        video.formats.iter_mut().for_each(|format| format.rtx = None);
+        let tracks = vec![video, with_transport_cc(audio_track(false))];
+        Self::with_tracks(published, rate, (tracks, Reports::TransportWide))
+    }
+
     /// A path to a viewer that joins when the show has run for a while, `backlog` milliseconds after a keyframe.
     pub(super) fn joining(published: Published, rate: u64, backlog: u64) -> Self {
         let mut path = Self::new(published, rate);

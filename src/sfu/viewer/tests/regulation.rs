@@ -181,6 +181,31 @@ fn a_viewer_that_reports_by_source_is_led_as_well() {
 }
 
 #[test]
+fn a_viewer_that_takes_no_retransmissions_climbs_where_the_path_carries_more() {
+    let mut path = Path::without_rtx(SIMULCAST, 20_000);
+
+    path.run(15 * SECOND);
+
+    assert_eq!(path.layer(), Some(2), "{:?}", path.room.viewer.congestion());
+    assert_eq!(path.padding, 0);
+    assert!(path.longest_stall(500, 15_000) < 200, "{}", path.longest_stall(500, 15_000));
+}
+
+#[test]
+fn what_a_viewer_without_retransmissions_tries_in_vain_it_seldom_tries_again() {
+    let mut path = Path::without_rtx(SIMULCAST, 1_000);
+
+    path.run(60 * SECOND);
+
+    let to_the_best = path.changes.iter().filter(|change| change.2 == 2).count();
+    assert!((1..=3).contains(&to_the_best), "{:?}", path.changes);
+    let tried = path.changes.windows(2).filter(|pair| pair[0].2 == 2);
+    let tried: u64 = tried.map(|pair| pair[1].0 - pair[0].0).sum();
+    assert!(path.layer() == Some(1) && tried < 3 * SECOND, "{:?}", path.changes);
+    assert!(path.longest_stall(500, 60_000) <= SECOND, "{}", path.longest_stall(500, 60_000));
+}
+
+#[test]
 fn a_viewer_that_only_estimates_gets_what_it_says() {
     let mut path = Path::reporting(SIMULCAST, 20_000, Reports::Estimate(1_100));
     path.run(8 * SECOND);
