@@ -282,8 +282,9 @@ impl Probes {
         if !status.was_lost {
             active.reported_packets = active.reported_packets.saturating_add(1);
         }
-        if let Some(arrival_us) = arrival_us {
-            active.arrived.add(arrival_us, status.size);
+        match arrival_us {
+            Some(arrival_us) => active.arrived.add(arrival_us, status.size, status.was_lost),
+            None => active.arrived.skip(status.size),
         }
     }
 
@@ -329,11 +330,12 @@ impl Active {
         {
             return Verdict::Nothing;
         }
-        let Some(came) = self.arrived.rate() else { return Verdict::Nothing };
-        let came = {
-            let took = came.time_for(self.arrived.bytes);
+        // Of what passed, the lost with it: a hole among the arrivals is no slower path.
+        let Some(passed) = self.arrived.rate() else { return Verdict::Nothing };
+        let passed = {
+            let took = passed.time_for(self.arrived.passed);
             Bitrate::of(
-                self.arrived.bytes,
+                self.arrived.passed,
                 took.saturating_sub((noise * STRETCH_PER_NOISE).min(took / STRETCH_PART)),
             )
         };
@@ -345,12 +347,13 @@ impl Active {
             Bitrate::of(self.sent.bytes.saturating_sub(self.sent.last_moment_bytes), span)
         };
         let sent = sent.min(self.probe.target);
-        let lossless = Bitrate::from_bps((sent.as_bps() as f64 * arrived_share) as u64);
-        if came < sent.scaled(SATURATED) {
+        let came = passed.scaled(arrived_share.min(1.0));
+        if passed < sent.scaled(SATURATED) {
             Verdict::Saturated(came.scaled(TRUSTED))
-        } else if came.scaled(NOISE) < lossless {
+        } else if passed.scaled(NOISE) < sent {
             Verdict::Saturated(came)
         } else {
+            let lossless = sent.scaled(arrived_share.min(1.0));
             Verdict::Carried(if arrived_share > 1.0 - LOSS_TOLERATED { sent } else { lossless })
         }
     }
@@ -362,11 +365,13 @@ const SPAN_KNOWN: Duration = Duration::from_millis(5);
 /// The share of a cluster that may be lost without telling anything about the rate.
 const LOSS_TOLERATED: f64 = 0.15;
 
-/// The line through arrival times over bytes, in sums.
+/// The line through arrival times over the bytes that had passed by then, in sums.
 #[derive(Debug, Default)]
 struct Line {
     count: u32,
+    /// Bytes that arrived, and those with what was lost.
     bytes: u64,
+    passed: u64,
     first_us: i64,
     sum_bytes: f64,
     sum_time: f64,
@@ -375,13 +380,23 @@ struct Line {
 }
 
 impl Line {
-    fn add(&mut self, arrival_us: i64, size: u16) {
+    /// Takes a packet that was lost.
+    fn skip(&mut self, size: u16) {
+        self.passed = self.passed.saturating_add(u64::from(size));
+    }
+
+    /// Takes a packet that arrived; one that was taken for lost had its place already.
+    fn add(&mut self, arrival_us: i64, size: u16, was_lost: bool) {
+        self.bytes = self.bytes.saturating_add(u64::from(size));
+        if was_lost {
+            return;
+        }
         if self.count == 0 {
             self.first_us = arrival_us;
         }
         // The first packet's own bytes passed before its arrival, so each point stands behind its packet.
-        self.bytes = self.bytes.saturating_add(u64::from(size));
-        let (bytes, time) = (self.bytes as f64, arrival_us.saturating_sub(self.first_us) as f64);
+        self.passed = self.passed.saturating_add(u64::from(size));
+        let (bytes, time) = (self.passed as f64, arrival_us.saturating_sub(self.first_us) as f64);
         self.count = self.count.saturating_add(1);
         self.sum_bytes += bytes;
         self.sum_time += time;
@@ -466,6 +481,26 @@ mod tests {
 
             let expected = TARGET.scaled(0.6 * TRUSTED).as_bps();
             assert!(rate.as_bps().abs_diff(expected) < expected / 8, "{rate:?}");
+        }
+    }
+
+    #[test]
+    fn a_packet_lost_by_chance_out_of_a_small_cluster_is_no_full_path() {
+        let wanted = Bitrate::from_kbps(900);
+        for lost in 0..8 {
+            let mut probes = Probes::new(MonoTime::ZERO);
+            probes.set_wanted(MonoTime::ZERO, Some(wanted));
+            let probe = probes.poll(MonoTime::ZERO, Bitrate::from_kbps(500), QUIET).unwrap();
+            assert_eq!(packets(&probe), 8);
+
+            send(&mut probes, &probe);
+            for packet in 0..8 {
+                let arrival_us = probe.target.time_for(1_200).as_micros() as i64 * packet;
+                probes.handle_status(probe.cluster, &status(0), Some(arrival_us).filter(|_| packet != lost));
+            }
+
+            let verdict = probes.judge(MonoTime::from_millis(200), Bitrate::from_kbps(500), QUIET);
+            assert_eq!(verdict, Some(Verdict::Carried(probe.target)), "packet {lost}");
         }
     }
 
