@@ -193,7 +193,8 @@ pub struct Drops {
 struct Running {
     probe: Probe,
     began: MonoTime,
-    left: u64,
+    /// Bytes still to send; below nought after a last large packet.
+    left: i64,
 }
 
 impl<T: Copy> Pacer<T> {
@@ -249,7 +250,7 @@ impl<T: Copy> Pacer<T> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.credit = (self.credit - f64::from(bytes)).max(-(self.usual.bytes_in(DEBT_MAX) as f64));
         if let Some(running) = &mut self.probe {
-            running.left = running.left.saturating_sub(u64::from(bytes));
+            running.left = running.left.saturating_sub(i64::from(bytes));
         }
     }
 
@@ -258,7 +259,7 @@ impl<T: Copy> Pacer<T> {
         let sent = u32::try_from(sent).unwrap_or(u32::MAX);
         self.credit += f64::from(released) - f64::from(sent);
         if let Some(running) = &mut self.probe {
-            running.left = running.left.saturating_add(u64::from(released)).saturating_sub(u64::from(sent));
+            running.left = running.left.saturating_add(i64::from(released)).saturating_sub(i64::from(sent));
         }
     }
 
@@ -277,7 +278,8 @@ impl<T: Copy> Pacer<T> {
     pub fn begin_probe(&mut self, now: MonoTime, probe: Probe) {
         self.refill(now);
         self.credit = self.credit.clamp(-PROBE_DEBT_MAX, 0.0);
-        self.probe = Some(Running { probe, began: now, left: probe.bytes });
+        let left = i64::try_from(probe.bytes).unwrap_or(i64::MAX);
+        self.probe = Some(Running { probe, began: now, left });
     }
 
     /// Puts a packet into the waiting room, and makes room for it by dropping what is stale.
@@ -559,7 +561,7 @@ impl<T: Copy> Pacer<T> {
     }
 
     fn end_probe(&mut self, now: MonoTime) {
-        if self.probe.is_some_and(|running| running.left == 0 || now.since(running.began) > PROBE_MAX) {
+        if self.probe.is_some_and(|running| running.left <= 0 || now.since(running.began) > PROBE_MAX) {
             self.probe = None;
             self.credit = self.credit.min(0.0);
         }

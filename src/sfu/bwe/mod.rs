@@ -271,6 +271,11 @@ impl Estimator {
         }
     }
 
+    /// Takes note that nothing more of a probe is being sent.
+    pub fn handle_probe_sent(&mut self, cluster: Cluster) {
+        self.probes.handle_all_sent(cluster);
+    }
+
     /// Takes transport-wide feedback.
     pub fn handle_twcc(&mut self, now: MonoTime, view: &TransportCcView<'_>) {
         self.stats.feedbacks = self.stats.feedbacks.saturating_add(1);
@@ -540,6 +545,7 @@ impl Estimator {
         self.delay.reset();
         self.acknowledged.reset();
         self.excess = Excess::new();
+        self.probes.forget();
     }
 
     fn handle_status(&mut self, status: &Status, arrival: Option<Option<i64>>, reference: Reference) {

@@ -145,6 +145,8 @@ struct Active {
     sent: Tally,
     sent_packets: u32,
     reported_packets: u32,
+    /// Whether whoever sends it has done so, whatever it took.
+    is_sent: bool,
     arrived: Line,
 }
 
@@ -198,11 +200,16 @@ impl Probes {
         self.is_least = is_least;
     }
 
-    /// Says that the estimate has fallen: what is under way proves nothing now, and the path is asked again soon.
+    /// Says that the estimate has fallen: the path is asked again soon, and what is under way is still judged.
     pub(super) fn handle_drop(&mut self, now: MonoTime) {
         self.due = now + WAIT_DROPPED;
         self.succeeded = false;
         self.failures = 0;
+    }
+
+    /// Gives up what is under way: its arrivals were measured by two clocks.
+    pub(super) fn forget(&mut self) {
+        self.active = None;
     }
 
     /// Says that the path is back after silence.
@@ -230,6 +237,7 @@ impl Probes {
             sent: Tally::default(),
             sent_packets: 0,
             reported_packets: 0,
+            is_sent: false,
             arrived: Line::default(),
         });
         Some(probe)
@@ -274,6 +282,13 @@ impl Probes {
         active.sent_packets = active.sent_packets.saturating_add(1);
     }
 
+    /// Notes that nothing more of a cluster will be sent.
+    pub(super) fn handle_all_sent(&mut self, cluster: Cluster) {
+        if let Some(active) = self.active.as_mut().filter(|active| active.probe.cluster == cluster) {
+            active.is_sent = true;
+        }
+    }
+
     /// Notes what feedback says of a packet of a cluster; `arrival_us` is `None` when it was lost.
     pub(super) fn handle_status(&mut self, cluster: Cluster, status: &Status, arrival_us: Option<i64>) {
         let Some(active) = self.active.as_mut().filter(|active| active.probe.cluster == cluster) else {
@@ -291,8 +306,8 @@ impl Probes {
     /// Judges the cluster under way when all of it is reported, or its time is over.
     pub(super) fn judge(&mut self, now: MonoTime, estimate: Bitrate, noise: Duration) -> Option<Verdict> {
         let active = self.active.as_ref()?;
-        let all_sent = active.sent.bytes >= active.probe.bytes;
-        let reported = all_sent && active.reported_packets >= active.sent_packets;
+        let all_sent = active.is_sent || active.sent.bytes >= active.probe.bytes;
+        let reported = all_sent && active.sent_packets > 0 && active.reported_packets >= active.sent_packets;
         if !reported && now.since(active.began) < JUDGED_AFTER {
             return None;
         }
@@ -522,6 +537,24 @@ mod tests {
 
         assert_eq!(probes.poll(MonoTime::from_millis(2_999), ESTIMATE, QUIET), None);
         assert!(probes.poll(MonoTime::from_millis(3_000), ESTIMATE, QUIET).is_some());
+    }
+
+    #[test]
+    fn a_cluster_of_which_nothing_more_is_sent_is_judged_when_all_of_it_is_reported() {
+        let mut probes = wanting();
+        let probe = probes.poll(MonoTime::ZERO, ESTIMATE, QUIET).unwrap();
+        // What the pacer takes for a packet's size is more than what is written.
+        for packet in 0..packets(&probe) {
+            let at = MonoTime::ZERO + probe.target.time_for(1_150) * packet as u32;
+            probes.handle_sent(at, probe.cluster, 1_150);
+            let arrival_us = probe.target.time_for(1_150).as_micros() as i64 * packet;
+            probes.handle_status(probe.cluster, &status(0), Some(arrival_us));
+        }
+        assert_eq!(probes.judge(MonoTime::from_millis(200), ESTIMATE, QUIET), None);
+
+        probes.handle_all_sent(probe.cluster);
+
+        assert!(probes.judge(MonoTime::from_millis(200), ESTIMATE, QUIET).is_some());
     }
 
     #[test]

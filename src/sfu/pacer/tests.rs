@@ -191,6 +191,22 @@ fn a_probe_marks_media_and_fills_up_with_padding_at_its_rate() {
 }
 
 #[test]
+fn a_probe_ends_when_its_bytes_have_left() {
+    let mut pacer = Feed::new(1_000).pacer;
+    pacer.begin_probe(MonoTime::ZERO, a_probe(Bitrate::from_kbps(8_000), 1_500));
+    let mut sizes = vec![600, 1_000];
+
+    for ms in 1..100 {
+        while let Some(Release::Padding { size, .. }) = pacer.poll(MonoTime::from_millis(ms)) {
+            let sent = sizes.pop().expect("1,600 bytes of 1,500 have left");
+            pacer.correct(size, sent);
+        }
+    }
+
+    assert!(sizes.is_empty() && pacer.cluster().is_none());
+}
+
+#[test]
 fn timeouts_are_set_while_something_waits_and_not_otherwise() {
     let mut pacer = Feed::new(300);
     assert_eq!(pacer.pacer.next_timeout(), None);

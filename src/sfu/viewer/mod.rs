@@ -366,7 +366,10 @@ impl Viewer {
         }
         self.repay(now, rings, out);
         if let Some(regulator) = &mut self.regulator {
-            regulator.spend(now, out.get(first..).unwrap_or_default());
+            let sent = out.get_mut(first..).unwrap_or_default();
+            // What a probe's rate is spent on is a part of it.
+            regulate::mark(sent, regulator.cluster());
+            regulator.spend(now, sent);
             self.note_starved(now, rings);
             self.pace_burst(now);
             self.regulate(now, rings);

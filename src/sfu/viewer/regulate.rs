@@ -287,7 +287,8 @@ const BEHIND_MAX: u64 = 640;
 /// it drains.
 const BURST_GROWTH: u64 = 4;
 
-fn mark(forwards: &mut [Forward], probe: Option<Cluster>) {
+/// Marks what belongs to a probe.
+pub(super) fn mark(forwards: &mut [Forward], probe: Option<Cluster>) {
     if probe.is_some() {
         forwards.iter_mut().for_each(|forward| forward.probe = probe);
     }

@@ -299,7 +299,12 @@ impl Regulator {
         if now < self.blocked_until || (self.pacer.is_empty() && self.pacer.cluster().is_none()) {
             return None;
         }
-        self.pacer.poll(now)
+        let probe = self.pacer.cluster();
+        let release = self.pacer.poll(now);
+        if let Some(probe) = probe.filter(|probe| self.pacer.cluster() != Some(*probe)) {
+            self.estimator.handle_probe_sent(probe);
+        }
+        release
     }
 
     /// Corrects what a release of padding counted by what left instead.
