@@ -176,7 +176,7 @@ impl LossEstimator {
         // A leap upwards is taken in steps as well.
         let best = best.min(present * 1.1);
         self.inherent = best_inherent;
-        self.bandwidth = (best < unlimited).then_some(best);
+        self.bandwidth = (best < unlimited).then_some(best.max(LEAST));
     }
 
     /// Finds the inherent loss that suits a bandwidth, from the last one on.
@@ -234,6 +234,9 @@ fn excess(bandwidth: f64, rate: f64) -> f64 {
 fn probability(inherent: f64, bandwidth: f64, rate: f64) -> f64 {
     (inherent + (1.0 - inherent) * excess(bandwidth, rate)).clamp(INHERENT_MIN, 1.0 - INHERENT_MIN)
 }
+
+/// However much is lost: from nothing there is no way back, and from hardly anything a long one.
+const LEAST: f64 = 50_000.0;
 
 /// How long after a reduction nothing is raised.
 const HOLD: std::time::Duration = std::time::Duration::from_millis(500);
@@ -296,6 +299,16 @@ mod tests {
 
         assert!(path.estimator.limit().is_some());
         assert!((0.0..=1.0).contains(&path.estimator.share()));
+    }
+
+    #[test]
+    fn a_path_that_lost_nearly_everything_is_believed_again() {
+        let mut path = Path::new();
+        path.run(400, |_| Bitrate::from_kbps(500), |sent| sent);
+
+        let limit = path.run(60, |_| Bitrate::from_kbps(500), |_| 0);
+
+        assert!(limit.is_none_or(|limit| limit > Bitrate::from_kbps(500)), "{limit:?}");
     }
 
     const QUARTER: std::time::Duration = std::time::Duration::from_millis(250);

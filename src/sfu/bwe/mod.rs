@@ -472,6 +472,12 @@ impl Estimator {
         self.demand.rate()
     }
 
+    /// Says whether the estimate follows what the viewer says of arrivals.
+    #[must_use]
+    pub fn is_led_by_arrivals(&self) -> bool {
+        self.led_by == Feedback::TransportCc
+    }
+
     /// Returns the counters.
     #[must_use]
     pub const fn stats(&self) -> &Stats {
@@ -557,16 +563,12 @@ impl Estimator {
             plausible
         });
         self.excess.handle_status(status, received.then_some(arrival));
-        match arrival {
-            Some(arrival_us) => {
-                self.stats.received = self.stats.received.saturating_add(1);
-                self.acknowledged.add(arrival_us, status.size);
-                self.delay.handle_received(status, arrival_us);
-                self.sharing.handle_received(status, self.rate.estimate());
-            }
-            None => {
-                self.stats.lost = self.stats.lost.saturating_add(1);
-            }
+        let count = if received { &mut self.stats.received } else { &mut self.stats.lost };
+        *count = count.saturating_add(1);
+        if let Some(arrival_us) = arrival {
+            self.acknowledged.add(arrival_us, status.size);
+            self.delay.handle_received(status, arrival_us);
+            self.sharing.handle_received(status, self.bitrate());
         }
         if let Some(cluster) = status.cluster {
             self.probes.handle_status(cluster, status, arrival);

@@ -26,7 +26,8 @@ pub struct Enough {
 /// The detector.
 #[derive(Debug, Default)]
 pub(super) struct Sharing {
-    backlog_ms: f64,
+    /// Bytes that wait before the bottleneck.
+    backlog: f64,
     at_us: i64,
     /// The longest backlog found in the running slice of time and in the ones before, newest first.
     longest_ms: [f64; SLICES],
@@ -41,8 +42,10 @@ impl Sharing {
     pub(super) fn handle_received(&mut self, status: &Status, estimate: Bitrate) {
         let elapsed_us = status.sent_us.saturating_sub(self.at_us).max(0);
         self.at_us = self.at_us.max(status.sent_us);
-        let found_ms = (self.backlog_ms - elapsed_us as f64 / 1_000.0).max(0.0);
-        self.backlog_ms = found_ms + estimate.time_for(u64::from(status.size)).as_secs_f64() * 1_000.0;
+        let bytes_per_ms = estimate.as_bps().max(1) as f64 / 8_000.0;
+        let found = (self.backlog - elapsed_us as f64 / 1_000.0 * bytes_per_ms).max(0.0);
+        self.backlog = (found + f64::from(status.size)).min(BACKLOG_MAX_MS * bytes_per_ms);
+        let found_ms = found / bytes_per_ms;
         if self.at_us.saturating_sub(self.slice_began_us) > SLICE_US {
             self.slice_began_us = self.at_us;
             self.longest_ms.rotate_right(1);
@@ -79,6 +82,9 @@ impl Sharing {
 /// A queue is another's where it is longer than so many times what explains it, and by this.
 const UNEXPLAINED_MS: f64 = 12.0;
 const EXPLAINED_FACTOR: f64 = 1.25;
+
+/// What waits longer than this is gone.
+const BACKLOG_MAX_MS: f64 = 3_000.0;
 
 /// What explains a queue is kept for so many slices of time, as the measured queue is smoothed.
 const SLICES: usize = 4;
@@ -128,6 +134,37 @@ mod tests {
         assert!(sharing.is_shared());
         sharing.update(MonoTime::from_millis(21_401), Duration::ZERO);
         assert!(!sharing.is_shared());
+    }
+
+    #[test]
+    fn what_once_was_too_much_explains_no_queue_later() {
+        let mut sharing = Sharing::default();
+        // Ten minutes of twice what is believed to pass.
+        send(&mut sharing, 0..600_000, 2);
+        // A few seconds in which hardly anything is sent.
+        for at_ms in (600_000..610_000).step_by(1_000) {
+            send(&mut sharing, at_ms..at_ms + 10, 1);
+        }
+
+        for ms in [610_000, 611_000] {
+            sharing.update(MonoTime::from_millis(ms), Duration::from_millis(40));
+        }
+
+        assert!(sharing.is_shared());
+    }
+
+    #[test]
+    fn an_estimate_of_nothing_is_no_queue_for_ever() {
+        let mut sharing = Sharing::default();
+        let status = Status { sent_us: 1_000_000, size: 1_000, run: 0, cluster: None, was_lost: false };
+        sharing.handle_received(&status, Bitrate::ZERO);
+
+        send(&mut sharing, 1_010..3_000, 1);
+        for ms in [3_000, 4_000] {
+            sharing.update(MonoTime::from_millis(ms), Duration::from_millis(40));
+        }
+
+        assert!(sharing.is_shared());
     }
 
     /// Sends packets of 1,000 bytes, so many each ten milliseconds, over what is held for 800 kbit/s.

@@ -113,6 +113,7 @@ impl Viewer {
             }
             mark(sent, turn.probe);
             if track.subscription.is_bursting() {
+                turn.end(now, self.regulator.as_deref_mut());
                 self.spill(now, rings, out);
                 turn = Turn::begin(now, self.regulator.as_deref_mut());
             } else {
@@ -187,6 +188,9 @@ impl Viewer {
     /// for its sound.
     pub(super) fn pace_burst(&mut self, now: MonoTime) {
         let Self { regulator: Some(regulator), video: Some(video), .. } = self else { return };
+        if !regulator.is_told_of_arrivals() {
+            return;
+        }
         let received = regulator.take_received();
         let more =
             if regulator.is_queue_long() { received / 2 } else { received.saturating_mul(BURST_GROWTH) };

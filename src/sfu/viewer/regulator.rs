@@ -235,6 +235,11 @@ impl Regulator {
         self.estimator.queue()
     }
 
+    /// Says whether the viewer reports what arrives, as far as is known.
+    pub(crate) fn is_told_of_arrivals(&self) -> bool {
+        self.estimator.is_led_by_arrivals()
+    }
+
     /// Returns how many packets were reported since that was asked last.
     pub(crate) fn take_received(&mut self) -> u64 {
         let received = self.estimator.stats().received;

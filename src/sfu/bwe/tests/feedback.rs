@@ -1,6 +1,6 @@
 //! Feedback that lies, repeats itself, or never comes.
 
-use rtp::rtcp::{self, Packet, TransportCcFeedback, Writer};
+use rtp::rtcp::{self, Fate, Packet, TransportCcFeedback, Writer};
 use rtp::{MonoTime, SeqNo, Ssrc};
 
 use super::path::time;
@@ -33,6 +33,17 @@ fn repeated_and_reordered_feedback_counts_each_packet_once() {
 
     let stats = viewer.estimator.stats();
     assert_eq!((stats.received, stats.repeated), (100, 100));
+}
+
+#[test]
+fn what_arrived_at_a_time_unknown_is_no_loss() {
+    let mut viewer = Viewer::new();
+    viewer.send(10);
+    let fates: Vec<_> = (0..10).map(|seq| (SeqNo(seq), Fate::ArrivedSometime)).collect();
+
+    viewer.estimator.handle_congestion(viewer.now(), 0, &fates);
+
+    assert_eq!((viewer.estimator.stats().received, viewer.estimator.stats().lost), (10, 0));
 }
 
 #[test]

@@ -86,7 +86,9 @@ impl Subscription {
 
     /// Says that a burst may send so many packets more; each report that some came allows for others.
     pub(crate) fn widen_burst(&mut self, now: MonoTime, packets: u64) {
-        self.burst_widened = now;
+        if packets > 0 || self.burst_room.is_none() {
+            self.burst_widened = now;
+        }
         let room =
             if self.catch_up.is_some() { self.burst_room.unwrap_or(BURST_WINDOW) } else { BURST_WINDOW };
         self.burst_room = Some(room.saturating_add(packets));

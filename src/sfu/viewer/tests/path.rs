@@ -151,6 +151,21 @@ impl Path {
         path
     }
 
+    /// The same of a viewer that only estimates, and does so all the time.
+    pub(super) fn joining_and_estimating(published: Published, rate: u64, backlog: u64) -> Self {
+        let mut path = Self::reporting(published, rate, Reports::Nothing);
+        path.is_described = false;
+        let video = ViewedTrack { transport_cc: false, ..video_track() };
+        path.room = Room::regulated(vec![video, audio_track(false)], 1);
+        path.run(backlog);
+        path.describe();
+        for _ in 0..40 {
+            path.feedback.push_back((path.millis, remb(rate * 1_000)));
+            path.run(100);
+        }
+        path
+    }
+
     /// Publishes with other rates from now on, and says so.
     pub(super) fn publish_at(&mut self, layers: &'static [u64]) {
         self.published.layers = layers;
