@@ -4,7 +4,8 @@
 #   make test    install what is missing, run every test (also what .ci/run calls)
 #   make bench   measure the server on this machine against its targets: a quarter of an hour on a machine that
 #                does nothing else (BENCH="--only fanout" for one scenario)
-#   make sim     play the simulation's committed seeds; SEEDS=10000 plays so many others, and keeps those that fail
+#   make sim     play the simulation's committed seeds; SEEDS=10000 plays so many others, and keeps
+#                the first that break a property more often than is known
 #   make bench-network   what a browser sees over bad paths, against what is promised (ten minutes, nothing else running)
 #   make test-impair   what `make test` leaves out of the network emulator: between two interfaces (as root), and to the
 #                half millisecond (nothing else running)

@@ -13,6 +13,7 @@ fn committed_seeds_keep_each_property_as_often_as_they_have_to() {
     let sweep = Sweep::of(0..SEEDS);
 
     println!("{sweep}");
+    assert!(Property::ALL.iter().all(|property| sweep.judged.get(property).is_some_and(|count| *count > 10)));
     assert!(sweep.is_kept(), "{sweep}\nrepeat one of them by: make sim-trace SEED=…");
 }
 

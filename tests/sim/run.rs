@@ -11,7 +11,7 @@ use sim::world::Outcome;
 use sim::{kept, table, trace, world};
 
 const USAGE: &str = "\
-usage: nearcast-sim sweep FIRST COUNT     runs seeds; keeps those that break a property
+usage: nearcast-sim sweep FIRST COUNT     runs seeds; keeps the first that break a property more often than is known
        nearcast-sim trace SEED [FROM TO]  runs one and writes down what happened, some seconds of it closely
        nearcast-sim table                 runs the paths of the table in docs/performance.md
        nearcast-sim trace table ROW RUN [FROM TO]   the same of a path of the table";

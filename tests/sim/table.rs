@@ -225,8 +225,14 @@ fn frozen_percent(outcome: &Outcome) -> f64 {
         played = played.max(ready).max(fastest + media + PLAYOUT_MS);
         times.push(played);
     }
-    let minute = record.joined_ms as f64..record.joined_ms as f64 + 60_000.0;
-    let gaps = times.windows(2).filter(|pair| minute.contains(&pair[1])).map(|pair| pair[1] - pair[0]);
+    let joined = record.joined_ms as f64;
+    let minute = joined..joined + 60_000.0;
+    times.retain(|time| minute.contains(time));
+    // A picture that is gone for good stands still to the end, and one that never came all the time.
+    times.push(minute.end);
+    let since = if times.len() == 1 { Some(joined) } else { None };
+    let times: Vec<f64> = since.into_iter().chain(times).collect();
+    let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
     gaps.filter(|gap| *gap > 183.0).sum::<f64>() / 600.0
 }
 
@@ -275,4 +281,22 @@ fn not_best(outcome: &Outcome) -> f64 {
     let minute: Vec<_> = samples(record, record.joined_ms, record.joined_ms + 60_000).collect();
     let other = minute.iter().filter(|it| it.layer.is_none_or(|it| ranks[usize::from(it)] != 2)).count();
     other as f64 * 100.0 / minute.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_that_is_gone_for_good_is_frozen_until_the_minute_ends() {
+        let mut outcome = outcome(0, 0).unwrap();
+        assert!(frozen_percent(&outcome) < 5.0, "{}", frozen_percent(&outcome));
+        let half = outcome.viewers[0].joined_ms * 1_000 + 30_000_000;
+
+        outcome.viewers[0].shown.retain(|shown| shown.at_us < half);
+        assert!((49.0..55.0).contains(&frozen_percent(&outcome)), "{}", frozen_percent(&outcome));
+
+        outcome.viewers[0].shown.clear();
+        assert!((99.0..=100.0).contains(&frozen_percent(&outcome)), "{}", frozen_percent(&outcome));
+    }
 }
