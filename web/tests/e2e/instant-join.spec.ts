@@ -11,6 +11,11 @@ const watchedSeconds = 3;
 const frameMs = 1000 / 30;
 /** What the W3C calls a freeze at 30 frames/s. */
 const freezeMs = 150 + frameMs;
+/** An encoder that saves leaves a block of the code as it was before, in up to one frame of forty; not for long. */
+const misreadShareMost = 0.05;
+const misreadRunMost = 3;
+/** No picture is as old; a wrong bit gives such nonsense. */
+const ageMostMs = 10_000;
 /** From the first frame on, as the promise is. */
 const settledMs = 1000;
 
@@ -53,6 +58,10 @@ for (const { codec, joins, picture } of plans) {
       figure(`${codec} join ${join}`, describe(trace, reference));
       expect.soft(unlike(trace.frames, reference), 'frames unlike those of a viewer who was there').toBe(0);
       expect.soft(falls(trace.frames, reference), 'codes that do not rise').toEqual([]);
+      const misread = misreads(trace.frames);
+      const share = misread.length / trace.frames.length;
+      expect.soft(share, 'codes that cannot be read or do not rise').toBeLessThanOrEqual(misreadShareMost);
+      expect.soft(longestRun(misread), 'of them in a row').toBeLessThanOrEqual(misreadRunMost);
       const behind = lag(trace.frames, reference);
       expect.soft(Math.abs(behind), 'behind a viewer who was there').toBeLessThanOrEqual(2 * frameMs);
       expect.soft(trace.plis, 'keyframe requests of the viewer').toBe(0);
@@ -80,7 +89,7 @@ function describe(trace: JoinTrace, reference: readonly Seen[]): string {
     trace.firstFrameReceived,
     trace.firstFrameShown,
   ];
-  return `steps ${steps.map(Math.round).join(' ')} ms, began ${back} ms back, ${trace.frames.length} read, ${trace.decoded} decoded at ${trace.decodeMs.toFixed(1)} ms, lag ${Math.round(lag(trace.frames, reference))} ms, unlike ${unlike(trace.frames, reference)}, skipped ${skipped(trace.frames, reference)}, falls ${falls(trace.frames, []).length}, longest gap ${Math.round(longestGap(trace.frames))} ms, freezes ${trace.freezes}, PLI ${trace.plis}, NACK ${trace.nacks}, keyframes ${trace.keyframes}, buffer ${Math.round(trace.bufferMs)} ms`;
+  return `steps ${steps.map(Math.round).join(' ')} ms, began ${back} ms back, ${trace.frames.length} read, ${trace.decoded} decoded at ${trace.decodeMs.toFixed(1)} ms, lag ${Math.round(lag(trace.frames, reference))} ms, unlike ${unlike(trace.frames, reference)}, skipped ${skipped(trace.frames, reference)}, falls ${falls(trace.frames, []).length}, misread ${misreads(trace.frames).length}, longest gap ${Math.round(longestGap(trace.frames))} ms, freezes ${trace.freezes}, PLI ${trace.plis}, NACK ${trace.nacks}, keyframes ${trace.keyframes}, buffer ${Math.round(trace.bufferMs)} ms`;
 }
 
 /** The codes count modulo 2^32. */
@@ -119,6 +128,32 @@ function falls(frames: readonly Seen[], reference: readonly Seen[]): string[] {
     });
   const known = new Set(pairs(reference));
   return pairs(frames).filter((pair) => !known.has(pair));
+}
+
+/**
+ * Which frames have no code that can be true: none, a time that was not, or not above the frame's before. What the viewer
+ * who was there could not read either is among them.
+ */
+function misreads(frames: readonly Seen[]): number[] {
+  return frames.flatMap((seen, index) => {
+    const before = frames[index - 1];
+    const rises = !before || !possible(before) || (seen.code ?? 0) > (before.code ?? 0);
+    return possible(seen) && rises ? [] : [index];
+  });
+}
+
+function possible({ at, code }: Seen): boolean {
+  const age = at - epochOf(at) - (code ?? Number.NaN);
+  return age > -100 && age < ageMostMs;
+}
+
+function longestRun(places: readonly number[]): number {
+  let run = 0;
+  const runs = places.map((place, index) => {
+    run = places[index - 1] === place - 1 ? run + 1 : 1;
+    return run;
+  });
+  return Math.max(0, ...runs);
 }
 
 /** By how much the picture is older than a viewer's who was there, as the median of the second second. */

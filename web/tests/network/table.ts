@@ -1,4 +1,4 @@
-import { appendFileSync, readFileSync, rmSync } from 'node:fs';
+import { appendFileSync, existsSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, figure } from '../e2e/harness/fixtures.ts';
@@ -36,6 +36,8 @@ export function clear(): void {
 
 /** Prints everything that was noted, with the command that measures it again. */
 export function print(): void {
+  // Not every test notes some.
+  if (!existsSync(file)) return;
   const lines = readFileSync(file, 'utf8').trim().split('\n');
   const rows = lines.map((line) => JSON.parse(line) as Row);
   const cells = rows.map(({ path, name, value, bound }) => [
