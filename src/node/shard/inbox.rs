@@ -44,7 +44,7 @@ impl Shard {
             Message::Tcp { socket, remote, first } => {
                 let accepted = self.sender.tcp.accept(self.poll.registry(), now, (socket, remote), &first);
                 match accepted {
-                    Ok(number) => self.readable_tcp.push(number),
+                    Ok(number) => self.readable_tcp.push_back(number),
                     Err(error) => tracing::debug!(%error, "ICE-TCP socket refused"),
                 }
             }

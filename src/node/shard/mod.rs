@@ -70,8 +70,8 @@ pub(crate) struct Shard {
     inbound: Option<Box<ReceiveBatch>>,
     /// UDP sockets that may hold more; the event queue tells of a change only once.
     readable: Vec<bool>,
-    /// TCP sockets that may hold more.
-    readable_tcp: Vec<u32>,
+    /// TCP sockets that may hold more, in turns.
+    readable_tcp: VecDeque<u32>,
     touched: Vec<SessionKey>,
     /// Rooms with something to send, in turns.
     dirty_rooms: VecDeque<RoomId>,
@@ -112,7 +112,7 @@ impl Shard {
             strangers: FailureLimit::new(STRANGERS_PER_NETWORK, STRANGERS, now),
             inbound: Some(Box::new(ReceiveBatch::new())),
             readable: vec![true; sockets.len()],
-            readable_tcp: Vec::new(),
+            readable_tcp: VecDeque::new(),
             sender: Sender::new(sockets, gso),
             touched: Vec::new(),
             dirty_rooms: VecDeque::new(),
@@ -159,7 +159,7 @@ impl Shard {
                 WAKER => {}
                 token => match tcp::number(token) {
                     Some(number) if event.is_readable() && !self.readable_tcp.contains(&number) => {
-                        self.readable_tcp.push(number);
+                        self.readable_tcp.push_back(number);
                     }
                     Some(_) => {}
                     None => {

@@ -49,11 +49,27 @@ impl Shard {
         }
     }
 
+    /// Takes a bounded amount of frames of each readable TCP socket and of all: the sockets take turns, and one that may
+    /// hold more goes to the end of the line.
     fn receive_tcp(&mut self, now: MonoTime) {
         let mut frame = std::mem::take(&mut self.frame);
-        while let Some(number) = self.readable_tcp.pop() {
-            while let Some(path) = self.sender.tcp.next_frame(number, &mut frame) {
+        let mut left = FRAMES_MAX;
+        for _ in 0..self.readable_tcp.len() {
+            if left == 0 {
+                break;
+            }
+            let Some(number) = self.readable_tcp.pop_front() else { break };
+            let most = left.min(FRAMES_PER_SOCKET_MAX);
+            let mut taken = 0;
+            while taken < most
+                && let Some(path) = self.sender.tcp.next_frame(number, &mut frame)
+            {
                 self.handle_datagram(now, path, &mut frame);
+                taken += 1;
+            }
+            left -= taken;
+            if taken == most {
+                self.readable_tcp.push_back(number);
             }
         }
         self.frame = frame;
@@ -246,3 +262,9 @@ impl Shard {
 /// Receive batches per socket and turn, about as much time as a slice of the fan-out; more waits for the next turn. With
 /// fewer, a storm of reports fills the socket's buffer, and a publisher's packets are lost among them.
 const BATCHES_MAX: usize = 16;
+
+/// Frames of one TCP socket and turn: as many as one UDP receive call brings.
+const FRAMES_PER_SOCKET_MAX: usize = 64;
+
+/// Frames of all TCP sockets and turn, about as many as a UDP socket's batches.
+const FRAMES_MAX: usize = BATCHES_MAX * FRAMES_PER_SOCKET_MAX;

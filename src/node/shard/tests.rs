@@ -1,5 +1,9 @@
-//! What a shard tells a publisher of who watches, with sessions that are seated and not connected: nothing can be sent to
-//! them, so what is to be told stays to be told. That it arrives is shown end to end.
+//! A shard that does not run, with sessions that are seated and not connected.
+//!
+//! What is here is mostly what a publisher is told of who watches: nothing can be sent, so what is to be told stays to be
+//! told. That it arrives is shown end to end.
+
+mod tcp;
 
 use std::sync::Arc;
 
