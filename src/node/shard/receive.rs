@@ -136,7 +136,10 @@ impl Shard {
         if let Via::Tcp(number) = path.via {
             self.sender.tcp.prove(number);
         }
-        self.table.lead_here(path, key);
+        // What is forgotten for it is closed: with its session nobody would.
+        if let Some(Path { via: Via::Tcp(number), .. }) = self.table.lead_here(path, key) {
+            self.sender.tcp.close(self.poll.registry(), number);
+        }
         self.hand_to_session(now, key, path, datagram)
     }
 

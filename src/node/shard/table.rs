@@ -107,20 +107,26 @@ impl Table {
         self.routes.get(path).copied()
     }
 
-    /// Leads a path to a session; at most [`PATHS_MAX`] lead to one, the oldest is forgotten.
-    pub(super) fn lead_here(&mut self, path: Path, key: SessionKey) {
+    /// Leads a path to a session; at most [`PATHS_MAX`] lead to one. Returns the path that is forgotten for it: the oldest
+    /// that media does not take.
+    pub(super) fn lead_here(&mut self, path: Path, key: SessionKey) -> Option<Path> {
         self.foreign.remove(&path);
         if self.routes.insert(path, Route::Here(key)) == Some(Route::Here(key)) {
-            return;
+            return None;
         }
-        let Some(session) = self.get_mut(key) else { return };
+        let session = self.get_mut(key)?;
         session.paths.push(path);
-        if session.paths.len() > PATHS_MAX {
-            let oldest = session.paths.remove(0);
-            if self.routes.get(&oldest) == Some(&Route::Here(key)) {
-                self.routes.remove(&oldest);
-            }
+        if session.paths.len() <= PATHS_MAX {
+            return None;
         }
+        let selected = session.link.selected_path();
+        let oldest = session.paths.iter().position(|path| Some(*path) != selected)?;
+        let oldest = session.paths.remove(oldest);
+        let was_led_here = self.routes.get(&oldest) == Some(&Route::Here(key));
+        if was_led_here {
+            self.routes.remove(&oldest);
+        }
+        was_led_here.then_some(oldest)
     }
 
     /// Leads a path to another shard.
@@ -166,7 +172,7 @@ impl Table {
 }
 
 /// Wi-Fi, mobile, both families and TCP make about six; twice that for moves.
-const PATHS_MAX: usize = 16;
+pub(super) const PATHS_MAX: usize = 16;
 
 /// A bound on what strangers can make a shard remember, although each entry took a valid check.
 const FOREIGN_MAX: usize = 65_536;

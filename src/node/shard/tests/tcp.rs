@@ -1,11 +1,22 @@
-//! ICE-TCP sockets of shards that do not run.
+//! ICE-TCP sockets, from the first check to the end of their session, on shards that do not run.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
+
+use transport::dtls::Role;
+use transport::ice::{Credentials, ENTROPY_LEN};
+use transport::link::LinkConfig;
+use transport::tcp_framing;
 
 use super::{Bench, at};
 use crate::handle::NodeHandle;
+use crate::mesh::EndReason;
+use crate::name::{RoomName, SessionId};
+use crate::registry::{NewMedia, NewSession};
+use crate::shard::table::PATHS_MAX;
+use crate::shard::tcp;
 
 #[test]
 fn a_socket_that_never_runs_dry_leaves_the_others_their_turn_and_loses_nothing() {
@@ -27,7 +38,57 @@ fn a_socket_that_never_runs_dry_leaves_the_others_their_turn_and_loses_nothing()
     drop((flood, other));
 }
 
+#[test]
+fn a_socket_that_its_session_has_forgotten_is_closed_but_never_the_selected_one() {
+    let mut bench = Bench::new(1);
+    bench.admit();
+    let mut sockets: Vec<TcpStream> = (0..PATHS_MAX).map(|_| bench.check(0)).collect();
+    // The latest nomination is that of the oldest socket.
+    bench.send((0, 0), &mut sockets[0], &framed(&CHECK));
+
+    sockets.push(bench.check(0));
+
+    let open: Vec<bool> = sockets.iter_mut().map(is_open).collect();
+    let expected: Vec<bool> = (0..=PATHS_MAX).map(|socket| socket != 1).collect();
+    assert_eq!(open, expected);
+
+    let key = bench.shards[0].table.keys()[0];
+    bench.shards[0].end_session(at(0), key, EndReason::Deleted);
+    assert!(!sockets.iter_mut().any(is_open));
+}
+
 impl Bench {
+    /// Lets the registry have a publisher that answers to [`CHECK`].
+    fn admit(&mut self) {
+        let world = &self.shards[0].world;
+        let certificate = Arc::clone(&world.certificate);
+        let session = NewSession {
+            id: SessionId::draw().unwrap(),
+            room: RoomName::parse("demo").unwrap(),
+            credential: None,
+            etag: String::new(),
+            link: LinkConfig {
+                ice: Credentials::from_entropy(&[0; ENTROPY_LEN]),
+                role: Role::Server,
+                fingerprint: certificate.fingerprint().clone(),
+                certificate,
+                viewer: false,
+            },
+            media: NewMedia::Publisher(Vec::new()),
+            began: at(0),
+        };
+        world.registry().admit(at(0), session).unwrap();
+    }
+
+    /// Opens a socket whose check a shard takes.
+    fn check(&mut self, shard: usize) -> TcpStream {
+        let socket = self.accept(shard, &framed(&CHECK));
+        self.shards[shard].receive(at(0));
+        self.shards[shard].service_touched(at(0));
+        self.shards[shard].sender.flush();
+        socket
+    }
+
     /// Opens a socket, sends some bytes on it, and gives it to a shard as the listener does; its other end.
     fn accept(&mut self, shard: usize, bytes: &[u8]) -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -45,6 +106,20 @@ impl Bench {
         near
     }
 
+    /// Sends on a socket, and lets the shard that has it under a number receive that.
+    fn send(&mut self, (shard, number): (usize, u32), socket: &mut TcpStream, bytes: &[u8]) {
+        let shard = &mut self.shards[shard];
+        let mut events = mio::Events::with_capacity(64);
+        shard.poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+        socket.write_all(bytes).unwrap();
+        while !events.iter().any(|event| event.token() == tcp::token(number)) {
+            shard.poll.poll(&mut events, Some(PATIENCE)).unwrap();
+        }
+        shard.readable_tcp.push_back(number);
+        shard.receive(at(0));
+        shard.service_touched(at(0));
+    }
+
     /// Datagrams that all shards have dropped for a reason.
     fn dropped_as(&mut self, reason: &str) -> u64 {
         for shard in &mut self.shards {
@@ -52,6 +127,19 @@ impl Bench {
         }
         self.shards[0].world.metrics.drops.with_label_values(&[reason]).get()
     }
+}
+
+/// Says whether the server keeps a socket open, reading what it has sent.
+fn is_open(socket: &mut TcpStream) -> bool {
+    socket.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    let outcome = socket.read_to_end(&mut Vec::new());
+    outcome.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+}
+
+fn framed(datagram: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    assert!(tcp_framing::frame(datagram, &mut bytes));
+    bytes
 }
 
 /// A first byte that belongs to no protocol.
@@ -62,3 +150,17 @@ const BROKEN_STUN: u8 = 0;
 
 /// Frames that a socket's buffer in the kernel holds at once.
 const FLOOD: usize = 10_000;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A Binding request with USE-CANDIDATE, of the user name `AAAAAAAA:themtoo` and for the password of 24 times `A`: the
+/// credentials that are made of zeros.
+const CHECK: [u8; 76] = [
+    0x00, 0x01, 0x00, 0x38, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, //
+    0x00, 0x06, 0x00, 0x10, b'A', b'A', b'A', b'A', b'A', b'A', b'A', b'A', b':', b't', b'h', b'e', b'm',
+    b't', b'o', b'o', //
+    0x00, 0x24, 0x00, 0x04, 0x6e, 0x00, 0x01, 0xff, //
+    0x00, 0x25, 0x00, 0x00, //
+    0x00, 0x08, 0x00, 0x14, 0xf9, 0xe9, 0x43, 0xa8, 0x9c, 0xd4, 0xb0, 0x9d, 0x06, 0x8e, 0x0c, 0x99, 0x45,
+    0x13, 0xea, 0x5f, 0x95, 0xec, 0x59, 0x7e,
+];
