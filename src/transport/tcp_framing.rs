@@ -60,8 +60,7 @@ impl Deframer {
     /// # Errors
     /// A frame that cannot be: close the TCP stream.
     pub fn next_frame(&mut self) -> Result<Option<&mut [u8]>, FrameError> {
-        let pending = self.buffer.get(self.start..self.end).unwrap_or_default();
-        let Some((length, _)) = pending.split_first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+        let Some((length, _)) = self.pending().split_first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
         let len = usize::from(u16::from_be_bytes(*length));
         if len == 0 {
             return Err(FrameError::Empty);
@@ -76,6 +75,12 @@ impl Deframer {
         }
         self.start = next;
         Ok(self.buffer.get_mut(body..next))
+    }
+
+    /// Returns what was read and not taken, as it came: whole frames with their lengths, and the beginning of one.
+    #[must_use]
+    pub fn pending(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
     }
 }
 

@@ -122,14 +122,11 @@ impl TcpTable {
         });
     }
 
-    /// Gives a socket away with what is still unread, for the shard that owns its session.
+    /// Gives a socket away for the shard that owns its session.
     pub(super) fn release(&mut self, registry: &Registry, number: u32) -> Option<Released> {
         let mut pipe = self.pipes.remove(&number)?;
         pipe.socket.deregister(registry).ok()?;
-        let mut rest = Vec::new();
-        while let Ok(Some(bytes)) = pipe.deframer.next_frame() {
-            tcp_framing::frame(bytes, &mut rest);
-        }
+        let rest = pipe.deframer.pending().to_vec();
         Some((std::net::TcpStream::from(pipe.socket), pipe.remote, rest))
     }
 
@@ -168,7 +165,7 @@ impl Pipe {
     }
 }
 
-/// A socket that goes to another shard: whose it is, and what was read but not used, framed again.
+/// A socket that goes to another shard: whose it is, and what was read but not used, as it came.
 pub(super) type Released = (std::net::TcpStream, SocketAddr, Vec<u8>);
 
 /// Turns a socket's number into its token for the event queue.

@@ -57,6 +57,25 @@ fn a_socket_that_its_session_has_forgotten_is_closed_but_never_the_selected_one(
     assert!(!sockets.iter_mut().any(is_open));
 }
 
+#[test]
+fn a_socket_finds_its_session_on_another_shard_and_loses_no_half_of_a_frame_on_the_way() {
+    let mut bench = Bench::new(2);
+    bench.admit();
+    let first = bench.check(0);
+    let mut second = bench.accept(1, &[framed(&CHECK), vec![0, 2, NOISE]].concat());
+
+    bench.shards[1].receive(at(0));
+    bench.shards[0].take_mail(at(0));
+    bench.send((0, 1), &mut second, &[NOISE]);
+
+    let sessions: Vec<usize> = bench.shards.iter().map(|shard| shard.table.len()).collect();
+    assert_eq!(sessions, [1, 0]);
+    let key = bench.shards[0].table.keys()[0];
+    assert_eq!(bench.shards[0].table.get(key).unwrap().paths.len(), 2);
+    assert_eq!(bench.dropped_as("unclassified"), 1, "the frame that was cut");
+    drop(first);
+}
+
 impl Bench {
     /// Lets the registry have a publisher that answers to [`CHECK`].
     fn admit(&mut self) {
