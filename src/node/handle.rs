@@ -304,17 +304,11 @@ impl NodeHandle {
         self.inner.metrics.render(census, self.inner.mailboxes.dropped(), &self.inner.admission)
     }
 
-    /// Takes over a TCP socket that began with an ICE check (RFC 6544), with what was read of it. Gives it to the
-    /// shard that owns the session, or to one chosen by the address.
+    /// Takes over a TCP socket that began with an ICE check (RFC 6544), with what was read of it. Gives it to a shard
+    /// chosen by the port, as the kernel spreads UDP; one that does not own the session hands the socket on.
     pub fn accept_ice_tcp(&self, socket: TcpStream, remote: SocketAddr, first: Vec<u8>) {
-        let owner = first
-            .get(FRAME_HEADER..)
-            .and_then(transport::stun::username)
-            .and_then(|(ours, _)| self.inner.registry().lookup(ours))
-            .and_then(|found| found.owner);
-        let spread = usize::from(remote.port()) % self.inner.mailboxes.len();
-        let message = Message::Tcp { socket, remote, first: first.into_boxed_slice() };
-        self.inner.mailboxes.post(owner.unwrap_or(spread), message);
+        let shard = usize::from(remote.port()) % self.inner.mailboxes.len();
+        self.inner.mailboxes.post(shard, Message::Tcp { socket, remote, first: first.into_boxed_slice() });
     }
 
     /// Stops the node: no more joins, a BYE and a closed DTLS for every session. Returns when every shard has ended,
@@ -453,9 +447,6 @@ fn draw_ssrc() -> rtp::Ssrc {
 fn draw_u32() -> u32 {
     getrandom::u32().unwrap_or_default()
 }
-
-/// The length before a datagram on a TCP socket (RFC 4571).
-const FRAME_HEADER: usize = 2;
 
 /// A shard that works answers within a few milliseconds.
 const EXPLAIN_MAX: Duration = Duration::from_millis(500);

@@ -201,7 +201,6 @@ pub(crate) struct Ended {
 pub(crate) struct Lookup {
     pub(crate) session: SessionId,
     pub(crate) pwd: String,
-    pub(crate) owner: Option<ShardId>,
 }
 
 /// What became of a shard's claim.
@@ -440,7 +439,7 @@ impl Registry {
         let id = *self.by_ufrag.get(ufrag)?;
         let session = self.sessions.get(&id)?;
         let generation = session.generations.iter().find(|generation| generation.ufrag == ufrag)?;
-        Some(Lookup { session: id, pwd: generation.pwd.clone(), owner: session.owner })
+        Some(Lookup { session: id, pwd: generation.pwd.clone() })
     }
 
     /// Gives a session to the shard whose socket its first valid check reached.

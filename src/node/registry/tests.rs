@@ -99,7 +99,6 @@ fn a_session_belongs_to_the_shard_that_claimed_it_first() {
 
     assert!(matches!(registry.claim(&ufrag, 3), Claim::Granted(_)));
     assert!(matches!(registry.claim(&ufrag, 1), Claim::Taken(3)));
-    assert_eq!(registry.lookup(&ufrag).unwrap().owner, Some(3));
 }
 
 #[test]

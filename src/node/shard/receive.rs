@@ -115,7 +115,7 @@ impl Shard {
     /// First contact of a path: the check must be valid before anything is remembered.
     fn meet(&mut self, now: MonoTime, path: Path, datagram: &mut [u8]) -> Result<(), DropReason> {
         let (ours, _) = stun::username(datagram).ok_or(DropReason::StunMalformed)?;
-        let Some(Lookup { session, pwd, .. }) = self.world.registry().lookup(ours) else {
+        let Some(Lookup { session, pwd }) = self.world.registry().lookup(ours) else {
             return Err(DropReason::StunUnknownUser);
         };
         if !stun::verify(datagram, &pwd) {
