@@ -82,30 +82,37 @@ impl Arrivals {
 pub(crate) enum Message {
     /// A datagram of a session that the receiving shard owns. Dropped: as if the network had lost it.
     Datagram { path: Path, bytes: Box<[u8]> },
-    /// A shard has, or no longer has, viewers in a room. Repeated every second, so a drop heals.
+    /// A shard has, or no longer has, viewers in a room. That it has is repeated every second, and one that falls silent
+    /// has none, so a drop heals.
     Interest { room: RoomId, shard: ShardId, wanted: bool },
-    /// A publisher began; what was there of an earlier epoch is over. Repeated with each track. `resting` are the layers
-    /// that are silent because the publisher was told that nobody wants them, or was told so until a moment ago.
+    /// A publisher began, or a track of it changed; what was there of an earlier epoch is over. `resting` are the layers
+    /// that are silent because the publisher was told that nobody wants them, or was told so until a moment ago. Dropped:
+    /// a new publisher is not shown, or what changed is not known, until the next one, which comes with each sender
+    /// report.
     Track { room: RoomId, from: ShardId, info: Box<TrackInfo>, resting: LayerSet },
-    /// A page of a layer's ring. Repeated every second while new, so a drop heals.
+    /// A page of a layer's ring, when it is opened. Dropped: the shard's viewers lose its packets and ask for them in vain;
+    /// their picture goes on at a keyframe, for which they ask as well.
     Page { room: RoomId, epoch: Epoch, kind: MediaKind, layer: LayerIndex, page: Arc<Page> },
     /// Packets that now stand in the pages. Dropped: viewers ask for them again.
     Arrivals(Arrivals),
-    /// The publisher left.
+    /// The publisher left. Dropped: the shard's viewers, whose picture stands still in any case, do not learn why; the
+    /// next publisher's track puts that right.
     Gone { room: RoomId, epoch: Epoch },
     /// Which layers the viewers of a shard want. Repeated every second, so a drop heals.
     Wanted { room: RoomId, shard: ShardId, layers: LayerSet },
     /// A viewer on another shard needs a keyframe. Dropped: it asks again.
     Keyframe { room: RoomId, layer: LayerIndex },
-    /// A TCP socket that began with an ICE check.
+    /// A TCP socket that began with an ICE check. Dropped: the socket closes, and the other side tries another way.
     Tcp { socket: TcpStream, remote: SocketAddr, first: Box<[u8]> },
-    /// A viewer's wish.
+    /// A viewer's wish. Dropped: the viewer keeps the layer that it has until it asks again.
     SetLayer { session: SessionId, request: Box<LayerRequest> },
     /// Somebody wants to know why a session is as it is. Dropped: they ask again.
     Explain { session: SessionId, reply: oneshot::Sender<Explanation> },
-    /// A new ICE generation.
+    /// A new ICE generation. Dropped: checks of it are not answered; the session goes on over the paths it has, and ends
+    /// with their consent unless ICE is restarted once more.
     RestartIce { session: SessionId, credentials: Credentials },
-    /// The session has left the registry.
+    /// The session has left the registry. Dropped: it goes on, out of reach of any request, until its other side closes it
+    /// or consent runs out.
     End { session: SessionId, reason: EndReason },
 }
 

@@ -120,7 +120,7 @@ impl Shard {
 
     /// Tells the shards that have viewers in the room which slots were filled.
     fn tell_other_shards(&mut self, room: RoomId) {
-        let shards = self.interested_shards(room);
+        let shards = self.interests.shards(room);
         let Some(entry) = self.rooms.get_mut(&room) else { return };
         let Some(epoch) = entry.epoch().filter(|_| entry.publisher.is_some()) else { return };
         let arrivals = entry.take_untold();

@@ -108,17 +108,11 @@ impl Shard {
 
     /// Notes that a shard has viewers in a room; a new one gets everything that the room's rings hold.
     fn take_interest(&mut self, room: RoomId, shard: ShardId, wanted: bool) {
-        let bit = 1 << shard;
-        let mask = self.interests.entry(room).or_default();
-        let is_new = *mask & bit == 0;
         if !wanted {
-            *mask &= !bit;
-            if *mask == 0 {
-                self.interests.remove(&room);
-            }
+            self.interests.remove(room, shard);
             return;
         }
-        *mask |= bit;
+        let is_new = self.interests.add(room, shard);
         let Some(entry) = self.rooms.get(&room) else { return };
         let Some(epoch) = entry.epoch().filter(|_| is_new && entry.publisher.is_some()) else { return };
         for info in entry.tracks() {

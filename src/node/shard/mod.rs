@@ -12,6 +12,7 @@ mod explaining;
 mod fanout;
 mod gathering;
 mod inbox;
+mod interests;
 pub(crate) mod load;
 mod receive;
 mod room;
@@ -42,6 +43,7 @@ use transport::rate::{FailureLimit, Rate};
 use transport::udp::{GsoMode, ReceiveBatch, UdpSocket};
 
 use self::counters::Counters;
+use self::interests::Interests;
 use self::load::Load;
 use self::room::ShardRoom;
 use self::sender::Sender;
@@ -61,8 +63,7 @@ pub(crate) struct Shard {
     poll: Poll,
     table: Table,
     rooms: HashMap<RoomId, ShardRoom>,
-    /// Other shards with viewers, as bits; kept for every room, for its publisher may come here later.
-    interests: HashMap<RoomId, u64>,
+    interests: Interests,
     timers: Timers,
     sender: Sender,
     counters: Counters,
@@ -106,7 +107,7 @@ impl Shard {
             poll,
             table: Table::default(),
             rooms: HashMap::new(),
-            interests: HashMap::new(),
+            interests: Interests::new(now),
             timers: Timers::default(),
             counters: Counters::default(),
             strangers: FailureLimit::new(STRANGERS_PER_NETWORK, STRANGERS, now),

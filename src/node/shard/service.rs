@@ -106,7 +106,7 @@ impl Shard {
             match publisher.poll_output() {
                 None => return,
                 Some(PublisherOutput::Page { kind, layer, page }) => {
-                    for shard in self.interested_shards(room) {
+                    for shard in self.interests.shards(room) {
                         let page = std::sync::Arc::clone(&page);
                         self.world.mailboxes.post(shard, Message::Page { room, epoch, kind, layer, page });
                     }
@@ -122,7 +122,7 @@ impl Shard {
                 }
                 Some(PublisherOutput::Track(info)) => {
                     let resting = session.room_channel.resting(now, &info);
-                    for shard in self.interested_shards(room) {
+                    for shard in self.interests.shards(room) {
                         let info = Box::new(info.clone());
                         self.world
                             .mailboxes
@@ -280,7 +280,7 @@ impl Shard {
                 if entry.publisher == Some(key) {
                     entry.publisher = None;
                 }
-                for shard in self.interested_shards(room) {
+                for shard in self.interests.shards(room) {
                     self.world.mailboxes.post(shard, Message::Gone { room, epoch });
                 }
                 self.take_gone(now, room, epoch);
@@ -341,6 +341,7 @@ impl Shard {
             self.announce_interest(room, true);
             self.announce_wanted(now, room);
         }
+        self.interests.forget_silent(now);
         self.table.forget_foreign(now);
         self.sender.tcp.sweep(self.poll.registry(), now);
         self.counters.packets_unsent += std::mem::take(&mut self.sender.unsent);
@@ -418,11 +419,6 @@ impl Shard {
                 "layer wanted by viewers changed"
             );
         }
-    }
-
-    pub(super) fn interested_shards(&self, room: RoomId) -> impl Iterator<Item = usize> + use<> {
-        let mask = self.interests.get(&room).copied().unwrap_or(0);
-        (0..crate::node::SHARDS_MAX).filter(move |shard| mask & (1 << shard) != 0)
     }
 }
 

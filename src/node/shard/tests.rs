@@ -152,7 +152,24 @@ fn a_silent_layer_rests_while_it_is_not_wanted_and_for_a_moment_after() {
     assert_eq!(rests(&mut bench, 66_000), [false; 3]);
 }
 
-/// The first shard of a node that does not run.
+#[test]
+fn a_shard_gets_media_while_it_says_that_it_has_viewers_and_not_when_its_last_word_was_lost() {
+    let mut bench = Bench::new(2);
+    bench.publish();
+    let mut told = Vec::new();
+
+    for second in 0..40 {
+        if second < 20 {
+            bench.post(Message::Interest { room: ROOM, shard: 1, wanted: true }, at(second * 1_000));
+        }
+        bench.shard().keep_house(at(second * 1_000));
+        told.push(bench.shard().interests.shards(ROOM).count());
+    }
+
+    assert_eq!(told[..28], [1; 28]);
+    assert_eq!(told[36..], [0; 4]);
+}
+
 #[test]
 fn what_viewers_dropped_is_collected_a_part_in_each_turn_and_all_of_it_when_they_leave() {
     let mut bench = Bench::new(1);
@@ -170,6 +187,7 @@ fn what_viewers_dropped_is_collected_a_part_in_each_turn_and_all_of_it_when_they
     assert_eq!(counted, [1, 17, 33, 41, 41]);
 }
 
+/// The shards of a node that do not run. What is said of one shard is said of the first.
 struct Bench {
     shards: Vec<Shard>,
     next: u64,
