@@ -163,3 +163,50 @@ impl Metrics {
         String::from_utf8(text).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const OPERATIONS: &str = include_str!("../../docs/operations.md");
+
+    /// The names in code type in the first column of the table under a heading.
+    fn listed(heading: &str) -> BTreeSet<&'static str> {
+        let section = OPERATIONS.split(heading).nth(1).expect("the section");
+        let rows = section.split("\n#").next().unwrap_or_default().lines();
+        rows.filter(|line| line.starts_with("| `"))
+            .filter_map(|line| line.split('|').nth(1))
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .filter_map(|name| name.split('{').next())
+            .collect()
+    }
+
+    #[test]
+    fn the_documentation_lists_every_metric_and_no_other() {
+        let metrics = Metrics::register().unwrap();
+        metrics.note_shard(0, Busy(0), 0);
+        metrics.sessions.with_label_values(&["viewer"]);
+        for vector in
+            [&metrics.layer_changes, &metrics.drops, &metrics.feedback_ignored, &metrics.links_connected]
+        {
+            vector.with_label_values(&["a label, without which a metric is not shown"]);
+        }
+
+        let families = metrics.registry.gather();
+        let known: BTreeSet<&str> = families.iter().map(|family| family.name()).collect();
+
+        assert_eq!(listed("## Metrics\n"), known);
+    }
+
+    #[test]
+    fn the_documentation_lists_every_drop_reason_and_every_end_reason_and_no_other() {
+        let datagrams = transport::DropReason::ALL.iter().map(|reason| reason.name());
+        let packets = sfu::drop_reason::DropReason::ALL.iter().map(|reason| reason.as_str());
+        let ends = EndReason::ALL.iter().map(|reason| reason.as_str());
+
+        assert_eq!(listed("### Drop reasons\n"), datagrams.chain(packets).collect());
+        assert_eq!(listed("### End reasons\n"), ends.collect());
+    }
+}
