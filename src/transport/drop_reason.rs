@@ -42,6 +42,8 @@ pub enum DropReason {
     SrtpReplay,
     /// The SRTP or SRTCP packet names more sources than a session may have.
     SrtpSources,
+    /// RTP of a viewer, which has nothing to publish.
+    RtpFromViewer,
     /// The SCTP packet is malformed.
     SctpMalformed,
     /// The SCTP packet asks for more than a session may have, and was dropped.
@@ -54,7 +56,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of [`DropReason::index`].
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Unclassified,
         Self::StunMalformed,
         Self::StunNotRequest,
@@ -73,6 +75,7 @@ impl DropReason {
         Self::SrtpTag,
         Self::SrtpReplay,
         Self::SrtpSources,
+        Self::RtpFromViewer,
         Self::SctpMalformed,
         Self::SctpLimit,
         Self::SctpUnexpected,
@@ -107,6 +110,7 @@ impl DropReason {
             Self::SrtpTag => "srtp_tag",
             Self::SrtpReplay => "srtp_replay",
             Self::SrtpSources => "srtp_sources",
+            Self::RtpFromViewer => "rtp_from_viewer",
             Self::SctpMalformed => "sctp_malformed",
             Self::SctpLimit => "sctp_limit",
             Self::SctpUnexpected => "sctp_unexpected",

@@ -201,14 +201,17 @@ impl Shard {
         outcome
     }
 
-    fn handle_rtp(&mut self, now: MonoTime, key: SessionKey, packet: &[u8]) {
-        self.counters.packets_received += 1;
+    pub(super) fn handle_rtp(&mut self, now: MonoTime, key: SessionKey, packet: &[u8]) {
         let Some(session) = self.table.get_mut(key) else { return };
+        if matches!(session.media, Media::Viewer(_)) {
+            return self.counters.drop_datagram(DropReason::RtpFromViewer);
+        }
+        self.counters.packets_received += 1;
         let outcome = service::guarded(session, |session| match &mut session.media {
-            Media::Publisher(publisher, _) => Some(publisher.handle_rtp(now, packet)),
-            Media::Viewer(_) => None,
+            Media::Publisher(publisher, _) => publisher.handle_rtp(now, packet),
+            Media::Viewer(_) => Ok(None),
         });
-        match outcome.flatten() {
+        match outcome {
             Some(Ok(Some(arrival))) => {
                 session.shared.note_media(now);
                 self.stirred = now;
@@ -221,9 +224,9 @@ impl Shard {
                     Some(Ok(false)) | None => {}
                 }
             }
-            Some(Ok(None)) => {}
             Some(Err(reason)) => self.counters.drop_packet(reason),
-            None => self.counters.drop_datagram(DropReason::Unclassified),
+            // Nothing to forward, or a defect that has ended the session.
+            Some(Ok(None)) | None => {}
         }
     }
 

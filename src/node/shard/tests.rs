@@ -187,6 +187,18 @@ fn what_viewers_dropped_is_collected_a_part_in_each_turn_and_all_of_it_when_they
     assert_eq!(counted, [1, 17, 33, 41, 41]);
 }
 
+#[test]
+fn rtp_from_a_viewer_is_dropped_for_a_reason_of_its_own() {
+    let mut bench = Bench::new(1);
+    let viewer = bench.watch(LayerRequest::Auto);
+
+    bench.shard().handle_rtp(at(0), viewer, &[0x80; 40]);
+
+    assert_eq!(bench.dropped_as("rtp_from_viewer"), 1);
+    assert_eq!(bench.dropped_as("unclassified"), 0);
+    assert_eq!(bench.shard().world.metrics.packets_received.get(), 0, "it counts packets of publishers");
+}
+
 /// The shards of a node that do not run. What is said of one shard is said of the first.
 struct Bench {
     shards: Vec<Shard>,
@@ -295,6 +307,14 @@ impl Bench {
             .iter()
             .map(|why| drops.with_label_values(&[why.as_str()]).get())
             .sum()
+    }
+
+    /// Datagrams that all shards have dropped for a reason.
+    fn dropped_as(&mut self, reason: &str) -> u64 {
+        for shard in &mut self.shards {
+            shard.counters.flush(&shard.world.metrics);
+        }
+        self.shards[0].world.metrics.drops.with_label_values(&[reason]).get()
     }
 
     fn has_news(&mut self, key: SessionKey) -> bool {

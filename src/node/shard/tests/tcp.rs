@@ -138,14 +138,6 @@ impl Bench {
         shard.receive(at(0));
         shard.service_touched(at(0));
     }
-
-    /// Datagrams that all shards have dropped for a reason.
-    fn dropped_as(&mut self, reason: &str) -> u64 {
-        for shard in &mut self.shards {
-            shard.counters.flush(&shard.world.metrics);
-        }
-        self.shards[0].world.metrics.drops.with_label_values(&[reason]).get()
-    }
 }
 
 /// Says whether the server keeps a socket open, reading what it has sent.
