@@ -142,10 +142,14 @@ impl Shard {
 
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let has_input = self.readable.contains(&true) || !self.readable_tcp.is_empty();
-        let before = self.world.clock.now();
+        let mut before = self.world.clock.now();
         let is_quiet = before.since(self.stirred) > QUIET_AFTER && self.table.len() > NAP_SESSIONS;
         if is_quiet && !has_input && !events.is_empty() {
             std::thread::sleep(NAP);
+            // By itself: what follows need not be a sleep, and its deadline counts from here.
+            let woke = self.world.clock.now();
+            self.note_sleep(woke, woke.since(before));
+            before = woke;
         }
         let may_sleep = !has_input && self.world.mailboxes.may_sleep(self.id);
         let timeout = if may_sleep { self.until_next_deadline(before) } else { Duration::ZERO };

@@ -7,6 +7,7 @@ mod tcp;
 
 use std::sync::Arc;
 
+use mio::Events;
 use rtp::negotiation::{Format, PublishedTrack, ViewedTrack};
 use rtp::rtcp::Writer;
 use rtp::{Codec, ExtensionMap, MediaKind, MonoTime, PayloadType, SeqNo, Ssrc};
@@ -18,10 +19,11 @@ use transport::ice::Credentials;
 use transport::link::LinkConfig;
 use transport::sctp::ChannelId;
 
-use super::Shard;
+use super::load::{Busy, Load};
 use super::session::Media;
 use super::table::SessionKey;
 use super::wanted::LayerSet;
+use super::{NAP, NAP_SESSIONS, Shard};
 use crate::explain::timeline::Timeline;
 use crate::mesh::{EndReason, Message};
 use crate::name::{PublicId, RoomId, RoomName, SessionId};
@@ -197,6 +199,28 @@ fn rtp_from_a_viewer_is_dropped_for_a_reason_of_its_own() {
     assert_eq!(bench.dropped_as("rtp_from_viewer"), 1);
     assert_eq!(bench.dropped_as("unclassified"), 0);
     assert_eq!(bench.shard().world.metrics.packets_received.get(), 0, "it counts packets of publishers");
+}
+
+#[test]
+fn a_nap_at_whose_end_mail_waits_counts_as_slept() {
+    let mut bench = Bench::new(1);
+    for _ in 0..=NAP_SESSIONS {
+        bench.watch(LayerRequest::Auto);
+    }
+    let shard = bench.shard();
+    shard.readable.fill(false);
+    shard.stirred = MonoTime::from_millis(0);
+    let mut events = Events::with_capacity(1);
+    shard.world.mailboxes.wake_all();
+    shard.poll.poll(&mut events, None).unwrap();
+    shard.world.mailboxes.post(0, Message::Interest { room: ROOM, shard: 0, wanted: true });
+
+    let began = shard.world.clock.now();
+    shard.load = Load::new(began);
+    shard.wait(&mut events).unwrap();
+
+    assert!(shard.world.clock.now().since(began) >= NAP, "it took a nap");
+    assert!(shard.load.recent() < Busy(125), "{:?} of a window that was all nap", shard.load.recent());
 }
 
 /// The shards of a node that do not run. What is said of one shard is said of the first.
