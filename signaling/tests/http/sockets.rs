@@ -1,8 +1,13 @@
-//! The listener with real sockets: which protocol a socket speaks, how many there may be, how they end.
+//! The listener with real sockets: which protocol a socket speaks, how many there may be, what one may do, how they end.
 
+use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use crate::support::Server;
+use crate::support::{Server, post, publish_offer, request, watch_offer};
+use axum::http::StatusCode;
 use signaling::listener::{Listeners, SocketLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -108,11 +113,62 @@ async fn later_zeros_take_the_port_of_the_first() {
     assert_eq!(ports[0], ports[1]);
 }
 
+#[tokio::test]
+async fn viewers_are_refused_while_a_shard_is_busy_and_let_in_again_when_it_has_time() {
+    let door = Door::open(SocketLimits::default());
+    door.server.join("/whip/demo", &publish_offer()).await;
+    door.server.join("/whep/demo", &watch_offer()).await;
+
+    let flood = Flood::begin(door.address);
+    door.wait_until("nearcast_joins_open 0").await;
+    let refused = door.server.send(post("/whep/demo", &watch_offer())).await;
+    flood.end();
+    door.wait_until("nearcast_joins_open 1").await;
+
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    let title = refused.json()["title"].as_str().unwrap().to_owned();
+    assert!(title.starts_with("this node is full: its busiest thread works "), "{title}");
+    door.server.join("/whep/demo", &watch_offer()).await;
+}
+
+/// An ICE-TCP socket that gives its shard more to look at than it can.
+struct Flood {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Flood {
+    fn begin(address: SocketAddr) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        // A frame that begins like a check, so that the socket is taken for ICE-TCP, and frames of one byte.
+        let mut check = [0; 22];
+        check[..10].copy_from_slice(&[0, 20, 0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42]);
+        let frames = [0, 1, 0x40].repeat(20_000);
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                // A socket without a valid check is closed after a while; then comes the next one.
+                let mut socket = std::net::TcpStream::connect(address).unwrap();
+                let mut written = socket.write_all(&check);
+                while written.is_ok() && !stopped.load(Ordering::Relaxed) {
+                    written = socket.write_all(&frames);
+                }
+            }
+        });
+        Self { stop, thread }
+    }
+
+    fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
+    }
+}
+
 struct Door {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
-    _server: Server,
+    server: Server,
 }
 
 impl Door {
@@ -122,7 +178,23 @@ impl Door {
         let address = listeners.addresses()[0];
         let (stop, stopped) = watch::channel(false);
         let serve = listeners.serve(server.router.clone(), server.node.handle(), limits, stopped);
-        Self { address, stop, serving: tokio::spawn(serve), _server: server }
+        Self { address, stop, serving: tokio::spawn(serve), server }
+    }
+}
+
+impl Door {
+    /// Waits until the metrics have a line.
+    async fn wait_until(&self, line: &str) {
+        let waiting = async {
+            while !self.metrics().await.lines().any(|other| other == line) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(30), waiting).await.is_ok(), "waited for {line}");
+    }
+
+    async fn metrics(&self) -> String {
+        self.server.send(request("GET", "/metrics", &[], "")).await.text
     }
 }
 
