@@ -186,6 +186,7 @@ mod tests {
             at_most: Some(at_most),
             at_least: None,
             or: None,
+            unsaid: false,
         }
     }
 

@@ -5,6 +5,9 @@
 //! `audio = true` becomes `--audio`), so a scenario can use whatever `whip`, `whep` and `hostile` can. Every other key
 //! is one of the fields below; unknown ones are refused.
 //!
+//! Viewers who are not `silent` must get media that is what it says: those targets ([`UNSAID`]) need not be written, and
+//! one that is written in their place counts instead.
+//!
 //! `[baseline]` repeats the run with some keys changed, on a server of its own, before the run proper. A figure then
 //! has two relatives: `ratio.F` is F of the run over F of the baseline, `increase.F` is the difference.
 
@@ -133,6 +136,9 @@ pub struct Target {
     pub at_least: Option<f64>,
     /// Another figure that makes up for a missed bound.
     pub or: Option<Alternative>,
+    /// Whether it goes without saying: the table shows it only when it is not reached.
+    #[serde(skip)]
+    pub unsaid: bool,
 }
 
 /// What makes up for a missed bound.
@@ -196,7 +202,8 @@ impl Scenario {
     }
 
     fn from_table(name: &str, table: toml::Table) -> anyhow::Result<Self> {
-        let scenario = Self { name: name.to_owned(), ..table.try_into()? };
+        let mut scenario = Self { name: name.to_owned(), ..table.try_into()? };
+        scenario.add_unsaid();
         for target in &scenario.targets {
             ensure!(
                 target.at_most.is_some() || target.at_least.is_some(),
@@ -205,6 +212,26 @@ impl Scenario {
             );
         }
         Ok(scenario)
+    }
+
+    /// Adds what must hold wherever media is expected.
+    fn add_unsaid(&mut self) {
+        if self.viewers.options.get("silent").and_then(toml::Value::as_bool) == Some(true) {
+            return;
+        }
+        for (figure, name) in UNSAID {
+            if self.targets.iter().all(|target| target.figure != *figure) {
+                self.targets.push(Target::unsaid(figure, name));
+            }
+        }
+    }
+}
+
+impl Target {
+    /// A figure that must be zero.
+    fn unsaid(figure: &str, name: &str) -> Self {
+        let (figure, name) = (figure.to_owned(), name.to_owned());
+        Self { figure, name, unit: String::new(), at_most: Some(0.0), at_least: None, or: None, unsaid: true }
     }
 }
 
@@ -277,6 +304,13 @@ const fn default_duration() -> Duration {
 const fn default_join_rate() -> u32 {
     100
 }
+
+/// What is zero wherever media is expected, whatever else is measured: without them, a server that sends nothing, or
+/// nothing that can be opened, would do well in many a scenario.
+const UNSAID: &[(&str, &str)] = &[
+    ("viewers_without_media", "viewers without media"),
+    ("verify_failures", "packets that were not what they said"),
+];
 
 /// The standard scenarios, in the order of the table.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -372,6 +406,31 @@ mod tests {
         let scenarios = Scenario::built_in().unwrap();
 
         assert!(scenarios.len() >= 12);
-        assert!(scenarios.iter().all(|scenario| !scenario.targets.is_empty()));
+        let said = |scenario: &Scenario| scenario.targets.iter().any(|target| !target.unsaid);
+        assert!(scenarios.iter().all(said));
+    }
+
+    #[test]
+    fn media_that_comes_and_can_be_opened_is_a_target_wherever_viewers_are_not_silent() {
+        for scenario in Scenario::built_in().unwrap() {
+            let expects_media = scenario.name != "idle";
+
+            for figure in ["viewers_without_media", "verify_failures"] {
+                let bounds: Vec<_> =
+                    scenario.targets.iter().filter(|target| target.figure == figure).collect();
+                assert_eq!(bounds.len(), usize::from(expects_media), "{figure} of {}", scenario.name);
+                assert!(bounds.iter().all(|target| target.at_most == Some(0.0)), "{}", scenario.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_target_that_goes_without_saying_may_be_said_otherwise() {
+        let said = "[[target]]\nfigure = \"viewers_without_media\"\nname = \"late ones\"\nat_most = 3";
+        let scenario = Scenario::parse("some", &format!("{TEXT}\n{said}")).unwrap();
+
+        let bounds = scenario.targets.iter().filter(|target| target.figure == "viewers_without_media");
+
+        assert_eq!(bounds.map(|target| target.at_most).collect::<Vec<_>>(), [Some(3.0)]);
     }
 }

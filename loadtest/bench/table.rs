@@ -36,7 +36,12 @@ impl Result {
         let viewers =
             self.outcome.as_ref().map_or(String::new(), |outcome| format!(" ({} viewers)", outcome.viewers));
         let name = format!("{}{viewers}", self.scenario.name);
-        let rows = self.scenario.targets.iter().enumerate().map(|(place, target)| {
+        // Where nothing was measured at all, the failure says enough.
+        let judged = !self.quick && self.outcome.is_some();
+        let worth_a_row =
+            |target: &&Target| !target.unsaid || judged && self.verdict(target) != Verdict::Reached;
+        let targets = self.scenario.targets.iter().filter(worth_a_row);
+        let rows = targets.enumerate().map(|(place, target)| {
             let value = self.outcome.as_ref().and_then(|outcome| outcome.figures.get(&target.figure));
             let verdict = if self.quick { "not asserted" } else { self.verdict(target).word() };
             [
@@ -294,6 +299,8 @@ mod tests {
             figures.set("added_delay_ms.p99", p99);
             figures.set("added_delay_ms.p50", 0.5);
             figures.set("server_busy_percent", 80.0);
+            figures.set("viewers_without_media", 0.0);
+            figures.set("verify_failures", 0.0);
         }
         let outcome = Outcome { viewers: 12, figures, commands: vec!["one".to_owned()] };
         Result {
@@ -311,6 +318,20 @@ mod tests {
         let last = table.lines().last().unwrap();
         assert!(table.starts_with("delay (12 viewers)"), "{table}");
         assert!(last.ends_with("7.250 ms  ≤ 5 ms  NO"), "{table}");
+    }
+
+    #[test]
+    fn what_goes_without_saying_is_a_row_only_when_it_is_not_so() {
+        let good = result(Some(4.0));
+        let mut bad = good.clone();
+        bad.outcome.as_mut().unwrap().figures.set("viewers_without_media", 12.0);
+
+        assert_eq!(good.rows().len(), 3);
+        assert!(good.verdicts().all(|verdict| verdict == Verdict::Reached));
+        let table = aligned(&bad.rows());
+        assert!(table.trim_end().ends_with("viewers without media  12        ≤ 0     NO"), "{table}");
+        assert!(bad.verdicts().any(|verdict| verdict == Verdict::Missed));
+        assert_eq!(Result { outcome: None, ..good }.rows().len(), 3);
     }
 
     #[test]

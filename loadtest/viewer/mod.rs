@@ -247,16 +247,16 @@ impl Viewer {
         self.drain_link(now, shared);
     }
 
-    /// Says whether any media came.
+    /// Says whether it is in, and any media came.
     #[must_use]
-    pub const fn has_media(&self) -> bool {
-        self.has_packet
+    pub fn has_media(&self) -> bool {
+        self.has_packet && self.link.is_connected()
     }
 
-    /// Says whether its data channel is open.
+    /// Says whether it is in, and its data channel is open.
     #[must_use]
     pub fn has_channel(&self) -> bool {
-        self.link.has_channel()
+        self.link.has_channel() && self.link.is_connected()
     }
 
     fn drain_link(&mut self, now: MonoTime, shared: &mut Shared) {

@@ -196,6 +196,17 @@ fn a_viewer_tells_its_first_packet_and_its_first_keyframe() {
 }
 
 #[test]
+fn a_viewer_that_is_out_stands_for_nobody_who_is_in_without_media() {
+    let mut stage = Stage::new(BEHAVIOUR, 9);
+    stage.send(1, 90, true, KEY);
+    assert!(stage.viewer.has_media());
+
+    stage.viewer.close(stage.now, &mut stage.shared);
+
+    assert!(!stage.viewer.has_media());
+}
+
+#[test]
 fn a_keyframe_is_asked_for_until_one_is_complete() {
     let mut stage = Stage::new(BEHAVIOUR, 9);
     stage.pass(Duration::from_secs(1));
