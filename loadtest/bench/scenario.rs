@@ -309,6 +309,7 @@ const fn default_join_rate() -> u32 {
 /// nothing that can be opened, would do well in many a scenario.
 const UNSAID: &[(&str, &str)] = &[
     ("viewers_without_media", "viewers without media"),
+    ("viewers_frozen", "viewers whose picture froze"),
     ("verify_failures", "packets that were not what they said"),
 ];
 
@@ -415,7 +416,7 @@ mod tests {
         for scenario in Scenario::built_in().unwrap() {
             let expects_media = scenario.name != "idle";
 
-            for figure in ["viewers_without_media", "verify_failures"] {
+            for figure in ["viewers_without_media", "viewers_frozen", "verify_failures"] {
                 let bounds: Vec<_> =
                     scenario.targets.iter().filter(|target| target.figure == figure).collect();
                 assert_eq!(bounds.len(), usize::from(expects_media), "{figure} of {}", scenario.name);
@@ -432,5 +433,15 @@ mod tests {
         let bounds = scenario.targets.iter().filter(|target| target.figure == "viewers_without_media");
 
         assert_eq!(bounds.map(|target| target.at_most).collect::<Vec<_>>(), [Some(3.0)]);
+    }
+
+    #[test]
+    fn what_a_bad_load_does_to_pictures_is_a_row_of_its_own() {
+        for name in ["overload", "slow-reader", "nack-flood", "pli-flood", "rtcp-flood", "garbage"] {
+            let scenario = Scenario::load(name).unwrap();
+
+            let said = |target: &Target| target.figure == "viewers_frozen" && !target.unsaid;
+            assert!(scenario.targets.iter().any(said), "{name}");
+        }
     }
 }

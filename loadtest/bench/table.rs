@@ -300,6 +300,7 @@ mod tests {
             figures.set("added_delay_ms.p50", 0.5);
             figures.set("server_busy_percent", 80.0);
             figures.set("viewers_without_media", 0.0);
+            figures.set("viewers_frozen", 0.0);
             figures.set("verify_failures", 0.0);
         }
         let outcome = Outcome { viewers: 12, figures, commands: vec!["one".to_owned()] };

@@ -142,7 +142,7 @@ fn report(sessions: &[Guest], floods: &[Flood], begin: MonoTime, now: MonoTime) 
     let sent: u64 = floods.iter().map(Flood::sent).sum();
     Report {
         connected: count(|session| session.profile().is_some()),
-        ended_early: count(|session| session.closed().is_some()),
+        ended_early: count(|session| session.closed().is_some() || session.profile().is_none()),
         sent,
         sent_per_s: sent as f64 / now.since(begin).as_secs_f64().max(0.001),
         packets_received: sessions.iter().map(Guest::packets_received).sum(),

@@ -24,6 +24,10 @@ pub struct Report {
     pub failures: BTreeMap<String, u64>,
     /// Connected viewers that never got a packet of media.
     pub viewers_without_media: u64,
+    /// Viewers whose picture stood still for over a second: between two frames, before the first or after the last of
+    /// the measurement. Loss does not show it: what a server withholds leaves no hole. Absent with `--silent`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub viewers_frozen: Option<u64>,
     /// Viewers whose data channel is open.
     pub data_channels_open: u64,
     /// From the offer to the first packet.

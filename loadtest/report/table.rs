@@ -24,6 +24,9 @@ fn rows(report: &Report) -> Vec<(&'static str, String)> {
     if report.viewers_without_media > 0 {
         rows.push(("  without media", report.viewers_without_media.to_string()));
     }
+    if let Some(frozen) = report.viewers_frozen.filter(|frozen| *frozen > 0) {
+        rows.push(("  frozen over 1 s", frozen.to_string()));
+    }
     rows.push(("joins", format!("{:.1}/s", report.joins_per_s)));
     rows.extend(percentiles("  to first packet", report.join_ms.as_ref()));
     rows.extend(percentiles("  to first keyframe", report.first_keyframe_ms.as_ref()));
@@ -79,6 +82,7 @@ mod tests {
             viewers_connected: 2,
             viewers_failed: 1,
             failures: [("http 503: busy".to_owned(), 1)].into(),
+            viewers_frozen: Some(1),
             join_ms: Percentiles::of(&histogram),
             server: Some(Server { server_cpu_s: 1.5, server_threads: 4, ..Server::default() }),
             ..Report::default()
@@ -105,6 +109,7 @@ mod tests {
             "verify_failures",
             "out_of_order",
             "nacks_sent",
+            "viewers_frozen",
         ] {
             assert!(json.get(name).is_some(), "{name} in {json}");
         }
@@ -120,6 +125,7 @@ mod tests {
 
         assert!(rows.contains(&("  failed", "1 × http 503: busy".to_owned())));
         assert!(rows.contains(&("viewers", "2 of 3 connected".to_owned())));
+        assert!(rows.contains(&("  frozen over 1 s", "1".to_owned())));
         assert!(rows.iter().any(|(name, _)| *name == "server"));
     }
 }

@@ -27,7 +27,14 @@ fn every_viewer_connects_sees_a_keyframe_and_loses_nothing() {
     assert_eq!((number(&report, "viewers_connected"), number(&report, "viewers_failed")), (20.0, 0.0));
     assert!(number(&report, "packets_received") > 1_000.0, "{report}");
     assert!(number(&report, "verified_packets") > 300.0, "{report}");
-    for name in ["packets_lost", "verify_failures", "timestamp_errors", "unknown_packets", "send_errors"] {
+    for name in [
+        "packets_lost",
+        "viewers_frozen",
+        "verify_failures",
+        "timestamp_errors",
+        "unknown_packets",
+        "send_errors",
+    ] {
         assert!(number(&report, name) < 0.5, "{name} in {report}");
     }
     for name in ["join_ms", "first_keyframe_ms", "added_delay_ms"] {
@@ -48,6 +55,24 @@ fn packets_that_are_asked_for_again_come_by_retransmission() {
     // The last questions are answered after the measurement, and a busy server may limit the others.
     let answered = number(&report, "nacks_answered") / number(&report, "nacks_sent");
     assert!((0.8..=1.2).contains(&answered), "{report}");
+}
+
+#[test]
+fn a_publisher_that_stands_still_freezes_every_viewer_though_nothing_is_lost() {
+    let stage = Stage::start();
+    let mut crowd = stage.watch("3s", &["--viewers", "5"]);
+    let crowd = crowd.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    stage.wait_for_viewers(5);
+    // Into the measurement, which begins a second after the last join.
+    thread::sleep(Duration::from_millis(1_500));
+
+    let publisher = stage.publisher.as_ref().unwrap().id().to_string();
+    assert!(Command::new("kill").args(["-STOP", &publisher]).status().unwrap().success());
+    let (report, _) = parse(crowd.wait_with_output().unwrap());
+
+    assert_eq!((number(&report, "viewers_connected"), number(&report, "packets_lost")), (5.0, 0.0));
+    assert!(number(&report, "packets_received") > 50.0, "{report}");
+    assert_eq!(number(&report, "viewers_frozen"), 5.0, "{report}");
 }
 
 #[test]

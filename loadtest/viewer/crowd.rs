@@ -67,7 +67,8 @@ enum Command {
 /// What a crowd counted so far.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// The counters since the start; the delays since the last snapshot.
+    /// The counters since the start; the delays since the last snapshot, and frozen viewers once in each span between
+    /// two.
     pub totals: Totals,
     /// Viewers that got media at any time, of those that are here.
     pub with_media: u64,
@@ -124,7 +125,7 @@ impl Crowd {
         self.command(number, Command::Leave(number))
     }
 
-    /// Returns what all threads counted.
+    /// Returns what all threads counted, and begins the next span.
     ///
     /// # Errors
     /// When a thread has ended.
@@ -242,6 +243,10 @@ impl Worker {
                 Command::Join(join) => self.add(*join),
                 Command::Leave(number) => self.remove(number),
                 Command::Snapshot(sender) => {
+                    let now = clock::now();
+                    for member in self.slots.iter_mut().flatten() {
+                        member.viewer.begin_span(now, &mut self.shared);
+                    }
                     let count = |has: fn(&Viewer) -> bool| {
                         let here = self.slots.iter().flatten().filter(|member| has(&member.viewer));
                         u64::try_from(here.count()).unwrap_or(u64::MAX)

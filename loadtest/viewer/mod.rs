@@ -13,6 +13,7 @@ mod delay;
 mod glance;
 pub mod joiner;
 mod keyframe;
+mod motion;
 mod reception;
 mod totals;
 mod track;
@@ -25,6 +26,7 @@ use arrivals::Arrivals;
 use delay::Rotation;
 use glance::Glance;
 use keyframe::Opened;
+use motion::Motion;
 use reception::Arrival;
 use rtp::rtcp::{self, ReportBlock, Writer};
 use rtp::{Extension, MonoTime, RtpView, SeqNo, Ssrc};
@@ -128,6 +130,7 @@ pub struct Viewer {
     posted_at: MonoTime,
     thorough: bool,
     rotation: Rotation,
+    motion: Motion,
     arrivals: Arrivals,
     has_packet: bool,
     feedback_at: Option<MonoTime>,
@@ -167,6 +170,7 @@ impl Viewer {
             posted_at,
             thorough,
             rotation: Rotation { every, offset: number },
+            motion: Motion::default(),
             arrivals: Arrivals::default(),
             has_packet: false,
             feedback_at: None,
@@ -241,6 +245,14 @@ impl Viewer {
         self.link.remote()
     }
 
+    /// Ends a span of time in which the picture moved or froze, and begins the next one.
+    pub fn begin_span(&mut self, now: MonoTime, shared: &mut Shared) {
+        if self.link.is_connected() {
+            shared.totals.note_frozen(self.motion.look(now));
+            self.motion.begin(now);
+        }
+    }
+
     /// Says goodbye.
     pub fn close(&mut self, now: MonoTime, shared: &mut Shared) {
         self.link.close(now);
@@ -271,6 +283,7 @@ impl Viewer {
                 Output::Closed(reason) => {
                     (self.report_at, self.feedback_at, self.keyframe_at, self.ask_at) =
                         (None, None, None, None);
+                    shared.totals.note_frozen(self.motion.end(now));
                     shared.events.push(Event::Closed(reason));
                 }
             }
@@ -336,6 +349,9 @@ impl Viewer {
             self.ask_at = self.ask_at.or(Some(at + ASK_AGAIN_WAIT));
         }
         let is_video = track.is_video();
+        if is_video && glance.marker && arrival != Arrival::Surplus {
+            shared.totals.note_frozen(self.motion.note_frame(at, glance.timestamp));
+        }
         if track.wants_keyframe() && self.keyframe_at.is_none() {
             self.keyframe_at = Some(at + KEYFRAME_WAIT);
             self.timers_changed = true;
@@ -424,6 +440,9 @@ impl Viewer {
         if source.handle_repair(at, seq) {
             self.timers_changed = true;
             totals.repaired = totals.repaired.saturating_add(1);
+            if track.is_video() && view.marker {
+                totals.note_frozen(self.motion.note_frame(at, view.timestamp));
+            }
         }
         if track.asked.answers(seq) {
             totals.nacks_answered = totals.nacks_answered.saturating_add(1);

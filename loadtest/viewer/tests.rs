@@ -277,6 +277,49 @@ fn what_nobody_repairs_is_lost_and_a_keyframe_is_asked_for() {
 }
 
 #[test]
+fn frames_that_are_withheld_are_a_frozen_picture_and_no_loss() {
+    let mut stage = Stage::new(BEHAVIOUR, 9);
+    stage.send(1, 90, true, KEY);
+    stage.viewer.begin_span(stage.now, &mut stage.shared);
+    let frozen = |stage: &mut Stage| {
+        stage.viewer.begin_span(stage.now, &mut stage.shared);
+        std::mem::take(&mut stage.shared.totals.frozen)
+    };
+
+    for frame in 1..100_u16 {
+        stage.pass(Duration::from_millis(33));
+        stage.send(frame * 2, u32::from(frame) * 90 + 90, false, DELTA);
+        stage.send(frame * 2 + 1, u32::from(frame) * 90 + 90, true, DELTA);
+    }
+    let moving = frozen(&mut stage);
+    stage.pass(Duration::from_millis(1_500));
+    stage.send(200, 101 * 90, true, DELTA);
+    let withheld = frozen(&mut stage);
+    for seq in 201..260 {
+        stage.pass(Duration::from_millis(33));
+        stage.send(seq, 102 * 90, false, DELTA);
+    }
+    let never_complete = frozen(&mut stage);
+
+    assert_eq!((moving, withheld, never_complete), (0, 1, 1));
+    assert_eq!(stage.shared.totals.lost, 0);
+}
+
+#[test]
+fn a_session_that_ends_is_frozen_only_until_then() {
+    let mut stage = Stage::new(BEHAVIOUR, 9);
+    stage.send(1, 90, true, KEY);
+    stage.viewer.begin_span(stage.now, &mut stage.shared);
+
+    stage.pass(Duration::from_millis(900));
+    stage.viewer.close(stage.now, &mut stage.shared);
+    stage.pass(Duration::from_secs(5));
+    stage.viewer.begin_span(stage.now, &mut stage.shared);
+
+    assert_eq!(stage.shared.totals.frozen, 0);
+}
+
+#[test]
 fn the_asked_share_is_asked_for_again_although_it_came() {
     let mut stage = Stage::new(Behaviour { nack_one_in: Some(100), ..BEHAVIOUR }, 9);
     for seq in 0..2_000 {

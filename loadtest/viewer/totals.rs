@@ -29,6 +29,8 @@ pub struct Totals {
     pub timestamp_errors: u64,
     /// Packets of a source or format that the answer does not name, or that are no RTP.
     pub strangers: u64,
+    /// Viewers whose picture stood still for over a second, once in each span between two snapshots.
+    pub frozen: u64,
     /// Sequence numbers asked for, whether missing or by request.
     pub nacks_sent: u64,
     /// Packets asked for by request that came again.
@@ -44,6 +46,11 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Counts a viewer whose picture froze, if it did.
+    pub(super) fn note_frozen(&mut self, froze: bool) {
+        self.frozen = self.frozen.saturating_add(u64::from(froze));
+    }
+
     /// Adds another thread's.
     pub fn merge(&mut self, other: &Self) {
         let sum = |one: &mut u64, more: u64| *one = one.saturating_add(more);
@@ -59,6 +66,7 @@ impl Totals {
         sum(&mut self.verify_failures, other.verify_failures);
         sum(&mut self.timestamp_errors, other.timestamp_errors);
         sum(&mut self.strangers, other.strangers);
+        sum(&mut self.frozen, other.frozen);
         sum(&mut self.nacks_sent, other.nacks_sent);
         sum(&mut self.nacks_answered, other.nacks_answered);
         sum(&mut self.plis_sent, other.plis_sent);

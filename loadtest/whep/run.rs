@@ -163,6 +163,8 @@ impl<'a> Run<'a> {
             viewers_failed: self.ledger.failed(),
             failures: self.ledger.failures().clone(),
             viewers_without_media: connected.saturating_sub(last.with_media),
+            viewers_frozen: (!self.arguments.silent && measured_s > 0.0)
+                .then(|| to.frozen.saturating_sub(from.frozen)),
             data_channels_open: last.with_channel,
             join_ms: Percentiles::of(&self.ledger.join),
             first_keyframe_ms: Percentiles::of(&self.ledger.first_keyframe),
