@@ -70,9 +70,6 @@ impl Figures {
                 (cpu_s / measured_s + publisher) * 100.0 / load_cores.max(1) as f64,
             );
         }
-        if let (Some(lost), Some(received)) = (self.get("packets_lost"), self.get("packets_received")) {
-            self.set("lost_percent", lost / (lost + received) * 100.0);
-        }
         self.set("refused_with_503", self.sum_of_failures("503"));
     }
 
@@ -172,7 +169,7 @@ mod tests {
     fn figures() -> Figures {
         Figures::of_report(&json!({
             "viewers_connected": 200, "viewers_failed": 3, "failures": {"503 server/overloaded": 2, "timeout": 1},
-            "added_delay_ms": {"p50": 0.5, "p99": 4.0}, "packets_received": 999_900, "packets_lost": 100,
+            "added_delay_ms": {"p50": 0.5, "p99": 4.0},
             "measured_s": 10.0, "server_cpu_s": 2.0, "load_cpu_s": 6.0,
             "publisher": {"cpu_s": 0.5, "measured_s": 5.0}, "server_cpu_ns_per_packet": 1_250.0, "passed": true,
         }))
@@ -209,7 +206,7 @@ mod tests {
         assert_eq!(figures.get("server_busy_percent"), Some(20.0));
         assert_eq!(figures.get("viewers_per_core"), Some(1_000.0));
         assert!((figures.get("load_busy_percent").unwrap() - 70.0).abs() < 1e-9);
-        assert!((figures.get("lost_percent").unwrap() - 0.01).abs() < 1e-9);
+        assert_eq!(figures.get("lost_percent"), None, "nobody reported it");
         assert_eq!(figures.get("refused_with_503"), Some(2.0));
     }
 

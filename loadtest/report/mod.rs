@@ -42,21 +42,24 @@ pub struct Report {
     /// Frames that this was measured of.
     pub added_delay_frames: u64,
     /// Joins a second while the viewers joined.
-    pub joins_per_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub joins_per_s: Option<f64>,
     /// How long was measured.
     pub measured_s: f64,
     /// RTP packets received while measuring.
     pub packets_received: u64,
     /// Packets that never came, after repair.
     pub packets_lost: u64,
-    /// The share of them in per cent.
-    pub lost_percent: f64,
+    /// The share of them in per cent; absent when nothing came that could have been lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_percent: Option<f64>,
     /// Received packets a second.
     pub packets_per_s: f64,
     /// Received megabits a second, as UDP carried them.
     pub mbit_per_s: f64,
     /// Packets that came with one receive call on average: how well the server gathers them, where GRO shows it.
-    pub packets_per_receive: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packets_per_receive: Option<f64>,
     /// Packets that came after a later one.
     pub out_of_order: u64,
     /// Packets that came twice.

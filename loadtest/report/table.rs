@@ -27,22 +27,24 @@ fn rows(report: &Report) -> Vec<(&'static str, String)> {
     if let Some(frozen) = report.viewers_frozen.filter(|frozen| *frozen > 0) {
         rows.push(("  frozen over 1 s", frozen.to_string()));
     }
-    rows.push(("joins", format!("{:.1}/s", report.joins_per_s)));
+    rows.extend(report.joins_per_s.map(|joins| ("joins", format!("{joins:.1}/s"))));
     rows.extend(percentiles("  to first packet", report.join_ms.as_ref()));
     rows.extend(percentiles("  to first keyframe", report.first_keyframe_ms.as_ref()));
     rows.extend(percentiles("added delay", report.added_delay_ms.as_ref()));
+    let runs = report.packets_per_receive.map(|packets| format!(" in runs of {packets:.1}"));
     rows.push((
         "received",
         format!(
-            "{} packets in {:.1} s: {:.0}/s in runs of {:.1}, {:.1} Mbit/s",
+            "{} packets in {:.1} s: {:.0}/s{}, {:.1} Mbit/s",
             report.packets_received,
             report.measured_s,
             report.packets_per_s,
-            report.packets_per_receive,
+            runs.unwrap_or_default(),
             report.mbit_per_s
         ),
     ));
-    rows.push(("  lost", format!("{} ({:.4} %)", report.packets_lost, report.lost_percent)));
+    let share = report.lost_percent.map(|percent| format!(" ({percent:.4} %)"));
+    rows.push(("  lost", format!("{}{}", report.packets_lost, share.unwrap_or_default())));
     let (late, twice) = (report.out_of_order, report.duplicates);
     rows.push(("  out of order", format!("{late}, {twice} twice")));
     let (right, wrong) = (report.verified_packets, report.verify_failures);
@@ -117,6 +119,16 @@ mod tests {
         assert!(json["join_ms"]["p99"].as_f64().is_some_and(|ms| (19.0..21.0).contains(&ms)));
         assert!(json.get("added_delay_ms").is_none(), "nothing was measured");
         assert!(json.get("server_rss_kb_per_viewer").is_none());
+    }
+
+    #[test]
+    fn a_share_of_nothing_is_left_out() {
+        let json = serde_json::to_value(report()).unwrap();
+
+        for name in ["lost_percent", "joins_per_s", "packets_per_receive"] {
+            assert!(json.get(name).is_none(), "{name} in {json}");
+        }
+        assert!(rows(&report()).contains(&("  lost", "0".to_owned())));
     }
 
     #[test]

@@ -150,6 +150,9 @@ fn a_server_that_is_not_there_fails_every_viewer() {
 
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(report["failures"]["http: no response"], 2);
+    for name in ["lost_percent", "joins_per_s", "packets_per_receive"] {
+        assert!(report[name].is_null(), "of nothing there is no {name}: {report}");
+    }
 }
 
 /// A server with a publisher in its room `show`; both end with it.

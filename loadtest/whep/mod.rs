@@ -57,7 +57,8 @@ fn judge(report: &report::Report, arguments: &Arguments) -> anyhow::Result<()> {
     let wrong = report.verify_failures;
     ensure!(wrong == 0, "{wrong} packets were not what they should be");
     if let Some(max_loss) = arguments.max_loss {
-        let (lost, allowed) = (report.lost_percent, max_loss * 100.0);
+        let lost = report.lost_percent.context("no packet came that could have been lost (--max-loss)")?;
+        let allowed = max_loss * 100.0;
         ensure!(lost <= allowed, "{lost:.4} % of the packets were lost, {allowed:.4} % are allowed");
     }
     ensure!(report.measured_s > 0.0, "ended before anything was measured");
@@ -88,7 +89,13 @@ mod tests {
     }
 
     fn good() -> report::Report {
-        report::Report { viewers: 2, viewers_connected: 2, measured_s: 1.0, ..report::Report::default() }
+        report::Report {
+            viewers: 2,
+            viewers_connected: 2,
+            measured_s: 1.0,
+            lost_percent: Some(0.0),
+            ..report::Report::default()
+        }
     }
 
     #[test]
@@ -107,7 +114,8 @@ mod tests {
         assert_eq!(with(|report| report.viewers_connected = 1), "1 of 2 viewers connected and stayed");
         assert!(with(|report| report.viewers_without_media = 1).starts_with("1 viewers got no media"));
         assert!(with(|report| report.verify_failures = 3).starts_with("3 packets"));
-        assert!(with(|report| report.lost_percent = 0.02).contains("0.0200 %"));
+        assert!(with(|report| report.lost_percent = Some(0.02)).contains("0.0200 %"));
+        assert!(with(|report| report.lost_percent = None).starts_with("no packet came"));
         assert!(with(|report| report.measured_s = 0.0).contains("before anything"));
     }
 

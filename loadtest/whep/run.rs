@@ -170,15 +170,14 @@ impl<'a> Run<'a> {
             first_keyframe_ms: Percentiles::of(&self.ledger.first_keyframe),
             added_delay_ms: Percentiles::of(&to.delay),
             added_delay_frames: to.delay.count(),
-            joins_per_s: joining.map_or(0.0, |time| connected as f64 / time.as_secs_f64()),
+            joins_per_s: joining.map(|time| connected as f64 / time.as_secs_f64()),
             measured_s,
             packets_received: packets,
             packets_lost: lost,
-            lost_percent: if all > 0 { lost as f64 / all as f64 * 100.0 } else { 0.0 },
+            lost_percent: per(lost as f64 * 100.0, all),
             packets_per_s: rate(packets),
             mbit_per_s: rate(to.bytes.saturating_sub(from.bytes)) * 8.0 / 1e6,
-            packets_per_receive: per(packets as f64, to.receives.saturating_sub(from.receives))
-                .unwrap_or(0.0),
+            packets_per_receive: per(packets as f64, to.receives.saturating_sub(from.receives)),
             out_of_order: to.out_of_order.saturating_sub(from.out_of_order),
             duplicates: to.surplus.saturating_sub(from.surplus),
             // What is wrong is wrong, whenever it came.
