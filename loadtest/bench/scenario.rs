@@ -436,6 +436,16 @@ mod tests {
     }
 
     #[test]
+    fn whoever_asks_for_packets_again_has_a_target_on_the_answers() {
+        for scenario in Scenario::built_in().unwrap() {
+            let asks = scenario.viewers.options.contains_key("nack");
+            let bounded = scenario.targets.iter().any(|target| target.figure == "nacks_answered_percent");
+
+            assert_eq!(asks, bounded, "{}", scenario.name);
+        }
+    }
+
+    #[test]
     fn what_a_bad_load_does_to_pictures_is_a_row_of_its_own() {
         for name in ["overload", "slow-reader", "nack-flood", "pli-flood", "rtcp-flood", "garbage"] {
             let scenario = Scenario::load(name).unwrap();

@@ -76,8 +76,14 @@ pub struct Report {
     pub rtx_packets: u64,
     /// Packets asked for.
     pub nacks_sent: u64,
+    /// Of those, packets asked for by `--nack` although they had come.
+    pub nacks_on_purpose: u64,
     /// Packets asked for by `--nack` that came again.
     pub nacks_answered: u64,
+    /// The share of them in per cent. What is asked for at the end is answered after it, as at the begin: over some
+    /// seconds that is little.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nacks_answered_percent: Option<f64>,
     /// Keyframes asked for.
     pub plis_sent: u64,
     /// Transport-wide feedbacks sent.

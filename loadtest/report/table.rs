@@ -50,6 +50,9 @@ fn rows(report: &Report) -> Vec<(&'static str, String)> {
     let (right, wrong) = (report.verified_packets, report.verify_failures);
     rows.push(("  verified", format!("{right}, {wrong} wrong, {} times back", report.timestamp_errors)));
     rows.push(("  asked again", format!("{}, {} came by RTX", report.nacks_sent, report.rtx_packets)));
+    rows.extend(
+        report.nacks_answered_percent.map(|percent| ("  on purpose", format!("{percent:.1} % came again"))),
+    );
     rows.push(("load", per_packet(report.load_cpu_s, report.load_cpu_ns_per_packet)));
     if let Some(server) = &report.server {
         rows.push(("server", per_packet(server.server_cpu_s, server.server_cpu_ns_per_packet)));

@@ -486,7 +486,8 @@ impl Viewer {
             shared.totals.lost = shared.totals.lost.saturating_add(given_up);
             lost_video |= given_up > 0 && track.is_video();
             if on_purpose {
-                track.asked.take(&mut seqs);
+                let asked = u64::try_from(track.asked.take(&mut seqs)).unwrap_or(0);
+                shared.totals.nacks_on_purpose = shared.totals.nacks_on_purpose.saturating_add(asked);
             }
             if !seqs.is_empty() {
                 shared.totals.nacks_sent =

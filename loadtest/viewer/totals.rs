@@ -33,6 +33,8 @@ pub struct Totals {
     pub frozen: u64,
     /// Sequence numbers asked for, whether missing or by request.
     pub nacks_sent: u64,
+    /// Those by request.
+    pub nacks_on_purpose: u64,
     /// Packets asked for by request that came again.
     pub nacks_answered: u64,
     /// Requests for keyframes.
@@ -68,6 +70,7 @@ impl Totals {
         sum(&mut self.strangers, other.strangers);
         sum(&mut self.frozen, other.frozen);
         sum(&mut self.nacks_sent, other.nacks_sent);
+        sum(&mut self.nacks_on_purpose, other.nacks_on_purpose);
         sum(&mut self.nacks_answered, other.nacks_answered);
         sum(&mut self.plis_sent, other.plis_sent);
         sum(&mut self.feedbacks_sent, other.feedbacks_sent);

@@ -106,12 +106,14 @@ pub(super) enum Kind {
 }
 
 impl Asked {
-    /// Takes what is to be asked for, in rising order, and remembers it.
-    pub(super) fn take(&mut self, out: &mut Vec<SeqNo>) {
+    /// Takes what is to be asked for, in rising order, and remembers it; returns how much it is.
+    pub(super) fn take(&mut self, out: &mut Vec<SeqNo>) -> usize {
         let surplus = self.sent.len().saturating_sub(REMEMBERED_MAX);
         self.sent.drain(..surplus);
         self.sent.extend(&self.next);
+        let count = self.next.len();
         out.append(&mut self.next);
+        count
     }
 
     /// Says whether a retransmission answers what was asked for.

@@ -157,6 +157,8 @@ impl<'a> Run<'a> {
         let all = lost.saturating_add(packets);
         let joining = self.ledger.joining_time().filter(|time| !time.is_zero());
         let connected = self.ledger.connected();
+        let on_purpose = to.nacks_on_purpose.saturating_sub(from.nacks_on_purpose);
+        let answered = to.nacks_answered.saturating_sub(from.nacks_answered);
         Report {
             viewers: self.arguments.viewers,
             viewers_connected: connected,
@@ -187,7 +189,9 @@ impl<'a> Run<'a> {
             unknown_packets: last.totals.strangers,
             rtx_packets: to.rtx_packets.saturating_sub(from.rtx_packets),
             nacks_sent: to.nacks_sent.saturating_sub(from.nacks_sent),
-            nacks_answered: to.nacks_answered.saturating_sub(from.nacks_answered),
+            nacks_on_purpose: on_purpose,
+            nacks_answered: answered,
+            nacks_answered_percent: per(answered as f64 * 100.0, on_purpose),
             plis_sent: last.totals.plis_sent,
             feedbacks_sent: to.feedbacks_sent.saturating_sub(from.feedbacks_sent),
             send_errors: last.totals.send_errors,
