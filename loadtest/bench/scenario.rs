@@ -219,7 +219,9 @@ impl Scenario {
         if self.viewers.options.get("silent").and_then(toml::Value::as_bool) == Some(true) {
             return;
         }
-        for (figure, name) in UNSAID {
+        // Who asks for a busy server asks for refusals too.
+        let all_fit = self.viewers.server_busy_percent.is_none().then_some(NOBODY_FAILS);
+        for (figure, name) in UNSAID.iter().chain(all_fit) {
             if self.targets.iter().all(|target| target.figure != *figure) {
                 self.targets.push(Target::unsaid(figure, name));
             }
@@ -312,6 +314,9 @@ const UNSAID: &[(&str, &str)] = &[
     ("viewers_frozen", "viewers whose picture froze"),
     ("verify_failures", "packets that were not what they said"),
 ];
+
+/// The same where the server is not to be full.
+const NOBODY_FAILS: &(&str, &str) = &("viewers_failed", "viewers who failed");
 
 /// The standard scenarios, in the order of the table.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -422,6 +427,16 @@ mod tests {
                 assert_eq!(bounds.len(), usize::from(expects_media), "{figure} of {}", scenario.name);
                 assert!(bounds.iter().all(|target| target.at_most == Some(0.0)), "{}", scenario.name);
             }
+        }
+    }
+
+    #[test]
+    fn nobody_may_fail_where_everybody_fits() {
+        for scenario in Scenario::built_in().unwrap() {
+            let everybody_fits = !["overload", "delay", "idle"].contains(&&*scenario.name);
+
+            let bounded = scenario.targets.iter().any(|target| target.figure == "viewers_failed");
+            assert_eq!(bounded, everybody_fits, "{}", scenario.name);
         }
     }
 
