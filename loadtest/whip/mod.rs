@@ -308,6 +308,21 @@ mod tests {
     }
 
     #[test]
+    fn keyframes_of_many_rooms_are_spread_over_their_interval_and_frames_over_theirs() {
+        let interval = parse(&[]).gop;
+        let frame = Duration::from_secs(1) / 30;
+        for (period, part) in [(interval, interval / 10), (frame, frame / 10)] {
+            let moments = (0..80).map(|room| (STAGGER * room).as_nanos() % period.as_nanos());
+            let moments: Vec<u128> = moments.collect();
+
+            let in_part =
+                |tenth: u128| moments.iter().filter(|moment| **moment / part.as_nanos() == tenth).count();
+            let most = (0..10).map(in_part).max().unwrap();
+            assert!(most <= 12, "{most} of 80 in a tenth of {period:?}");
+        }
+    }
+
+    #[test]
     fn numbers_that_make_no_sense_are_refused() {
         for options in [["--simulcast", "4"], ["--simulcast", "0"], ["--fps", "0"], ["--gop", "4"]] {
             assert!(Line::try_parse_from(line(&options)).is_err(), "{options:?}");
