@@ -63,6 +63,9 @@ impl Rig {
         let mut cast = self.start(scenario, viewers)?;
         let mut figures = Figures::default();
         self.watch(&mut cast, scenario, viewers, &mut figures)?;
+        if scenario.viewers.next_join {
+            self.reopen(&cast.server.endpoints().whep, &mut figures)?;
+        }
         let commands = cast.commands();
         cast.end(&mut figures)?;
         figures.derive(self.split.load.len());
@@ -142,6 +145,22 @@ impl Rig {
         }
         Ok(())
     }
+
+    /// Tries one join after the other until one is let in, now that the crowd has left: who refuses must take people
+    /// again when there is room.
+    fn reopen(&self, whep: &str, figures: &mut Figures) -> anyhow::Result<()> {
+        let begin = Instant::now();
+        loop {
+            ensure!(!self.stop.is_asked(), "asked to stop");
+            let response = try_join(whep)?;
+            figures.set("reopened.status", f64::from(response.status));
+            figures.set("reopened.after_s", begin.elapsed().as_secs_f64());
+            if response.status == CREATED || begin.elapsed() >= REOPEN_LIMIT {
+                return Ok(());
+            }
+            thread::sleep(REOPEN_INTERVAL);
+        }
+    }
 }
 
 impl Cast {
@@ -178,10 +197,9 @@ fn look(server: &Server, scenario: &Scenario, figures: &mut Figures) -> anyhow::
     Ok(())
 }
 
-/// Tries one more join and keeps how it was refused; one that is let in leaves again.
+/// Tries one more join and keeps how it was refused.
 fn next_join(whep: &str, figures: &mut Figures) -> anyhow::Result<()> {
-    let offer = include_str!("next-join.sdp").replace('\n', "\r\n");
-    let response = http::post_offer(whep, &offer)?;
+    let response = try_join(whep)?;
     figures.set("next_join.status", f64::from(response.status));
     if let Some(seconds) = response.header("retry-after").and_then(|seconds| seconds.parse().ok()) {
         figures.set("next_join.retry_after_s", seconds);
@@ -190,10 +208,17 @@ fn next_join(whep: &str, figures: &mut Figures) -> anyhow::Result<()> {
     let has_reason =
         problem.get("title").and_then(serde_json::Value::as_str).is_some_and(|text| !text.is_empty());
     figures.set("next_join.has_reason", f64::from(u8::from(has_reason)));
+    Ok(())
+}
+
+/// Tries to join; who is let in leaves again.
+fn try_join(whep: &str) -> anyhow::Result<http::Response> {
+    let offer = include_str!("next-join.sdp").replace('\n', "\r\n");
+    let response = http::post_offer(whep, &offer)?;
     if let Some(location) = response.header("location") {
         http::delete(&format!("{}{location}", http::origin(whep)?))?;
     }
-    Ok(())
+    Ok(response)
 }
 
 fn whip_arguments(scenario: &Scenario, viewers: u32, server: &Server) -> anyhow::Result<Vec<String>> {
@@ -289,10 +314,17 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// For joins slower than asked, and for leaving. Who lives around the crowd gets it twice.
 const SLACK: Duration = Duration::from_secs(90);
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// Longer than any mean of the load that admission may go by.
+const REOPEN_LIMIT: Duration = Duration::from_secs(20);
+const REOPEN_INTERVAL: Duration = Duration::from_millis(200);
+/// A session was made (RFC 9725 §4.2).
+const CREATED: u16 = 201;
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
 
     use super::*;
 
@@ -305,6 +337,62 @@ mod tests {
 
         assert_eq!(arguments, ["--url", "http://h/", "--json", "--fps", "3"]);
         assert!(with_options(&own, &option("url")).is_err());
+    }
+
+    #[test]
+    fn joins_are_tried_until_one_is_let_in_and_leaves() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let whep = format!("http://{}/whep/x", listener.local_addr().unwrap());
+        let refused = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\r\n";
+        let answers =
+            [refused, refused, "HTTP/1.1 201 Created\r\nLocation: /s/1\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"];
+        let server = thread::spawn(move || answers.map(|answer| answer_one(&listener, answer)));
+        let mut figures = Figures::default();
+
+        rig().reopen(&whep, &mut figures).unwrap();
+
+        assert_eq!(figures.get("reopened.status"), Some(201.0));
+        assert!(figures.get("reopened.after_s").is_some_and(|seconds| seconds > 0.0));
+        let asked = server.join().unwrap();
+        assert_eq!(asked, ["POST /whep/x", "POST /whep/x", "POST /whep/x", "DELETE /s/1"]);
+    }
+
+    #[test]
+    fn overload_must_end_in_open_doors() {
+        let scenario = Scenario::load("overload").unwrap();
+
+        let reopened = scenario.targets.iter().find(|target| target.figure == "reopened.status").unwrap();
+
+        assert_eq!((reopened.at_least, reopened.at_most), (Some(201.0), Some(201.0)));
+    }
+
+    /// Answers one request, and returns its method and path.
+    fn answer_one(listener: &TcpListener, answer: &str) -> String {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut request = String::new();
+        let mut buffer = [0; 4_096];
+        let is_whole = |request: &str| {
+            let (head, body) = request.split_once("\r\n\r\n")?;
+            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "))?;
+            (body.len() >= length.parse().ok()?).then_some(())
+        };
+        while is_whole(&request).is_none() {
+            let count = socket.read(&mut buffer).unwrap();
+            request.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+        }
+        socket.write_all(answer.as_bytes()).unwrap();
+        request.split(" HTTP/").next().unwrap().to_owned()
+    }
+
+    fn rig() -> Rig {
+        Rig {
+            source: Source::Program(PathBuf::new()),
+            loadtest: PathBuf::new(),
+            split: Split { server: vec![0], load: vec![0] },
+            publisher_first: false,
+            folder: PathBuf::new(),
+            stop: Stop::default(),
+        }
     }
 
     #[test]

@@ -100,7 +100,8 @@ pub struct Viewers {
     /// busy they would be if they could.
     pub server_busy_percent: Option<u32>,
     /// Tries one more join in the middle of the measurement and keeps how it is refused (`next_join.status`,
-    /// `next_join.retry_after_s`, `next_join.has_reason`).
+    /// `next_join.retry_after_s`, `next_join.has_reason`); when the crowd has left, tries until one is let in, for
+    /// some seconds at most (`reopened.status`, `reopened.after_s`).
     #[serde(default)]
     pub next_join: bool,
     /// Options of `whep`.
