@@ -314,6 +314,8 @@ const UNSAID: &[(&str, &str)] = &[
     ("viewers_without_media", "viewers without media"),
     ("viewers_frozen", "viewers whose picture froze"),
     ("verify_failures", "packets that were not what they said"),
+    ("timestamp_errors", "packets whose timestamp went back"),
+    ("unknown_packets", "packets of no track"),
 ];
 
 /// The same where the server is not to be full.
@@ -419,10 +421,17 @@ mod tests {
 
     #[test]
     fn media_that_comes_and_can_be_opened_is_a_target_wherever_viewers_are_not_silent() {
+        let figures = [
+            "viewers_without_media",
+            "viewers_frozen",
+            "verify_failures",
+            "timestamp_errors",
+            "unknown_packets",
+        ];
         for scenario in Scenario::built_in().unwrap() {
             let expects_media = scenario.name != "idle";
 
-            for figure in ["viewers_without_media", "viewers_frozen", "verify_failures"] {
+            for figure in figures {
                 let bounds: Vec<_> =
                     scenario.targets.iter().filter(|target| target.figure == figure).collect();
                 assert_eq!(bounds.len(), usize::from(expects_media), "{figure} of {}", scenario.name);

@@ -302,6 +302,8 @@ mod tests {
             figures.set("viewers_without_media", 0.0);
             figures.set("viewers_frozen", 0.0);
             figures.set("verify_failures", 0.0);
+            figures.set("timestamp_errors", 0.0);
+            figures.set("unknown_packets", 0.0);
         }
         let outcome = Outcome { viewers: 12, figures, commands: vec!["one".to_owned()] };
         Result {

@@ -19,6 +19,7 @@ pub(super) struct Flood {
     kind: Kind,
     pace: Pace,
     sent: u64,
+    began: Option<MonoTime>,
     garbage: Vec<Vec<u8>>,
     stranger: UdpSocket,
 }
@@ -37,7 +38,14 @@ impl Flood {
         stranger.set_nonblocking(true)?;
         let mut random = Random::from_machine();
         let garbage = (0..GARBAGE_KINDS).map(|_| garbage(&mut random)).collect();
-        Ok(Self { kind, pace: Pace { rate, last: None, credit: 0.0 }, sent: 0, garbage, stranger })
+        Ok(Self {
+            kind,
+            pace: Pace { rate, last: None, credit: 0.0 },
+            sent: 0,
+            began: None,
+            garbage,
+            stranger,
+        })
     }
 
     /// Sends what is due, once the session is connected.
@@ -45,6 +53,7 @@ impl Flood {
         if session.profile().is_none() {
             return;
         }
+        self.began = self.began.or(Some(now));
         let due = self.pace.due(now);
         let sent = match self.kind {
             Kind::SlowReader => 0,
@@ -63,6 +72,11 @@ impl Flood {
 
     pub(super) const fn sent(&self) -> u64 {
         self.sent
+    }
+
+    /// When its session was connected.
+    pub(super) const fn began(&self) -> Option<MonoTime> {
+        self.began
     }
 
     fn throw_garbage(&self, session: &mut Guest, due: usize) -> usize {

@@ -77,7 +77,7 @@ pub struct Report {
     pub ended_early: u32,
     /// What was sent, as the rate counts.
     pub sent: u64,
-    /// The same a second.
+    /// The same a second, from the first who connected on.
     pub sent_per_s: f64,
     /// Packets of media that came and were read.
     pub packets_received: u64,
@@ -86,7 +86,7 @@ pub struct Report {
 /// Runs the command.
 ///
 /// # Errors
-/// When nobody could join.
+/// When somebody could not join or not stay, or less was sent than was asked for.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let stop = Stop::on_signals()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -111,7 +111,18 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let _ = runtime.block_on(session.leave(clock::now()));
     }
     report::print(arguments.kind, &report, arguments.json)?;
-    ensure!(report.connected > 0, "nobody connected");
+    judge(&report, arguments)
+}
+
+/// Says what of the asked was not reached.
+fn judge(report: &Report, arguments: &Arguments) -> anyhow::Result<()> {
+    let (asked, connected, ended) = (arguments.viewers, report.connected, report.ended_early);
+    ensure!(connected == asked, "{connected} of {asked} viewers connected");
+    ensure!(ended == 0, "{ended} of {asked} sessions ended before they were asked to");
+    if arguments.kind != Kind::SlowReader {
+        let (sent, wanted) = (report.sent_per_s, arguments.rate * f64::from(asked));
+        ensure!(sent >= wanted * SENT_SHARE_MIN, "sent {sent:.0}/s, and {wanted:.0}/s were asked for");
+    }
     Ok(())
 }
 
@@ -140,6 +151,7 @@ fn report(sessions: &[Guest], floods: &[Flood], begin: MonoTime, now: MonoTime) 
         u32::try_from(sessions.iter().filter(predicate).count()).unwrap_or(u32::MAX)
     };
     let sent: u64 = floods.iter().map(Flood::sent).sum();
+    let begin = floods.iter().filter_map(Flood::began).min().unwrap_or(begin);
     Report {
         connected: count(|session| session.profile().is_some()),
         ended_early: count(|session| session.closed().is_some() || session.profile().is_none()),
@@ -158,12 +170,37 @@ pub(crate) fn parse_rate(text: &str) -> anyhow::Result<f64> {
 
 /// Short against a frame, long against a system call.
 const TURN: Duration = Duration::from_millis(2);
+/// What is less is another flood than was asked for; what is missing are the first packets, before there is media.
+const SENT_SHARE_MIN: f64 = 0.9;
 /// No machine sends more from one thread.
 const RATE_MAX: f64 = 1e7;
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    #[test]
+    fn each_thing_that_was_not_reached_is_said() {
+        let line = ["hostile", "--url", "http://h/", "--viewers", "2", "--rate", "1000/s", "--kind"];
+        let arguments = |kind| Line::parse_from(line.iter().chain(&[kind])).arguments;
+        let good = Report { connected: 2, sent: 19_000, sent_per_s: 1_900.0, ..Report::default() };
+        let said = |report| judge(&report, &arguments("garbage")).map_err(|error| error.to_string());
+
+        assert_eq!(said(good), Ok(()));
+        assert_eq!(said(Report { connected: 1, ..good }).unwrap_err(), "1 of 2 viewers connected");
+        assert!(said(Report { ended_early: 1, ..good }).unwrap_err().starts_with("1 of 2 sessions ended"));
+        let little = Report { sent_per_s: 1_700.0, ..good };
+        assert_eq!(said(little).unwrap_err(), "sent 1700/s, and 2000/s were asked for");
+        assert!(judge(&little, &arguments("slow-reader")).is_ok(), "it sends nothing");
+    }
 
     #[test]
     fn a_rate_is_a_number_a_second() {

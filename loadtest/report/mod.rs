@@ -70,7 +70,7 @@ pub struct Report {
     pub verify_failures: u64,
     /// Packets in order whose timestamp went back.
     pub timestamp_errors: u64,
-    /// Packets that no track of the answer owns.
+    /// Packets that no track of the answer owns, and that are not padding alone.
     pub unknown_packets: u64,
     /// Retransmissions received.
     pub rtx_packets: u64,

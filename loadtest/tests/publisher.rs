@@ -67,6 +67,17 @@ fn a_publisher_that_is_asked_to_end_leaves_and_reports() {
 }
 
 #[test]
+fn a_server_that_takes_one_layer_of_three_fails_the_command() {
+    let receiver = Receiver::start(&[]);
+
+    let output = receiver.publisher(&["--simulcast", "3", "--duration", "1s"]).output().unwrap();
+
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{complaint}");
+    assert!(complaint.contains("asked for the layers q, h, f"), "{complaint}");
+}
+
+#[test]
 fn a_server_that_is_not_there_fails_the_command() {
     let output = Command::new(env!("CARGO_BIN_EXE_nearcast-loadtest"))
         .args(["whip", "--url", "http://127.0.0.1:1/whip/room"])

@@ -9,6 +9,8 @@ use rtp::{PayloadType, RtpTimestamp, SeqNo, Ssrc};
 pub(super) struct Glance {
     pub(super) payload_type: PayloadType,
     pub(super) marker: bool,
+    /// Whether some of it is padding; how much is sealed.
+    pub(super) padded: bool,
     pub(super) seq: SeqNo,
     pub(super) timestamp: RtpTimestamp,
     pub(super) ssrc: Ssrc,
@@ -33,6 +35,7 @@ impl Glance {
         Some(Self {
             payload_type: PayloadType(marker_and_type & 0x7f),
             marker: marker_and_type & 0x80 != 0,
+            padded: flags & PADDING_BIT != 0,
             seq: SeqNo(u16::from_be_bytes([q0, q1])),
             timestamp: RtpTimestamp(u32::from_be_bytes([t0, t1, t2, t3])),
             ssrc: Ssrc(u32::from_be_bytes([s0, s1, s2, s3])),
@@ -73,6 +76,7 @@ fn find_transport_seq(block: &[u8], wanted: u8) -> Option<SeqNo> {
 }
 
 const EXTENSION_BIT: u8 = 0x10;
+const PADDING_BIT: u8 = 0x20;
 
 #[cfg(test)]
 mod tests {

@@ -297,10 +297,6 @@ impl Viewer {
         };
         shared.totals.packets = shared.totals.packets.saturating_add(1);
         shared.totals.bytes = shared.totals.bytes.saturating_add(u64::try_from(packet.len()).unwrap_or(0));
-        if !self.has_packet {
-            self.has_packet = true;
-            shared.events.push(Event::FirstPacket(at.since(self.posted_at)));
-        }
         if let Some(seq) = glance.transport_seq {
             self.arrivals.note(at, seq);
             if self.feedback_at.is_none() {
@@ -311,11 +307,23 @@ impl Viewer {
         let owner = self.tracks.iter_mut().enumerate().find_map(|(index, track)| {
             track.owns(glance.ssrc, glance.payload_type).map(|kind| (index, kind))
         });
+        if owner.is_some() && !self.has_packet {
+            self.has_packet = true;
+            shared.events.push(Event::FirstPacket(at.since(self.posted_at)));
+        }
         match owner {
             Some((index, Kind::Media)) => self.handle_media(at, index, &glance, packet, shared),
             Some((index, Kind::Rtx)) => self.handle_rtx(at, index, packet, shared),
+            None if glance.padded && self.is_probe(packet, shared) => {}
             None => shared.totals.strangers = shared.totals.strangers.saturating_add(1),
         }
+    }
+
+    /// Says whether a packet of no track is padding alone: servers probe the bandwidth with such, some from a source of
+    /// its own, and no receiver has any use for them.
+    fn is_probe(&mut self, packet: &[u8], shared: &mut Shared) -> bool {
+        self.link.open_rtp(packet, &mut shared.plain).is_ok()
+            && RtpView::parse(&shared.plain).is_ok_and(|view| view.payload.is_empty())
     }
 
     fn handle_media(

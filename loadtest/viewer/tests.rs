@@ -398,6 +398,30 @@ fn a_packet_of_nobody_is_a_stranger() {
 }
 
 #[test]
+fn padding_alone_is_no_stranger_whoever_sends_it() {
+    let mut stage = Stage::new(BEHAVIOUR, 9);
+    let mut send = |padding: u8, payload: &[u8]| {
+        let header = OutgoingHeader {
+            payload_type: PayloadType(50),
+            marker: false,
+            seq: SeqNo(1),
+            timestamp: RtpTimestamp(1),
+            ssrc: Ssrc(0),
+        };
+        let mut packet = vec![0; OutgoingHeader::LENGTH];
+        header.write(false, true, &mut packet).unwrap();
+        packet.extend_from_slice(payload);
+        packet.extend((1..=padding).map(|byte| if byte == padding { padding } else { 0 }));
+        stage.server.seal_rtp(&mut packet).unwrap();
+        stage.viewer.handle_packet(stage.now, stage.now, address(2), &packet, &mut stage.shared);
+        (stage.shared.totals.strangers, stage.viewer.has_media())
+    };
+
+    assert_eq!(send(200, &[]), (0, false));
+    assert_eq!(send(200, DELTA), (1, false));
+}
+
+#[test]
 fn a_source_that_the_answer_left_open_is_learned() {
     let mut track = agreed();
     track.ssrcs.clear();

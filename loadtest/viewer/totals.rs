@@ -27,7 +27,7 @@ pub struct Totals {
     pub verify_failures: u64,
     /// Packets in order whose timestamp went back.
     pub timestamp_errors: u64,
-    /// Packets of a source or format that the answer does not name, or that are no RTP.
+    /// Packets of a source or format that the answer does not name, but for those of padding alone, or that are no RTP.
     pub strangers: u64,
     /// Viewers whose picture stood still for over a second, once in each span between two snapshots.
     pub frozen: u64,

@@ -56,6 +56,10 @@ fn judge(report: &report::Report, arguments: &Arguments) -> anyhow::Result<()> {
     ensure!(open == asked || !arguments.data_channel, "{open} of {asked} data channels are open");
     let wrong = report.verify_failures;
     ensure!(wrong == 0, "{wrong} packets were not what they should be");
+    let back = report.timestamp_errors;
+    ensure!(back == 0, "{back} packets in order had a timestamp that went back");
+    let unknown = report.unknown_packets;
+    ensure!(unknown == 0, "{unknown} packets belong to no track of the answer");
     if let Some(max_loss) = arguments.max_loss {
         let lost = report.lost_percent.context("no packet came that could have been lost (--max-loss)")?;
         let allowed = max_loss * 100.0;
@@ -116,6 +120,8 @@ mod tests {
         assert!(with(|report| report.verify_failures = 3).starts_with("3 packets"));
         assert!(with(|report| report.lost_percent = Some(0.02)).contains("0.0200 %"));
         assert!(with(|report| report.lost_percent = None).starts_with("no packet came"));
+        assert!(with(|report| report.timestamp_errors = 4).starts_with("4 packets in order"));
+        assert!(with(|report| report.unknown_packets = 5).starts_with("5 packets belong to no track"));
         assert!(with(|report| report.measured_s = 0.0).contains("before anything"));
     }
 

@@ -94,7 +94,8 @@ pub enum Publish {
 ///
 /// # Errors
 ///
-/// When the session was not opened, did not connect, or ended before it was asked to.
+/// When the session was not opened with all layers and the sound that were asked for, did not connect, or ended before
+/// it was asked to.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let stop = Stop::on_signals()?;
     ensure!(arguments.rooms == 1 || arguments.url.contains(ROOM), "several rooms need {ROOM} in --url");
@@ -197,13 +198,6 @@ impl Arguments {
 
     fn publisher(&self, plan: &Plan, answer: &signal::Answer, cname: String) -> Result<publisher::Config> {
         let accepted = plan.accepted(answer)?;
-        let wanted = if plan.video.is_some() { plan.layers } else { 0 };
-        if accepted.layers.len() < wanted {
-            report::warn(&format!("the server takes {} of {wanted} layers", accepted.layers.len()));
-        }
-        if plan.audio && accepted.sound.is_none() {
-            report::warn("the server takes no sound");
-        }
         Ok(publisher::Config {
             layers: accepted.layers,
             sound: accepted.sound,

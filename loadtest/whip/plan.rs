@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use rtp::negotiation::Format;
 use rtp::{Codec, MediaKind, SeqNo, Ssrc};
 
@@ -57,23 +57,23 @@ impl Plan {
         }
     }
 
-    /// Returns what the answer leaves of the plan: all layers that it names, or the largest when it names none.
+    /// Returns the plan as the answer accepts it.
     ///
     /// # Errors
     ///
-    /// When the answer refuses the picture, or the sound where there is nothing else.
+    /// When the answer refuses the picture, one of its layers, or the sound: what was asked is not reached then.
     pub(super) fn accepted(&self, answer: &Answer) -> Result<Accepted> {
         let sound = answer.track(MediaKind::Audio).filter(|_| self.audio);
         let sound = sound.and_then(|track| Some((track, format_of(track, Codec::Opus)?)));
         let sound = sound.map(|(track, format)| self.track(track, format, self.sound_source(), None));
+        ensure!(sound.is_some() || !self.audio, "asked for sound, and the answer refuses it (--no-audio)");
         let mut layers = Vec::new();
         if let Some(codec) = self.video {
             let video = answer.track(MediaKind::Video).context("the answer refuses the picture")?;
             let format = format_of(video, codec)
                 .with_context(|| format!("the answer does not accept {}", codec.name()))?;
-            layers = self.accepted_layers(codec, video, format);
+            layers = self.accepted_layers(codec, video, format)?;
         }
-        anyhow::ensure!(!layers.is_empty() || sound.is_some(), "the answer refuses the sound");
         Ok(Accepted { layers, sound })
     }
 
@@ -82,20 +82,22 @@ impl Plan {
         codec: Codec,
         video: &Track,
         format: &Format,
-    ) -> Vec<(layer::Config, track::Config)> {
-        let named: Vec<(usize, &str)> = self
-            .rids()
-            .enumerate()
-            .filter(|(_, rid)| video.rids.iter().any(|accepted| accepted == rid))
-            .collect();
-        if self.layers == 1 || named.is_empty() {
-            let largest = self.layers.saturating_sub(1);
-            return vec![(self.layer(codec, largest), self.track(video, format, self.source(0), None))];
+    ) -> Result<Vec<(layer::Config, track::Config)>> {
+        if self.layers == 1 {
+            return Ok(vec![(self.layer(codec, 0), self.track(video, format, self.source(0), None))]);
         }
+        let accepted = self.rids().filter(|rid| video.rids.iter().any(|accepted| accepted == rid));
+        let accepted: Vec<&str> = accepted.collect();
+        ensure!(
+            accepted.len() == self.layers,
+            "asked for the layers {}, and the answer takes {} (--simulcast)",
+            self.rids().collect::<Vec<_>>().join(", "),
+            if accepted.is_empty() { "one without a name".to_owned() } else { accepted.join(", ") }
+        );
         let make = |(index, rid): (usize, &str)| {
             (self.layer(codec, index), self.track(video, format, self.source(index), Some(rid.to_owned())))
         };
-        named.into_iter().map(make).collect()
+        Ok(accepted.into_iter().enumerate().map(make).collect())
     }
 
     /// The layer of an index, the smallest first; each has a quarter of the next one's pixels and bits.
@@ -180,20 +182,28 @@ mod tests {
     }
 
     #[test]
-    fn layers_that_the_answer_does_not_name_are_left_out() {
-        let accepted = plan(3).accepted(&answer(&["q", "f"], Codec::H264)).unwrap();
+    fn an_answer_that_takes_fewer_layers_than_asked_for_is_no_success() {
+        for (rids, takes) in [(&["q", "f"][..], "takes q, f"), (&[], "takes one without a name")] {
+            let refusal = plan(3).accepted(&answer(rids, Codec::H264)).err().unwrap().to_string();
 
-        let rids: Vec<_> = accepted.layers.iter().map(|(_, track)| track.rid.clone().unwrap()).collect();
-        assert_eq!(rids, ["q", "f"]);
+            assert!(
+                refusal.starts_with("asked for the layers q, h, f") && refusal.contains(takes),
+                "{refusal}"
+            );
+        }
+        assert!(plan(1).accepted(&answer(&[], Codec::H264)).is_ok());
     }
 
     #[test]
-    fn an_answer_without_simulcast_gets_the_largest_picture_without_a_name() {
-        let accepted = plan(3).accepted(&answer(&[], Codec::H264)).unwrap();
+    fn an_answer_without_sound_is_no_success_where_sound_was_asked_for() {
+        let mut silent = answer(&[], Codec::H264);
+        silent.tracks.retain(|track| track.kind == MediaKind::Video);
 
-        assert_eq!(accepted.layers.len(), 1);
-        let (layer, track) = &accepted.layers[0];
-        assert_eq!((layer.halvings, layer.budget.bitrate_bps, &track.rid), (0, 1_600_000, &None));
+        let refusal = plan(1).accepted(&silent).err().unwrap().to_string();
+
+        assert!(refusal.contains("sound"), "{refusal}");
+        let without = Plan { audio: false, ..plan(1) };
+        assert!(without.accepted(&silent).unwrap().sound.is_none());
     }
 
     #[test]

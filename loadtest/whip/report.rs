@@ -1,5 +1,5 @@
 //! What a publisher prints at its end.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's report is its output")]
+#![expect(clippy::print_stdout, reason = "a command's report is its output")]
 
 use serde::Serialize;
 
@@ -84,9 +84,4 @@ pub(super) fn print(report: &Report, json: bool) -> anyhow::Result<()> {
     println!("sent again       {:>10}      {} asked for", report.retransmissions_sent, report.nacks_received);
     println!("not sent         {:>10}", report.send_errors);
     Ok(())
-}
-
-/// Says on stderr, while the publisher runs, what its user should know.
-pub(super) fn warn(message: &str) {
-    eprintln!("warning: {message}");
 }
