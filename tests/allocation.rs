@@ -1,8 +1,8 @@
 //! Proves the packet path's first rule: after warm-up, forwarding a packet allocates nothing.
 //!
 //! The real machines stand in a row as a shard puts them: a publisher's sealed packet is opened, received into the
-//! rings, decided on for a viewer, written, sealed and handed to the kernel, and the viewer's feedback is taken, while
-//! a counting allocator looks on.
+//! rings, decided on for a viewer, written, sealed and handed to the kernel, and the reports of both sides are taken
+//! and written, while a counting allocator looks on.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -16,11 +16,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rtp::negotiation::{Format, PublishedTrack, SsrcPair, ViewedTrack};
-use rtp::rtcp::{TransportCcFeedback, Writer};
+use rtp::rtcp::{ReportBlock, SenderInfo, TransportCcFeedback, Writer};
 use rtp::{
-    Codec, Extension, ExtensionMap, MediaClock, MediaKind, MonoTime, NtpTime, PayloadType, SeqNo, Ssrc,
+    Codec, Extension, ExtensionMap, MediaClock, MediaKind, MonoTime, NtpTime, PayloadType, RtpTimestamp,
+    SeqNo, Ssrc,
 };
-use sfu::viewer::{Forward, Viewer, ViewerConfig};
+use sfu::viewer::{Forward, Viewer, ViewerConfig, ViewerOutput};
 use sfu::{Arrival, Epoch, Publisher, PublisherConfig, PublisherOutput, Rings};
 use transport::dtls::Role;
 use transport::srtp::{MasterKeys, Opener, Profile, SRTP_OVERHEAD, Sealer};
@@ -58,7 +59,7 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn forwarding_a_packet_allocates_nothing_after_warm_up() {
-    let mut path = PacketPath::new();
+    let mut path = PacketPath::new(Talk::TransportCc);
     path.run(WARM_UP_FRAMES);
     let before = path.count;
 
@@ -90,6 +91,32 @@ fn forwarding_a_packet_allocates_nothing_after_warm_up() {
 }
 
 #[test]
+fn reports_of_every_kind_cost_one_allocation_at_most_and_only_to_announce_the_track() {
+    for talk in [Talk::Everything, Talk::EverythingBySource] {
+        let mut path = PacketPath::new(talk);
+        path.run(WARM_UP_FRAMES);
+        let before = path.count;
+
+        path.run(MEASURED_FRAMES);
+
+        let rose = |of: fn(&Count) -> u64| of(&path.count) - of(&before);
+        // Each report has the track announced, for it moves the clock's line: one list, once a second, and nothing else.
+        let (reports, found) =
+            (rose(|count| count.publisher_reports), rose(|count| count.publisher_report_allocations));
+        assert!(found <= reports, "{talk:?}: {found} allocations for {reports} of the publisher's reports");
+        assert_eq!(rose(|count| count.viewer_allocations), 0, "{talk:?}: to the viewer, and its reports");
+        assert_eq!(rose(|count| count.written_allocations), 0, "{talk:?}: our own reports");
+        assert!(rose(|count| count.retransmitted) > 100, "{talk:?}: NACKs must have been answered");
+        assert!(rose(|count| count.keyframes_wanted) > 5, "{talk:?}: PLIs must have been passed on");
+        assert!(rose(|count| count.publisher_reports) > 5, "{talk:?}");
+        assert!(rose(|count| count.written) > 100, "{talk:?}: reports must have been written");
+        let congestion = path.viewer.congestion().unwrap();
+        assert!(congestion.counters.received > rose(|count| count.forwarded), "{talk:?}: {congestion:?}");
+        assert_eq!(path.viewer.stats().malformed_rtcp, 0, "{talk:?}");
+    }
+}
+
+#[test]
 fn the_counter_counts() {
     let before = allocations();
 
@@ -98,12 +125,37 @@ fn the_counter_counts() {
     assert!(allocations() > before);
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Count {
     forwarded: u64,
     announcements: u64,
+    retransmitted: u64,
+    keyframes_wanted: u64,
+    publisher_reports: u64,
+    written: u64,
     publisher_allocations: u64,
     viewer_allocations: u64,
+    publisher_report_allocations: u64,
+    written_allocations: u64,
+}
+
+/// What both sides say of what they got and sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Talk {
+    /// Transport-wide feedback alone.
+    TransportCc,
+    /// The same, the publisher's sender reports, and the viewer's receiver reports, NACK, PLI and REMB.
+    Everything,
+    /// All of that, with feedback by source in place of the transport-wide one (RFC 8888).
+    EverythingBySource,
+}
+
+/// A packet that arrived at the viewer.
+#[derive(Clone, Copy)]
+struct Arrived {
+    ssrc: Ssrc,
+    seq: SeqNo,
+    at: MonoTime,
 }
 
 /// The row of machines.
@@ -124,12 +176,15 @@ struct PacketPath {
     frame: u32,
     /// When the viewer's packets arrived there, from the first that it has not reported on.
     arrived: Vec<Option<MonoTime>>,
+    /// The same by source.
+    by_source: Vec<Arrived>,
     reported: u16,
+    talk: Talk,
     count: Count,
 }
 
 impl PacketPath {
-    fn new() -> Self {
+    fn new(talk: Talk) -> Self {
         let keys = || MasterKeys::new(Profile::Aes128Gcm, &[7; 56]).unwrap();
         let (host, _) = keys().split(Role::Client).unwrap();
         let (sealer, opener) = keys().split(Role::Server).unwrap();
@@ -144,7 +199,7 @@ impl PacketPath {
             cname: "server".to_owned(),
             clock,
         };
-        let viewer = ViewerConfig { tracks: vec![viewed()], cname: "server".to_owned(), clock };
+        let viewer = ViewerConfig { tracks: vec![viewed(talk)], cname: "server".to_owned(), clock };
         Self {
             host,
             opener,
@@ -161,6 +216,8 @@ impl PacketPath {
             seq: 65_000,
             frame: 0,
             arrived: Vec::with_capacity(64),
+            by_source: Vec::with_capacity(64),
+            talk,
             reported: 0,
             count: Count::default(),
         }
@@ -173,7 +230,9 @@ impl PacketPath {
                 self.receive(index);
             }
             self.forward();
-            self.report();
+            if self.frame.is_multiple_of(3) {
+                self.report();
+            }
             self.tick();
             self.frame += 1;
         }
@@ -214,42 +273,132 @@ impl PacketPath {
                 self.viewer.write_packet(self.now, &forward, &self.rings, &mut slot[..1_700 - SRTP_OVERHEAD]);
             let sealed = self.sealer.seal_rtp(slot, len.unwrap()).unwrap();
             self.batch.commit(self.remote, sealed);
+            let Forward { header, rtx, is_padding, .. } = forward;
             self.arrived.push(Some(self.now + TRAVEL));
-            self.count.forwarded += u64::from(!forward.is_padding);
+            self.by_source.push(Arrived { ssrc: header.ssrc, seq: header.seq, at: self.now + TRAVEL });
+            self.count.forwarded += u64::from(!is_padding && rtx.is_none());
+            self.count.retransmitted += u64::from(!is_padding && rtx.is_some());
         }
         self.batch.flush(&self.socket);
         self.arrivals.clear();
         self.count.viewer_allocations += allocations() - before;
     }
 
-    /// Lets the viewer report on every third frame's packets, as browsers do.
+    /// Lets the viewer report on three frames' packets, as browsers do, and say what else it is to say.
     fn report(&mut self) {
-        if !self.frame.is_multiple_of(3) {
-            return;
+        let mut buffer = [0; 1_200];
+        let length = match self.talk {
+            Talk::TransportCc | Talk::Everything => self.transport_cc(&mut buffer),
+            Talk::EverythingBySource => self.feedback_by_source(&mut buffer),
+        };
+        self.tell_viewer(&buffer[..length]);
+        if self.talk != Talk::TransportCc {
+            let length = self.complaints(&mut buffer);
+            self.tell_viewer(&buffer[..length]);
         }
-        let mut compound = [0; 256];
-        let mut writer = Writer::new(&mut compound);
+        self.arrived.clear();
+        self.by_source.clear();
+    }
+
+    fn tell_viewer(&mut self, compound: &[u8]) {
+        let before = allocations();
+        self.viewer.handle_rtcp(self.now + TRAVEL, &self.rings, compound, &mut self.forwards);
+        self.count.viewer_allocations += allocations() - before;
+    }
+
+    fn transport_cc(&mut self, out: &mut [u8]) -> usize {
+        let mut writer = Writer::new(out);
         let feedback = TransportCcFeedback::new(SeqNo(self.reported), 0, &self.arrived);
         assert!(writer.transport_cc(Ssrc(9), Ssrc(2), &feedback));
-        let length = writer.finish();
         self.reported = self.reported.wrapping_add(self.arrived.len() as u16);
-        self.arrived.clear();
+        writer.finish()
+    }
 
-        let before = allocations();
+    /// Feedback by source (RFC 8888 §3.1): a block of each source's numbers, each with how long ago it arrived.
+    fn feedback_by_source(&self, out: &mut [u8]) -> usize {
         let now = self.now + TRAVEL;
-        self.viewer.handle_rtcp(now, &self.rings, &compound[..length], &mut self.forwards);
-        self.count.viewer_allocations += allocations() - before;
+        let mut bytes = vec![0x80 | 11, 205, 0, 0, 0, 0, 0, 9];
+        for ssrc in [Ssrc(2), Ssrc(3)] {
+            let of_source = || self.by_source.iter().filter(|arrived| arrived.ssrc == ssrc);
+            let Some(first) = of_source().next() else { continue };
+            bytes.extend(ssrc.0.to_be_bytes());
+            bytes.extend(first.seq.0.to_be_bytes());
+            bytes.extend((of_source().count() as u16).to_be_bytes());
+            for arrived in of_source() {
+                let ago = now.since(arrived.at).as_micros() * 1_024 / 1_000_000;
+                bytes.extend((0x8000 | ago as u16).to_be_bytes());
+            }
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        let time = u128::from(now.as_nanos()) * 65_536 / 1_000_000_000;
+        bytes.extend((time as u32).to_be_bytes());
+        let words = (bytes.len() / 4 - 1) as u16;
+        bytes[2..4].copy_from_slice(&words.to_be_bytes());
+        out[..bytes.len()].copy_from_slice(&bytes);
+        bytes.len()
+    }
+
+    /// A receiver report, a NACK of what has just come, REMB, and a PLI now and then.
+    fn complaints(&self, out: &mut [u8]) -> usize {
+        let mut writer = Writer::new(out);
+        let newest = self.by_source.iter().rfind(|arrived| arrived.ssrc == Ssrc(2));
+        let newest = newest.map_or(SeqNo(0), |arrived| arrived.seq);
+        let block = ReportBlock { ssrc: Ssrc(2), highest_seq: u32::from(newest.0), ..ReportBlock::default() };
+        assert!(writer.receiver_report(Ssrc(9), &[block]));
+        assert!(writer.nack(Ssrc(9), Ssrc(2), &[SeqNo(newest.0.wrapping_sub(1)), newest]));
+        assert!(writer.remb(Ssrc(9), 50_000_000, &[Ssrc(2)]));
+        if self.frame.is_multiple_of(45) {
+            assert!(writer.pli(Ssrc(9), Ssrc(2)));
+        }
+        writer.finish()
     }
 
     /// What a shard does beside the packet path: timers and reports.
     fn tick(&mut self) {
         let mut scratch = [0; 1_500];
+        if self.talk != Talk::TransportCc && self.frame.is_multiple_of(30) {
+            self.tell_publisher(&mut scratch);
+        }
         self.publisher.handle_timeout(self.now);
+        let before = allocations();
         self.viewer.handle_timeout(self.now, &self.rings, &mut self.forwards);
+        self.count.viewer_allocations += allocations() - before;
         self.drain_publisher();
-        while self.publisher.write_rtcp(self.now, &mut scratch).is_some() {}
-        while self.viewer.write_rtcp(self.now, &mut scratch).is_some() {}
-        while self.viewer.poll_output().is_some() {}
+        let before = allocations();
+        while self.publisher.write_rtcp(self.now, &mut scratch).is_some() {
+            self.count.written += 1;
+        }
+        while self.viewer.write_rtcp(self.now, &mut scratch).is_some() {
+            self.count.written += 1;
+        }
+        self.count.written_allocations += allocations() - before;
+        while let Some(output) = self.viewer.poll_output() {
+            if let ViewerOutput::RequestKeyframe(layer) = output {
+                self.count.keyframes_wanted += 1;
+                self.publisher.request_keyframe(self.now, layer);
+            }
+        }
+    }
+
+    /// Lets the publisher send its report.
+    fn tell_publisher(&mut self, scratch: &mut [u8]) {
+        let mut writer = Writer::new(scratch);
+        let unix = NtpTime::from_unix_nanos(1_795_000_000_000_000_000 + self.now.as_nanos());
+        let info = SenderInfo {
+            ssrc: Ssrc(SSRC),
+            ntp: unix,
+            rtp: RtpTimestamp(self.frame * 2_970),
+            packets: self.frame,
+            octets: self.frame,
+        };
+        assert!(writer.sender_report(info, &[]) && writer.sdes_cname(Ssrc(SSRC), "host"));
+        let length = writer.finish();
+
+        let before = allocations();
+        self.publisher.handle_rtcp(self.now, &scratch[..length]);
+        self.count.publisher_report_allocations += allocations() - before;
+        self.count.publisher_reports += 1;
+        self.drain_publisher();
     }
 
     /// Writes one packet of a VP8 frame; every ninetieth frame is a keyframe.
@@ -290,7 +439,7 @@ fn published() -> PublishedTrack {
     }
 }
 
-fn viewed() -> ViewedTrack {
+fn viewed(talk: Talk) -> ViewedTrack {
     ViewedTrack {
         mid: "0".to_owned(),
         kind: MediaKind::Video,
@@ -298,8 +447,8 @@ fn viewed() -> ViewedTrack {
         extensions: extensions(),
         ssrc: Ssrc(2),
         rtx_ssrc: Some(Ssrc(3)),
-        transport_cc: true,
-        ccfb: false,
+        transport_cc: talk != Talk::EverythingBySource,
+        ccfb: talk == Talk::EverythingBySource,
         cname: "server".to_owned(),
     }
 }
