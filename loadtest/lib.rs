@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod churn;
 pub mod clock;
+mod descriptors;
 mod guest;
 pub mod hostile;
 pub mod impair;

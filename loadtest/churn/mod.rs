@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::bench::scenario::parse_duration;
 use crate::clock;
+use crate::descriptors;
 use crate::guest::{Guest, Join};
 use crate::hostile::parse_rate;
 use crate::link::{Identity, Profile};
@@ -67,6 +68,19 @@ pub struct Arguments {
     json: bool,
 }
 
+impl Arguments {
+    /// How many guests may be there at once: those who stay and those who still join, and where fewer leave than join,
+    /// those who wait for their turn.
+    fn sessions_max(&self) -> u64 {
+        let longest = self.duration.max(self.warmup).as_secs_f64();
+        let staying = self.join_rate * (self.hold + JOIN_TIME).as_secs_f64();
+        let waiting = (self.join_rate - self.leave_rate.unwrap_or(self.join_rate)).max(0.0) * longest;
+        // No more than join at all; bounded by the greatest rate and the longest time, and a float that is too large
+        // becomes the greatest number.
+        (staying + waiting).min(self.join_rate * longest).ceil() as u64
+    }
+}
+
 /// What all guests of a round share.
 struct Round {
     http: Http,
@@ -86,6 +100,7 @@ struct Round {
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     ensure!(arguments.join_rate > 0.0, "nobody would join: --join-rate is zero");
     let stop = Stop::on_signals()?;
+    descriptors::raise(arguments.sessions_max())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = LocalSet::new().block_on(&runtime, churn(arguments, &stop))?;
 
@@ -213,6 +228,8 @@ fn interval(rate: f64) -> Duration {
     Duration::try_from_secs_f64(1.0 / rate).unwrap_or(INTERVAL_MAX).min(INTERVAL_MAX)
 }
 
+/// Longer than ICE and DTLS wait.
+const JOIN_TIME: Duration = Duration::from_secs(20);
 const CONNECT_TURN: Duration = Duration::from_millis(4);
 const HOLD_TURN: Duration = Duration::from_millis(20);
 /// A rate of zero a second is one a minute here, so that a run ends.
@@ -220,7 +237,30 @@ const INTERVAL_MAX: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    #[test]
+    fn descriptors_are_wanted_for_those_who_are_there_at_once() {
+        let sessions = |options: &[&str]| {
+            let line = ["churn", "--url", "http://h/", "--join-rate", "50/s"].iter().chain(options);
+            Line::parse_from(line).arguments.sessions_max()
+        };
+
+        assert_eq!(sessions(&["--hold", "2s", "--duration", "1000s"]), 50 * 22);
+        assert_eq!(sessions(&["--hold", "2s", "--duration", "10s"]), 50 * 10);
+        assert_eq!(
+            sessions(&["--hold", "2s", "--duration", "100s", "--leave-rate", "20/s"]),
+            50 * 22 + 30 * 100
+        );
+    }
 
     #[test]
     fn the_interval_of_a_rate_is_never_endless() {

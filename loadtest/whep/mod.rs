@@ -9,11 +9,11 @@ mod run;
 
 pub use arguments::Arguments;
 
+use crate::descriptors;
 use crate::link::{Identity, Profile};
 use crate::report;
 use crate::stop::Stop;
 use anyhow::{Context, ensure};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use run::Run;
 
 /// Runs the command.
@@ -22,28 +22,12 @@ use run::Run;
 /// When it cannot begin, and when what was asked was not reached.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let stop = Stop::on_signals()?;
-    raise_descriptors(arguments.viewers)?;
+    descriptors::raise(arguments.viewers)?;
     let identity = Identity::generate(&Profile::CHROMIUM)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(async { Run::new(arguments, identity, stop).await?.complete().await })?;
     report::print(&report, arguments.json)?;
     judge(&report, arguments)
-}
-
-/// A descriptor for each viewer, and some for HTTP.
-fn raise_descriptors(viewers: u64) -> anyhow::Result<()> {
-    let wanted = viewers.saturating_add(DESCRIPTORS_SPARE);
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if soft >= wanted {
-        return Ok(());
-    }
-    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted))
-        .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard))?;
-    ensure!(
-        getrlimit(Resource::RLIMIT_NOFILE)?.0 >= wanted,
-        "{viewers} viewers need {wanted} descriptors, and the limit is {hard}; a good value is: ulimit -n {wanted}"
-    );
-    Ok(())
 }
 
 /// Says what of the asked was not reached.
@@ -73,8 +57,6 @@ fn judge(report: &report::Report, arguments: &Arguments) -> anyhow::Result<()> {
 fn reading(pid: u32) -> anyhow::Result<crate::process::Reading> {
     crate::process::Reading::of(pid).context("--pid")
 }
-
-const DESCRIPTORS_SPARE: u64 = 2_000;
 
 #[cfg(test)]
 mod tests {
@@ -131,11 +113,5 @@ mod tests {
 
         assert!(judge(&report, &arguments(&["--silent"])).is_ok());
         assert!(judge(&report, &arguments(&[])).is_err());
-    }
-
-    #[test]
-    fn the_limit_of_descriptors_is_raised_for_few_and_refused_for_impossibly_many() {
-        assert!(raise_descriptors(1).is_ok());
-        assert!(raise_descriptors(u64::MAX / 2).is_err());
     }
 }
