@@ -33,6 +33,12 @@ impl Progress {
         let _ = std::io::stderr().flush();
     }
 
+    /// Says how much of a time has passed.
+    pub fn show_time(&mut self, now: MonoTime, begin: MonoTime, all: Duration, what: &str) {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.show(now, millis(now.since(begin)), millis(all), what);
+    }
+
     /// Takes the line away.
     pub fn clear(&mut self) {
         if self.visible && self.width > 0 {

@@ -23,6 +23,7 @@ use crate::guest::{Guest, Join};
 use crate::hostile::parse_rate;
 use crate::link::{Identity, Profile};
 use crate::process::Reading;
+use crate::progress::Progress;
 use crate::signal::Http;
 use crate::stop::Stop;
 pub use report::{Memory, Report};
@@ -139,7 +140,8 @@ async fn round(
     identity: &Arc<Identity>,
     stop: &Stop,
 ) -> anyhow::Result<Report> {
-    let begin = Instant::now();
+    let (begin, began) = (Instant::now(), clock::now());
+    let mut progress = Progress::new();
     let round = Rc::new(Round {
         http: Http::new()?,
         identity: Arc::clone(identity),
@@ -156,7 +158,9 @@ async fn round(
         sleep_until(due).await;
         guests.push(tokio::task::spawn_local(visit(Rc::clone(&round))));
         due += interval(arguments.join_rate);
+        progress.show_time(clock::now(), began, duration, &round.report.borrow().so_far());
     }
+    progress.clear();
     for guest in guests {
         guest.await.context("a guest's task ended badly")?;
     }

@@ -47,6 +47,11 @@ impl Report {
         self.failures.values().sum()
     }
 
+    /// Says in a line who came and who failed.
+    pub fn so_far(&self) -> String {
+        format!("{} joined, stayed and left; {} failed", self.joined, self.failed())
+    }
+
     /// Prints it, for people or as one JSON object.
     ///
     /// # Errors
@@ -96,7 +101,7 @@ impl Report {
     }
 
     fn text(&self) -> String {
-        let mut lines = vec![format!("{} joined, stayed and left; {} failed", self.joined, self.failed())];
+        let mut lines = vec![self.so_far()];
         lines.extend(self.failures.iter().map(|(reason, count)| format!("  {count} x {reason}")));
         if let [Some(p50), Some(p95), Some(p99)] = [0.5, 0.95, 0.99].map(|share| self.percentile_ms(share)) {
             lines.push(format!("joined after p50 {p50:.1} ms, p95 {p95:.1} ms, p99 {p99:.1} ms"));

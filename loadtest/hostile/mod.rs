@@ -18,6 +18,7 @@ use crate::bench::scenario::parse_duration;
 use crate::clock;
 use crate::guest::{Guest, Join};
 use crate::link::{Identity, Profile};
+use crate::progress::Progress;
 use crate::signal::Http;
 use crate::stop::Stop;
 use flood::Flood;
@@ -132,9 +133,12 @@ fn misbehave(arguments: &Arguments, sessions: &mut [Guest], stop: &Stop) -> anyh
     for _ in 0..sessions.len() {
         floods.push(Flood::new(arguments.kind, arguments.rate)?);
     }
+    let mut progress = Progress::new();
     loop {
         let now = clock::now();
+        progress.show_time(now, begin, arguments.duration, "misbehaving");
         if stop.is_asked() || now.since(begin) >= arguments.duration {
+            progress.clear();
             return Ok(report(sessions, &floods, begin, now));
         }
         for (session, flood) in sessions.iter_mut().zip(&mut floods) {

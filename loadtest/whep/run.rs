@@ -115,8 +115,8 @@ impl<'a> Run<'a> {
         let until = begin + duration;
         while clock::now() < until && !self.stop.is_asked() {
             self.pass(until.min(clock::now() + WAIT_TICK)).await;
-            let passed = u64::try_from(clock::now().since(begin).as_millis()).unwrap_or(0);
-            self.show(what, passed, u64::try_from(duration.as_millis()).unwrap_or(0));
+            let text = self.so_far(what);
+            self.progress.show_time(clock::now(), begin, duration, &text);
         }
     }
 
@@ -241,9 +241,13 @@ impl<'a> Run<'a> {
         while leaving.join_next().await.is_some() {}
     }
 
-    fn show(&mut self, what: &str, done: u64, all: u64) {
+    fn so_far(&self, what: &str) -> String {
         let (connected, failed) = (self.ledger.connected(), self.ledger.failed());
-        let text = format!("{what}: {connected} connected, {failed} failed");
+        format!("{what}: {connected} connected, {failed} failed")
+    }
+
+    fn show(&mut self, what: &str, done: u64, all: u64) {
+        let text = self.so_far(what);
         self.progress.show(clock::now(), done, all, &text);
     }
 }

@@ -23,6 +23,7 @@ use rtp::Codec;
 use crate::bench::scenario::parse_duration;
 use crate::clock;
 use crate::link::{Config, Identity, Link, Profile, Random};
+use crate::progress::Progress;
 use crate::publisher;
 use crate::signal::{self, Http, SessionRequest};
 use crate::stop::Stop;
@@ -105,7 +106,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
                 let stop = &stop;
                 // One after the other, so that their frames do not all begin at one moment.
                 thread::sleep(if room > 0 { STAGGER } else { Duration::ZERO });
-                scope.spawn(move || publish(&arguments.in_room(room), stop))
+                // They all take as long, so that one line says it for all.
+                let progress = (room == 0).then(Progress::new);
+                scope.spawn(move || publish(&arguments.in_room(room), stop, progress))
             })
             .collect();
         let crashed = || Err(anyhow::anyhow!("a publisher's thread crashed"));
@@ -132,12 +135,13 @@ struct Outcome {
 }
 
 /// Publishes in one room until the time has come.
-fn publish(arguments: &Arguments, stop: &Stop) -> Result<Outcome> {
+fn publish(arguments: &Arguments, stop: &Stop, mut progress: Option<Progress>) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let begin = clock::now();
     let (mut session, signaled) = runtime.block_on(open(arguments))?;
 
-    let ended = session.run(arguments.duration, stop);
+    let ended = session.run(arguments.duration, stop, progress.as_mut());
+    progress.iter_mut().for_each(Progress::clear);
     let deleted = runtime.block_on(signaled.delete()).context("the session could not be deleted");
     session.close();
     Ok(Outcome { report: report(begin, &session.course()), ended: ended.and(deleted.map(drop)) })

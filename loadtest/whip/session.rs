@@ -11,6 +11,7 @@ use rtp::{MediaClock, MonoTime, NtpTime};
 use super::burst::{Burst, Tally};
 use crate::clock;
 use crate::link::{Inbound, Link, Output as LinkOutput, Profile};
+use crate::progress::Progress;
 use crate::publisher::{self, Output, Publisher};
 use crate::socket::{ReceiveBuffer, Socket};
 use crate::stop::Stop;
@@ -67,9 +68,17 @@ impl Session {
     /// # Errors
     ///
     /// When the session ends by itself.
-    pub(super) fn run(&mut self, duration: Duration, stop: &Stop) -> Result<()> {
+    pub(super) fn run(
+        &mut self,
+        duration: Duration,
+        stop: &Stop,
+        mut progress: Option<&mut Progress>,
+    ) -> Result<()> {
         loop {
             let now = clock::now();
+            if let (Some(progress), Some(began)) = (&mut progress, self.began) {
+                progress.show_time(now, began, duration, "publishing");
+            }
             if stop.is_asked() || self.began.is_some_and(|began| now.since(began) >= duration) {
                 return Ok(());
             }
