@@ -46,7 +46,8 @@ export async function request(url: URL, options: RequestOptions): Promise<Respon
       method,
       headers,
       keepalive,
-      cache: 'no-store',
+      // With it a browser asks again before each call to another origin what it may ask there; only a GET is kept.
+      ...(method === 'GET' ? { cache: 'no-store' } : {}),
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
       ...(body === undefined ? {} : { body }),
     });

@@ -86,3 +86,17 @@ test('errors are recognised by class and code', () => {
   expect(isLiveError(error, 'net/unreachable')).toBe(false);
   expect(isLiveError(new Error('late'))).toBe(false);
 });
+
+test('only what is read is kept from the cache: with that, a browser asks again before each other call', async () => {
+  const fetched = vi.fn(async (_url: URL, _init: RequestInit) => new Response(null, { status: 204 }));
+  vi.stubGlobal('fetch', fetched);
+
+  for (const method of ['GET', 'POST', 'PATCH', 'DELETE'] as const) await request(url, { method });
+
+  expect(fetched.mock.calls.map(([, init]) => init.cache)).toEqual([
+    'no-store',
+    undefined,
+    undefined,
+    undefined,
+  ]);
+});
