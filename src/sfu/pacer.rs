@@ -54,7 +54,7 @@ const BURST_RELAXED: Duration = Duration::from_millis(25);
 /// What one step may release at most, of a queue.
 const BUSY_BURST: Duration = Duration::from_millis(20);
 
-/// What audio, retransmissions and bursts that ask nobody may put off video for.
+/// What audio, retransmissions and what else a report sets off, asking nobody, may put off video for.
 const DEBT_MAX: Duration = Duration::from_millis(100);
 
 /// Packets are released in steps of this, so that a step makes a run.

@@ -329,7 +329,7 @@ impl Capacity {
 }
 
 const SHARE: f64 = 0.1;
-/// In kbit/s, as the variance is divided by the mean in kbit/s: 2 % to 8 % of 1 Mbit/s.
+/// In kbit/s, as the variance is divided by the mean in kbit/s: 2 % to 5 % of 1 Mbit/s.
 const SPREAD_MIN: f64 = 0.4;
 const SPREAD_MAX: f64 = 2.5;
 
