@@ -568,7 +568,7 @@ impl Estimator {
         if let Some(arrival_us) = arrival {
             self.acknowledged.add(arrival_us, status.size);
             self.delay.handle_received(status, arrival_us);
-            self.sharing.handle_received(status, self.bitrate());
+            self.sharing.handle_received(status, self.rate.estimate().max(self.config.min));
         }
         if let Some(cluster) = status.cluster {
             self.probes.handle_status(cluster, status, arrival);

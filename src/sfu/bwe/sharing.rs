@@ -45,7 +45,6 @@ impl Sharing {
         let bytes_per_ms = estimate.as_bps().max(1) as f64 / 8_000.0;
         let found = (self.backlog - elapsed_us as f64 / 1_000.0 * bytes_per_ms).max(0.0);
         self.backlog = (found + f64::from(status.size)).min(BACKLOG_MAX_MS * bytes_per_ms);
-        let found_ms = found / bytes_per_ms;
         if self.at_us.saturating_sub(self.slice_began_us) > SLICE_US {
             self.slice_began_us = self.at_us;
             self.longest_ms.rotate_right(1);
@@ -55,7 +54,7 @@ impl Sharing {
         // What leaves together waits for itself, and only the delay of its first packet is measured.
         if elapsed_us >= BURST_US {
             let [newest, ..] = &mut self.longest_ms;
-            *newest = newest.max(found_ms);
+            *newest = newest.max(found / bytes_per_ms);
         }
     }
 
