@@ -4,8 +4,8 @@
 //! each further layer whole (fewer frames of a larger picture look worse than all of a smaller one). The viewer
 //! stands on one rung. It steps down at once to the highest rung that fits when the estimate falls below
 //! [`STEP_DOWN`] of its rung's rate. It steps up when [`STEP_UP`] of a higher rung's rate has been there for [`CONFIRM`],
-//! or a little less for longer, and then over as many rungs as fit at that moment; a step up that did not last makes the next one wait,
-//! twice as long each time, on a path that carries no more than it did then.
+//! or a little less for longer, and then over as many rungs as fit at that moment; a step up that did not last makes
+//! the next one wait, twice as long each time, on a path that carries no more than it did then.
 //!
 //! The lowest picture is another matter: it is given up when it has not fitted for [`GIVE_UP`], and is back when
 //! [`STEP_BACK`] of its rate is there. An estimate that is a little wrong costs the others quality, and it the show.

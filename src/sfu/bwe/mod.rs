@@ -186,8 +186,8 @@ pub enum Limiter {
     Delay,
     /// More is lost.
     Loss,
-    /// A probe found the path full at this, or proved this and no more was asked; of a viewer to whom none can be sent, this
-    /// is being tried.
+    /// A probe found the path full at this, or proved this and no more was asked; of a viewer to whom none can be sent,
+    /// this is being tried.
     Probe,
     /// Less is sent, and nothing more is wanted, so that nothing more was tried.
     Application,

@@ -206,7 +206,9 @@ impl Regulator {
         let allocation = self.allocator.poll_output();
         self.estimator.set_urgent(self.allocator.is_dark());
         self.estimator.set_enough(self.allocator.enough());
-        self.estimator.set_tries(asking == Asking::ByTrying);
+        if asking != Asking::NotNow {
+            self.estimator.set_tries(asking == Asking::ByTrying);
+        }
         let wanted = self.allocator.wanted().filter(|_| asking != Asking::NotNow);
         self.estimator.set_wanted(now, wanted);
         self.set_pace(now);

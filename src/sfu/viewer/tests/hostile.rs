@@ -204,7 +204,7 @@ fn deaf() -> Path {
     path
 }
 
-fn pli() -> Vec<u8> {
+pub(super) fn pli() -> Vec<u8> {
     let mut compound = [0; 64];
     let mut writer = Writer::new(&mut compound);
     assert!(writer.pli(Ssrc(1), VIDEO));

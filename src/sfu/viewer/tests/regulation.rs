@@ -5,6 +5,7 @@ use rtp::{Codec, MediaKind, SeqNo, Ssrc};
 
 use super::feedback::nack;
 use super::harness::{Media, Place, Room, Sent, VIDEO, audio_track, one_layer, two_layers, video_track};
+use super::hostile::pli;
 use super::path::{Path, Published, Reports, SECOND, SIMULCAST};
 use crate::allocator::Reason;
 use crate::bwe::Limiter;
@@ -203,6 +204,20 @@ fn what_a_viewer_without_retransmissions_tries_in_vain_it_seldom_tries_again() {
     let tried: u64 = tried.map(|pair| pair[1].0 - pair[0].0).sum();
     assert!(path.layer() == Some(1) && tried < 3 * SECOND, "{:?}", path.changes);
     assert!(path.longest_stall(500, 60_000) <= SECOND, "{}", path.longest_stall(500, 60_000));
+}
+
+#[test]
+fn a_keyframe_that_is_asked_for_brings_no_trial_forward() {
+    let mut path = Path::without_rtx(SIMULCAST, 1_000);
+
+    for _ in 0..30 {
+        path.run(2 * SECOND);
+        let answer = path.room.rtcp(&pli());
+        path.enter(answer);
+    }
+
+    let to_the_best = path.changes.iter().filter(|change| change.2 == 2).count();
+    assert!(to_the_best <= 3, "{:?}", path.changes);
 }
 
 #[test]
