@@ -17,7 +17,7 @@ pub(crate) fn raise(sessions: u64) -> anyhow::Result<()> {
         .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard))?;
     ensure!(
         getrlimit(Resource::RLIMIT_NOFILE)?.0 >= wanted,
-        "{sessions} viewers need {wanted} descriptors, and the limit is {hard}; a good value is: ulimit -n {wanted}"
+        "{sessions} sockets need {wanted} descriptors, and the limit is {hard}; a good value is: ulimit -n {wanted}"
     );
     Ok(())
 }

@@ -21,7 +21,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::sockopt::UdpGroSegment;
 use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, sendmmsg, setsockopt};
 use nix::time::{ClockId, clock_gettime};
@@ -29,6 +28,7 @@ use socket2::SockRef;
 
 use self::protect::Sealed;
 use super::{affinity, table};
+use crate::descriptors;
 
 /// What to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,7 +170,7 @@ impl Limit {
 /// (no GSO).
 pub fn measure(config: Config) -> anyhow::Result<Limit> {
     ensure!(config.addresses > 0 && config.run > 0 && config.size_bytes > 0, "nothing to send to nobody");
-    raise_descriptor_limit(config.addresses.saturating_add(DESCRIPTORS_SPARE))?;
+    descriptors::raise(u64::try_from(config.addresses)?)?;
     let receivers = open_receivers(&config)?;
 
     let limit = match config.receiver {
@@ -180,20 +180,6 @@ pub fn measure(config: Config) -> anyhow::Result<Limit> {
 
     drop(receivers);
     Ok(limit)
-}
-
-/// Raises this process's soft limit of open descriptors to at least `wanted`.
-///
-/// # Errors
-/// When the hard limit is lower than `wanted`.
-pub fn raise_descriptor_limit(wanted: usize) -> anyhow::Result<()> {
-    let wanted = u64::try_from(wanted)?;
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot read the descriptor limit")?;
-    if soft >= wanted {
-        return Ok(());
-    }
-    ensure!(hard >= wanted, "{wanted} descriptors are needed and the hard limit is {hard} (ulimit -Hn)");
-    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).context("cannot raise the descriptor limit")
 }
 
 fn open_receivers(config: &Config) -> anyhow::Result<Vec<UdpSocket>> {
@@ -306,8 +292,6 @@ const SEND_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 const FRAME: Duration = Duration::from_nanos(33_333_333);
 /// As the load looks at viewers that have their picture.
 const VIEWERS_ROUND: Duration = Duration::from_millis(16);
-/// For what a process has open besides its load.
-const DESCRIPTORS_SPARE: usize = 64;
 
 #[cfg(test)]
 mod tests {
