@@ -150,11 +150,12 @@ impl Regulator {
     /// Forgets the layers: they were another publisher's.
     pub(crate) fn forget_layers(&mut self) {
         self.layers.candidates = [None; MAX_LAYERS];
+        self.layers.unseen = [None; MAX_LAYERS];
     }
 
     /// Says whether the viewer gets a layer, or might soon.
     pub(crate) fn reaches(&self, layer: LayerIndex) -> bool {
-        self.allocator.reaches(layer)
+        self.allocator.reaches(layer) || self.layers.would_be_new(layer)
     }
 
     /// Takes what sound takes on the wire.
@@ -440,6 +441,8 @@ struct Layers {
     wish: Wish,
     audio: Bitrate,
     candidates: [Option<Candidate>; MAX_LAYERS],
+    /// The heights of those that were never sent while this viewer was there; 0 where nothing has shown it.
+    unseen: [Option<u16>; MAX_LAYERS],
     /// The rates as they were told last, and how often they were news.
     told: [(u64, u8); MAX_LAYERS],
 }
@@ -448,15 +451,19 @@ impl Layers {
     /// Takes the layers as they are now; one that cannot be had is none.
     fn update(&mut self, infos: &[LayerInfo], decodes: impl Fn(LayerIndex) -> bool) {
         let before = std::mem::take(&mut self.candidates);
+        self.unseen = [None; MAX_LAYERS];
         for info in infos.iter().filter(|info| decodes(info.index)) {
             let at = usize::from(info.index.0);
-            let (Some(place), Some((told, count))) = (self.candidates.get_mut(at), self.told.get_mut(at))
+            let (Some(place), Some(unseen), Some((told, count))) =
+                (self.candidates.get_mut(at), self.unseen.get_mut(at), self.told.get_mut(at))
             else {
                 continue;
             };
             let known = before.get(at).copied().flatten();
+            let height = info.size.map(|(_, height)| height);
             if !info.active {
                 *place = known.map(|known| Candidate { asleep: true, ..known });
+                *unseen = known.is_none().then(|| height.unwrap_or_default());
                 continue;
             }
             let is_news = std::mem::replace(told, info.bitrate_bps) != info.bitrate_bps;
@@ -473,7 +480,6 @@ impl Layers {
                 }
             };
             let temporal = known.map_or(Temporal::ONE, |known| known.temporal);
-            let height = info.size.map(|(_, height)| height);
             *place = Some(Candidate { layer: info.index, height, bitrate, temporal, asleep: false });
         }
     }
@@ -491,6 +497,18 @@ impl Layers {
             LayerRequest::AudioOnly => Wish::AudioOnly,
             LayerRequest::Paused => Wish::Paused,
         }
+    }
+
+    /// Says whether a layer is one that the viewer would take and has never seen. Nobody knows what it takes, so the
+    /// publisher has to go on with it: a browser whose own path was bad at first begins it late, and one that was told to
+    /// rest it never would.
+    fn would_be_new(&self, layer: LayerIndex) -> bool {
+        let unseen = self.unseen.get(usize::from(layer.0)).copied().flatten();
+        unseen.is_some_and(|height| match self.wish {
+            Wish::Auto => true,
+            Wish::MaxHeight(max) => height <= max,
+            Wish::Fixed(_) | Wish::AudioOnly | Wish::Paused => false,
+        })
     }
 
     fn set_temporal(&mut self, layer: LayerIndex, temporal: Temporal) -> bool {

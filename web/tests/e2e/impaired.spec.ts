@@ -2,7 +2,7 @@ import type { Page } from '@playwright/test';
 import { type BadNetwork, startBehind } from './harness/bad-network.ts';
 import { expect, figure, type OpenPage, roomOf, test } from './harness/fixtures.ts';
 import { goLive, view } from './harness/roles.ts';
-import { untilActive, untilPlaying, words } from './harness/room-state.ts';
+import { roomInfo, untilActive, untilPlaying, words } from './harness/room-state.ts';
 
 /** A viewer behind a bad network, of a publisher that reaches the server directly. */
 async function viewerBehind(
@@ -27,6 +27,30 @@ async function viewerBehind(
     await server.stop();
   }
 }
+
+test('a host whose own path is bad at first sends every layer once it is good', async ({ open }) => {
+  test.setTimeout(180_000);
+  const { server, network } = await startBehind('delay=10ms', 'delay=10ms,rate=200k,queue=200ms');
+  try {
+    const room = roomOf(server, 'slow-start');
+    const studio = await open({ url: room.studio });
+    await studio.getByRole('button', { name: 'Camera' }).click();
+    await studio.getByRole('button', { name: 'Go live' }).click();
+    await untilActive(room.page, ['q']);
+    const viewer = await open({ url: room.page });
+    await expect(viewer.locator('#state')).toHaveText('Live', { timeout: 15_000 });
+    // Longer than the server waits before it rests what nobody watches.
+    await viewer.waitForTimeout(14_000);
+    const shown = (await roomInfo(room.page)).qualities.filter(({ height }) => height !== undefined);
+    expect(shown, 'no more than one layer had room').toHaveLength(1);
+
+    await network.say('up delay=10ms,rate=none');
+    await untilActive(room.page, ['q', 'h', 'f'], 90_000);
+  } finally {
+    await network.stop();
+    await server.stop();
+  }
+});
 
 test('over 50 ms of round trip a viewer plays, and its media takes that way', async ({ open }) => {
   await viewerBehind('delay=25ms', open, async (viewer, network) => {

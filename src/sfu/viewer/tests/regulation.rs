@@ -320,6 +320,29 @@ fn a_layer_that_is_asked_for_by_name_is_wanted_while_it_sleeps_whatever_the_path
 }
 
 #[test]
+fn a_layer_that_was_never_sent_is_wanted_until_the_viewer_knows_what_it_takes() {
+    let mut path = Path::new(SIMULCAST, 700);
+    path.run(15 * SECOND);
+    let room = &mut path.room;
+    let mut info = room.viewer.track_info(MediaKind::Video).unwrap().clone();
+    info.layers[2].active = false;
+    room.viewer.handle_track_gone(room.now, MediaKind::Video);
+    room.viewer.handle_track(room.now, &info);
+
+    assert!(room.viewer.wants_layer(LayerIndex(2)), "nobody would ever see it otherwise");
+    let height = info.layers[2].size.unwrap().1;
+    room.viewer.set_layer(room.now, LayerRequest::MaxHeight(height - 1));
+    assert!(!room.viewer.wants_layer(LayerIndex(2)), "larger than the viewer wishes");
+    room.viewer.set_layer(room.now, LayerRequest::AudioOnly);
+    assert!(!room.viewer.wants_layer(LayerIndex(2)));
+
+    room.viewer.set_layer(room.now, LayerRequest::Auto);
+    info.layers[2].active = true;
+    room.viewer.handle_track(room.now, &info);
+    assert!(!room.viewer.wants_layer(LayerIndex(2)), "the path is far from it");
+}
+
+#[test]
 fn a_viewer_that_reports_is_looked_after_with_its_reports_and_needs_hardly_a_timer() {
     let mut path = Path::new(SIMULCAST, 50_000);
     path.run(15 * SECOND);

@@ -10,11 +10,14 @@ export async function roomInfo(page: string): Promise<RoomInfo> {
   return info;
 }
 
-/** Waits until the server has measured media in all of these layers. */
+/**
+ * Waits until the server has measured media in all of these layers. A browser whose first probes fail, on a machine that
+ * is busy just then, adds 8 % a second to some 100 kbit/s until it has room for three layers.
+ */
 export async function untilActive(
   page: string,
   rids: readonly string[],
-  timeout = 40_000,
+  timeout = 75_000,
 ): Promise<readonly Quality[]> {
   let qualities: readonly Quality[] = [];
   const arrived = async (): Promise<string[]> => {
