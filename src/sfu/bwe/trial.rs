@@ -31,8 +31,11 @@ impl Trials {
 
     /// Says that the path carries less than was believed.
     pub(super) fn handle_drop(&mut self, now: MonoTime) {
-        let failed = self.tried.take().is_some_and(|at| now.since(at) < FAILED_WITHIN);
-        self.failures = if failed { self.failures.saturating_add(1) } else { self.failures };
+        if let Some(at) = self.tried.take() {
+            // One that lasted shows that the path is another one now.
+            let failed = now.since(at) < FAILED_WITHIN;
+            self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
+        }
         let wait = WAIT.saturating_mul(1 << self.failures.min(8)).min(WAIT_MAX);
         self.due = self.due.max(Some(now + wait));
     }
@@ -79,6 +82,21 @@ mod tests {
         }
 
         assert_eq!(waits, [10, 20, 40, 60, 60, 60]);
+    }
+
+    #[test]
+    fn a_trial_that_lasted_makes_up_for_those_that_failed() {
+        let mut trials = Trials::default();
+        let mut now = MonoTime::from_millis(1_000);
+        for _ in 0..4 {
+            now = first_trial(&mut trials, now) + Duration::from_secs(1);
+            trials.handle_drop(now);
+        }
+
+        let dropped = first_trial(&mut trials, now) + FAILED_WITHIN;
+        trials.handle_drop(dropped);
+
+        assert_eq!(first_trial(&mut trials, dropped).since(dropped), WAIT);
     }
 
     #[test]
