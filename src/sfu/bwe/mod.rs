@@ -657,7 +657,9 @@ impl Estimator {
     }
 
     fn ask_for_probe(&mut self, now: MonoTime) {
-        if self.led_by != Feedback::TransportCc || self.silence.is_long(now) {
+        // To who gets no picture nothing else may be sent that could end the silence.
+        let is_barred = self.silence.is_long(now) && !self.probes.is_urgent();
+        if self.led_by != Feedback::TransportCc || is_barred {
             return;
         }
         if self.delay.usage() == Usage::Over || self.delay.queue() > QUEUE_FREE {

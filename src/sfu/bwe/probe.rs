@@ -181,6 +181,11 @@ impl Probes {
         self.urgent = urgent;
     }
 
+    /// Says whether there is no picture.
+    pub(super) const fn is_urgent(&self) -> bool {
+        self.urgent
+    }
+
     /// Says which rate should be proved.
     pub(super) fn set_wanted(&mut self, now: MonoTime, wanted: Option<Bitrate>) {
         let rises = wanted > self.wanted;

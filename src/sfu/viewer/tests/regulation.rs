@@ -283,6 +283,20 @@ fn who_joins_over_a_fast_path_is_at_the_live_edge_within_half_a_second_all_the_s
 }
 
 #[test]
+fn a_picture_given_up_in_a_blackout_is_back_soon_after_it_though_nothing_else_is_reported() {
+    let mut path = Path::numbering_pictures_alone(SIMULCAST, 2_500);
+    path.run(15 * SECOND);
+    path.is_cut = true;
+    path.run(12 * SECOND);
+    assert_eq!(path.room.viewer.congestion().unwrap().allocation.reason, Reason::AudioOnly);
+
+    path.is_cut = false;
+    path.run(6 * SECOND);
+
+    assert!(path.longest_stall(29_500, 32_900) < 500, "{:?}", path.room.viewer.congestion());
+}
+
+#[test]
 fn a_silent_viewer_needs_no_timer() {
     let mut path = Path::new(SIMULCAST, 10_000);
     path.run(SECOND);
