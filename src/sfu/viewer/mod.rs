@@ -16,6 +16,7 @@ mod catch_up;
 mod congestion;
 mod equalise;
 mod format;
+mod layers;
 mod outgoing;
 mod pictures;
 mod regulate;

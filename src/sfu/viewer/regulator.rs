@@ -16,9 +16,10 @@ use rtp::rtcp::{Fate, TransportCcView};
 use rtp::{MonoTime, SeqNo};
 
 use super::congestion::Congestion;
+use super::layers::Layers;
 use super::subscription::Asking;
 use super::{Forward, LayerRequest};
-use crate::allocator::{Allocation, Allocator, Candidate, Wish};
+use crate::allocator::{Allocation, Allocator, Candidate};
 use crate::bwe::{self, Cluster, Estimator, Feedback, Limiter, Output, Sent};
 use crate::pacer::{Frame, Item, Pace, Pacer, Release};
 use crate::ring::Temporal;
@@ -149,8 +150,7 @@ impl Regulator {
 
     /// Forgets the layers: they were another publisher's.
     pub(crate) fn forget_layers(&mut self) {
-        self.layers.candidates = [None; MAX_LAYERS];
-        self.layers.unseen = [None; MAX_LAYERS];
+        self.layers.forget();
     }
 
     /// Says whether the viewer gets a layer, or might soon.
@@ -175,7 +175,7 @@ impl Regulator {
 
     /// Returns the layers that the viewer can have.
     pub(crate) fn candidates(&self) -> impl Iterator<Item = LayerIndex> + use<> {
-        self.layers.candidates.into_iter().flatten().map(|candidate| candidate.layer)
+        self.layers.candidates().map(|candidate| candidate.layer)
     }
 
     /// Does what is due about now; false when nothing is. To be called with each report, which has brought the
@@ -397,8 +397,8 @@ impl Regulator {
     fn tell_layers(&mut self, now: MonoTime) {
         let mut known = [NO_CANDIDATE; MAX_LAYERS];
         let mut count = 0;
-        for (place, candidate) in known.iter_mut().zip(self.layers.candidates.iter().flatten()) {
-            *place = *candidate;
+        for (place, candidate) in known.iter_mut().zip(self.layers.candidates()) {
+            *place = candidate;
             count += 1;
         }
         let known = known.get(..count).unwrap_or_default();
@@ -435,110 +435,6 @@ pub(crate) fn bytes_of(forwards: &[Forward]) -> usize {
     forwards.iter().map(Forward::size_hint).sum()
 }
 
-/// What can be had, by layer.
-#[derive(Debug, Default)]
-struct Layers {
-    wish: Wish,
-    audio: Bitrate,
-    candidates: [Option<Candidate>; MAX_LAYERS],
-    /// The heights of those that were never sent while this viewer was there; 0 where nothing has shown it.
-    unseen: [Option<u16>; MAX_LAYERS],
-    /// The rates as they were told last, and how often they were news.
-    told: [(u64, u8); MAX_LAYERS],
-}
-
-impl Layers {
-    /// Takes the layers as they are now; one that cannot be had is none.
-    fn update(&mut self, infos: &[LayerInfo], decodes: impl Fn(LayerIndex) -> bool) {
-        let before = std::mem::take(&mut self.candidates);
-        self.unseen = [None; MAX_LAYERS];
-        for info in infos.iter().filter(|info| decodes(info.index)) {
-            let at = usize::from(info.index.0);
-            let (Some(place), Some(unseen), Some((told, count))) =
-                (self.candidates.get_mut(at), self.unseen.get_mut(at), self.told.get_mut(at))
-            else {
-                continue;
-            };
-            let known = before.get(at).copied().flatten();
-            let height = info.size.map(|(_, height)| height);
-            if !info.active {
-                *place = known.map(|known| Candidate { asleep: true, ..known });
-                *unseen = known.is_none().then(|| height.unwrap_or_default());
-                continue;
-            }
-            let is_news = std::mem::replace(told, info.bitrate_bps) != info.bitrate_bps;
-            let bitrate = match known {
-                // What was known before it slept says more of a layer than its size.
-                Some(known) if !is_news || info.bitrate_bps == 0 => known.bitrate,
-                Some(known) => {
-                    *count = count.saturating_add(1);
-                    smoothed(known.bitrate, on_the_wire(info), *count)
-                }
-                None => {
-                    *count = 1;
-                    on_the_wire(info)
-                }
-            };
-            let temporal = known.map_or(Temporal::ONE, |known| known.temporal);
-            *place = Some(Candidate { layer: info.index, height, bitrate, temporal, asleep: false });
-        }
-    }
-
-    fn wish_of(&self, request: &LayerRequest, infos: &[LayerInfo]) -> Wish {
-        match request {
-            LayerRequest::Auto => Wish::Auto,
-            LayerRequest::MaxHeight(max) => Wish::MaxHeight(*max),
-            LayerRequest::Rid(name) => infos
-                .iter()
-                .find(|info| {
-                    info.rid.as_deref() == Some(name) && info.active && self.rate(info.index).is_some()
-                })
-                .map_or(Wish::Auto, |info| Wish::Fixed(info.index)),
-            LayerRequest::AudioOnly => Wish::AudioOnly,
-            LayerRequest::Paused => Wish::Paused,
-        }
-    }
-
-    /// Says whether a layer is one that the viewer would take and has never seen. Nobody knows what it takes, so the
-    /// publisher has to go on with it: a browser whose own path was bad at first begins it late, and one that was told to
-    /// rest it never would.
-    fn would_be_new(&self, layer: LayerIndex) -> bool {
-        let unseen = self.unseen.get(usize::from(layer.0)).copied().flatten();
-        unseen.is_some_and(|height| match self.wish {
-            Wish::Auto => true,
-            Wish::MaxHeight(max) => height <= max,
-            Wish::Fixed(_) | Wish::AudioOnly | Wish::Paused => false,
-        })
-    }
-
-    fn set_temporal(&mut self, layer: LayerIndex, temporal: Temporal) -> bool {
-        let known = self.candidates.get_mut(usize::from(layer.0)).and_then(Option::as_mut);
-        known.is_some_and(|known| std::mem::replace(&mut known.temporal, temporal) != temporal)
-    }
-
-    fn rate(&self, layer: LayerIndex) -> Option<Bitrate> {
-        self.candidates.get(usize::from(layer.0)).copied().flatten().map(|candidate| candidate.bitrate)
-    }
-}
-
-/// Returns what a layer takes on the wire; before that was measured, what its picture usually takes.
-fn on_the_wire(info: &LayerInfo) -> Bitrate {
-    if info.bitrate_bps > 0 {
-        return Bitrate::from_bps(info.bitrate_bps).scaled(HEADERS);
-    }
-    info.size.map_or(UNKNOWN_RATE, |(width, height)| {
-        let pixels = u64::from(width).saturating_mul(u64::from(height));
-        Bitrate::from_bps(pixels.saturating_mul(BITS_PER_PIXEL_AND_SECOND))
-    })
-}
-
-/// A second with a keyframe measures more than the ones around it. The first ones count alike: the very first has a
-/// keyframe, and its tenth too much would keep a layer out of reach for long that the path just carries.
-fn smoothed(known: Bitrate, measured: Bitrate, count: u8) -> Bitrate {
-    let weight = (1.0 / f64::from(count.max(1))).max(NEWS_WEIGHT);
-    known.scaled(1.0 - weight).plus(measured.scaled(weight))
-}
-
 const NO_CANDIDATE: Candidate = Candidate {
     layer: LayerIndex(0),
     height: None,
@@ -571,16 +467,8 @@ const SEAL_BYTES: usize = 16;
 const SHORT: f64 = 0.6;
 /// How much faster than its rate a layer leaves before anything is known: keyframes come first.
 const START_PACE: f64 = 2.5;
-/// Header, extensions and tag of a video packet of about 1,100 bytes.
-const HEADERS: f64 = 1.05;
 /// The same of fifty sound packets a second.
 const AUDIO_OVERHEAD: Bitrate = Bitrate::from_kbps(18);
-/// 2.5 Mbit/s for 1280 × 720, as browsers do.
-const BITS_PER_PIXEL_AND_SECOND: u64 = 3;
-/// A layer of which nothing is known yet.
-const UNKNOWN_RATE: Bitrate = Bitrate::from_kbps(300);
-/// How much one second's measurement counts beside the ones before.
-const NEWS_WEIGHT: f64 = 0.15;
 
 #[cfg(test)]
 mod tests {
@@ -591,48 +479,5 @@ mod tests {
         let inline = size_of::<Regulator>() - size_of::<Estimator>();
 
         assert!(Estimator::footprint() + inline <= 21 * 1_024, "{} + {inline}", Estimator::footprint());
-    }
-
-    #[test]
-    fn a_layer_that_wakes_takes_what_it_took_before_it_slept_and_not_what_its_first_second_says() {
-        let told = |kbps: u64, active| LayerInfo {
-            index: LayerIndex(0),
-            rid: None,
-            codec: rtp::Codec::Vp8,
-            parameters: String::new(),
-            active,
-            size: Some((1_280, 720)),
-            bitrate_bps: kbps * 1_000,
-            frames_per_second: 30.0,
-            join_cache: true,
-            timing: None,
-        };
-        let mut layers = Layers::default();
-        for kbps in [1_000, 1_010, 990, 1_005, 995, 1_000, 1_010, 1_000] {
-            layers.update(&[told(kbps, true)], |_| true);
-        }
-
-        for (kbps, active) in [(0, false), (0, true), (200, true)] {
-            layers.update(&[told(kbps, active)], |_| true);
-        }
-
-        let rate = layers.rate(LayerIndex(0)).map(|rate| rate.as_bps() / 1_000);
-        assert!(rate.is_some_and(|kbps| (900..1_050).contains(&kbps)), "{rate:?}");
-    }
-
-    #[test]
-    fn the_first_seconds_of_a_layer_count_alike_and_later_ones_little() {
-        let mut rate = Bitrate::ZERO;
-        // One keyframe in four seconds, and the first one alone.
-        let seconds = (0..12).map(|second| if second % 4 == 0 { 2_300 } else { 1_900 });
-
-        let mut known = Vec::new();
-        for (count, kbps) in (1..).zip(seconds) {
-            rate = smoothed(rate, Bitrate::from_kbps(kbps), count);
-            known.push(rate.as_bps() / 1_000);
-        }
-
-        assert_eq!(known.first(), Some(&2_300));
-        assert!(known.iter().skip(3).all(|kbps| (1_960..=2_060).contains(kbps)), "{known:?}");
     }
 }
