@@ -466,6 +466,31 @@ fn who_leaves_a_layer_that_the_path_does_not_carry_wants_no_keyframe_of_it() {
     assert_eq!(room.requests(), [0]);
 }
 
+#[test]
+fn who_falls_to_a_lower_layer_asks_for_its_keyframe_only_if_none_comes_in_200_ms() {
+    for comes_by_itself in [true, false] {
+        let mut room = Room::new(1);
+        room.viewer.handle_track(room.now, &two_layers(1));
+        room.deliver(&Media::key(1, 100, 0));
+        let subscription = &mut room.viewer.video.as_mut().unwrap().subscription;
+        subscription.set_grant(room.now, Grant::Layer(LayerIndex(0)), (SwitchReason::Path, true));
+        room.tick();
+        room.advance(190);
+        room.tick();
+        assert_eq!(room.requests(), []);
+
+        if comes_by_itself {
+            room.deliver(&Media::key(0, 200, 18_000));
+        }
+        room.advance(20);
+        room.tick();
+
+        assert_eq!(room.requests(), if comes_by_itself { vec![] } else { vec![0] });
+        let shown = LayerIndex(u8::from(!comes_by_itself));
+        assert_eq!(room.viewer.current_layer(MediaKind::Video), Some(shown));
+    }
+}
+
 /// A room whose viewer was sent so much at once that it waits for a keyframe, the last packet that came, and the number of
 /// the last that went out.
 fn flooded() -> (Room, u64, SeqNo) {
