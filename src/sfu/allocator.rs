@@ -288,7 +288,7 @@ impl Allocator {
         self.arriving = arriving;
     }
 
-    /// Does what is due.
+    /// Does what is due. To be called a few times a second.
     pub fn handle_timeout(&mut self, now: MonoTime) {
         self.now = now;
         self.step();
@@ -301,20 +301,6 @@ impl Allocator {
             self.told = Some(allocation);
             allocation
         })
-    }
-
-    /// Returns when [`Self::handle_timeout`] has something to do.
-    #[must_use]
-    pub fn next_timeout(&self) -> Option<MonoTime> {
-        let waits_until = self.waits_until();
-        let up = self.fits_since.map(|since| (since + CONFIRM).max(waits_until));
-        let near = self.near_since.map(|(_, since)| (since + CONFIRM_NEAR).max(waits_until));
-        let patience = match self.only {
-            false => Some(GIVE_UP),
-            true => Some(UNPROVED).filter(|_| self.steps_down()),
-        };
-        let down = self.unfit_since.zip(patience).map(|(since, patience)| since + patience);
-        [up, near, down].into_iter().flatten().min()
     }
 
     /// Returns the rate to prove before the next step up; `None` when there is none.

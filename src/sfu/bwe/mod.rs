@@ -381,7 +381,7 @@ impl Estimator {
         self.probes.set_least(enough.now.is_none());
     }
 
-    /// Does what is due.
+    /// Does what is due. To be called a few times a second.
     pub fn handle_timeout(&mut self, now: MonoTime) {
         if now >= self.tick_at {
             self.tick_at = now + TICK;
@@ -409,13 +409,6 @@ impl Estimator {
             self.told = Some(estimate);
             Output::Estimate(estimate)
         })
-    }
-
-    /// Returns when [`Self::handle_timeout`] has something to do.
-    #[must_use]
-    pub fn next_timeout(&self) -> Option<MonoTime> {
-        let probe = self.probes.next_timeout(self.bitrate()).unwrap_or(self.tick_at);
-        Some(self.tick_at.min(probe))
     }
 
     /// Returns the estimate as it is now.

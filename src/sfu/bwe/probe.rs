@@ -263,14 +263,6 @@ impl Probes {
         self.active.is_none() && self.wanted.is_none_or(|wanted| wanted <= estimate)
     }
 
-    /// Returns when something is due.
-    pub(super) fn next_timeout(&self, estimate: Bitrate) -> Option<MonoTime> {
-        match &self.active {
-            Some(active) => Some(active.began + JUDGED_AFTER),
-            None => self.wanted.filter(|wanted| *wanted > estimate).map(|_| self.due()),
-        }
-    }
-
     /// Notes that a packet of a cluster was sent.
     pub(super) fn handle_sent(&mut self, now: MonoTime, cluster: Cluster, size: u16) {
         let Some(active) = self.active.as_mut().filter(|active| active.probe.cluster == cluster) else {

@@ -208,7 +208,6 @@ fn timeouts_that_come_early_late_or_twice_do_no_harm() {
 
     assert!(matches!(viewer.estimator.poll_output(), Some(Output::Estimate(_))));
     assert_eq!(viewer.estimator.poll_output(), None);
-    assert!(viewer.estimator.next_timeout().is_some());
 }
 
 #[test]
