@@ -184,12 +184,6 @@ impl Publisher {
         self.tell_changes(now);
     }
 
-    /// Takes the round-trip time to the publisher, when the driver has measured it. Retransmissions measure it
-    /// too and then count for more, because they include the publisher's own delay.
-    pub const fn set_rtt(&mut self, rtt: Duration) {
-        self.rtt.told = Some(rtt);
-    }
-
     /// Asks the publisher for a keyframe of a video layer: at once, or as soon as the last request is a second
     /// old. Unanswered, it is repeated twice.
     pub fn request_keyframe(&mut self, _now: MonoTime, layer: LayerIndex) {
@@ -243,16 +237,10 @@ impl Publisher {
         Some(track.info(self.epoch, &self.clock))
     }
 
-    /// Returns the round trip that paces NACKs: measured by retransmissions, told by the driver, or assumed.
+    /// Returns the round trip as the answers to NACKs measure it; `None` before the first.
     #[must_use]
-    pub fn rtt(&self) -> Duration {
-        self.rtt.current()
-    }
-
-    /// Returns the round trip if it has been measured; `None` while it is only assumed.
-    #[must_use]
-    pub fn measured_rtt(&self) -> Option<Duration> {
-        self.rtt.measured.or(self.rtt.told)
+    pub const fn measured_rtt(&self) -> Option<Duration> {
+        self.rtt.measured
     }
 
     fn receive(&mut self, now: MonoTime, packet: &[u8]) -> Result<Option<Arrival>, DropReason> {
@@ -439,15 +427,10 @@ impl Publisher {
 /// The round trip to the publisher.
 #[derive(Debug, Default)]
 struct RoundTrip {
-    told: Option<Duration>,
     measured: Option<Duration>,
 }
 
 impl RoundTrip {
-    fn current(&self) -> Duration {
-        self.measured.or(self.told).unwrap_or(RTT_DEFAULT)
-    }
-
     /// Takes the time from a NACK to its answer, smoothed over eight of them.
     fn handle_repair(&mut self, sample: Option<Duration>) {
         let Some(sample) = sample else { return };
@@ -457,7 +440,7 @@ impl RoundTrip {
 
     fn pace(&self, track: &Track, layer: &Layer) -> Pace {
         let repairs = track.format_of(layer).is_some_and(|format| format.nack);
-        Pace { rtt: self.current(), repairs }
+        Pace { rtt: self.measured.unwrap_or(RTT_DEFAULT), repairs }
     }
 }
 

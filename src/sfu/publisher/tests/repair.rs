@@ -12,6 +12,7 @@ fn lost_packet_is_asked_for_and_its_retransmission_fills_the_hole() {
     bench.store(1, &Sent::vp8(70, 3));
     bench.pass(1, 20);
     assert_eq!(bench.take_nacked(), [(70, 2)]);
+    assert_eq!(bench.publisher.measured_rtt(), None, "an assumption is no measurement");
 
     bench.store(41, &Sent::vp8(70, 2).rtx(71, 1));
     bench.pass(41, 300);
@@ -20,39 +21,26 @@ fn lost_packet_is_asked_for_and_its_retransmission_fills_the_hole() {
     assert_eq!(bench.take_nacked(), []);
     let stats = bench.publisher.stats();
     assert_eq!((stats.nacks_sent, stats.packets_nacked, stats.recovered), (1, 1, 1));
-    assert_eq!(bench.publisher.rtt(), Duration::from_millis(30));
-}
-
-#[test]
-fn round_trip_is_what_the_driver_says_until_a_retransmission_measures_it() {
-    let mut bench = Bench::new(vec![video()]);
-    assert_eq!(bench.publisher.rtt(), Duration::from_millis(100));
-    assert_eq!(bench.publisher.measured_rtt(), None, "an assumption is no measurement");
-
-    bench.publisher.set_rtt(Duration::from_millis(20));
-
-    assert_eq!(bench.publisher.rtt(), Duration::from_millis(20));
-    assert_eq!(bench.publisher.measured_rtt(), Some(Duration::from_millis(20)));
+    assert_eq!(bench.publisher.measured_rtt(), Some(Duration::from_millis(30)));
 }
 
 #[test]
 fn packet_that_never_comes_ends_in_one_keyframe_request() {
-    let mut bench = Bench::new(vec![video()]);
-    bench.publisher.set_rtt(Duration::from_millis(30));
-    bench.store(0, &Sent::vp8(70, 1));
-    bench.store(1, &Sent::vp8(70, 3));
+    let mut path = AnsweringPath::with_rtx();
+    path.lose(30);
+    let (mut bench, now) = (path.bench, path.now);
+    bench.take_nacked();
+    bench.store(now, &Sent::vp8(70, path.newest + 2));
 
-    bench.pass(1, 900);
+    bench.pass(now, now + 900);
 
-    let asked = bench.publisher.stats().packets_nacked;
-    assert_eq!(asked, 10);
+    assert_eq!(bench.publisher.stats().packets_nacked, 1 + 10);
     assert_eq!(bench.take_keyframe_requests(), (vec![70], vec![]));
 }
 
 #[test]
 fn layer_whose_first_losses_bring_no_answer_asks_for_keyframes_at_once() {
     let mut bench = Bench::new(vec![video()]);
-    bench.publisher.set_rtt(Duration::from_millis(30));
     for (now, seq) in [(0, 1), (1, 3), (2, 5)] {
         bench.store(now, &Sent::vp8(70, seq));
     }
@@ -72,7 +60,6 @@ fn layer_whose_first_losses_bring_no_answer_asks_for_keyframes_at_once() {
 #[test]
 fn one_layer_that_answers_nothing_leaves_the_others_repaired() {
     let mut bench = Bench::simulcast(&["h", "l"]);
-    bench.publisher.set_rtt(Duration::from_millis(30));
     for (ssrc, rid) in [(10, "h"), (11, "l")] {
         bench.store(0, &Sent { mid: "1", rid, ..Sent::vp8(ssrc, 1) });
         bench.store(1, &Sent::vp8(ssrc, 3));
@@ -128,7 +115,7 @@ fn retransmission_on_the_media_source_counts_as_an_answer_where_there_is_no_rtx(
     bench.pass(40, 2_000);
 
     assert!(!bench.publisher.layer_stats(MediaKind::Video, LayerIndex(0)).unwrap().unanswered_nacks);
-    assert_eq!(bench.publisher.rtt(), Duration::from_millis(29));
+    assert_eq!(bench.publisher.measured_rtt(), Some(Duration::from_millis(29)));
 }
 
 #[test]
@@ -240,6 +227,34 @@ fn whole_session_over_a_lossy_reordering_path_ends_with_every_packet_stored() {
         assert_eq!(path.holes, 0, "seed {seed}: {stats:?}");
         assert_eq!(stats.drops.total(), 0, "seed {seed}: {stats:?}");
         assert_eq!(stats.keyframe_requests_sent, 0, "seed {seed}: {stats:?}");
+    }
+}
+
+/// A publisher that answers the first request for each lost packet, and loses one packet in two seconds.
+struct AnsweringPath {
+    bench: Bench,
+    now: u64,
+    newest: u16,
+}
+
+impl AnsweringPath {
+    fn with_rtx() -> Self {
+        let mut bench = Bench::new(vec![video()]);
+        bench.store(0, &Sent::vp8(70, 1));
+        Self { bench, now: 0, newest: 1 }
+    }
+
+    /// Loses a packet and brings it so many milliseconds after it was first asked for.
+    fn lose(&mut self, round_trip: u64) {
+        let lost = Sent::vp8(70, self.newest + 1);
+        self.newest += 2;
+        self.bench.store(self.now, &Sent::vp8(70, self.newest));
+        // The first request waits for a packet that is merely late.
+        let answered = self.now + 10 + round_trip;
+        self.bench.pass(self.now, answered);
+        self.bench.store(answered, &lost.rtx(71, lost.seq));
+        self.now += 2_000;
+        self.bench.pass(answered, self.now);
     }
 }
 
