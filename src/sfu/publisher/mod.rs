@@ -25,6 +25,7 @@ mod meter;
 mod nack;
 mod numbering;
 mod report;
+mod round_trip;
 mod stats;
 mod track;
 mod transport_cc;
@@ -44,8 +45,8 @@ use self::clock::PublisherClock;
 use self::feedback::Feedback;
 use self::formats::Meaning;
 use self::layer::{Content, Incoming, Layer, Stored};
-use self::nack::Pace;
 use self::numbering::Wire;
+use self::round_trip::RoundTrip;
 use self::track::Track;
 use self::transport_cc::TransportCc;
 use crate::drop_reason::DropReason;
@@ -53,9 +54,6 @@ use crate::ring::Page;
 use crate::track::{Arrival, Epoch, LayerIndex, TrackInfo};
 
 pub use self::stats::{LayerStats, PublisherStats};
-
-/// The round trip that is assumed before anything has measured it.
-const RTT_DEFAULT: Duration = Duration::from_millis(100);
 
 /// What a publisher session agreed on.
 #[derive(Debug)]
@@ -240,7 +238,7 @@ impl Publisher {
     /// Returns the round trip as the answers to NACKs measure it; `None` before the first.
     #[must_use]
     pub const fn measured_rtt(&self) -> Option<Duration> {
-        self.rtt.measured
+        self.rtt.measured()
     }
 
     fn receive(&mut self, now: MonoTime, packet: &[u8]) -> Result<Option<Arrival>, DropReason> {
@@ -318,11 +316,11 @@ impl Publisher {
             self.stats.duplicates = self.stats.duplicates.saturating_add(1);
             return Ok(None);
         };
-        if plain_repair && stored.filled.round_trip.is_some() {
+        // Where there is RTX, what comes here was merely late.
+        if let Some(round_trip) = stored.filled.round_trip.filter(|_| plain_repair) {
             layer.nack.handle_answer();
+            self.rtt.handle_answer(round_trip);
         }
-        let repair = if plain_repair { stored.filled.round_trip } else { None };
-        self.rtt.handle_repair(repair);
         Ok(self.pass_on(now, slot, stored))
     }
 
@@ -356,7 +354,9 @@ impl Publisher {
             self.stats.duplicates = self.stats.duplicates.saturating_add(1);
             return Ok(None);
         };
-        self.rtt.handle_repair(stored.filled.round_trip);
+        if let Some(round_trip) = stored.filled.round_trip {
+            self.rtt.handle_answer(round_trip);
+        }
         Ok(self.pass_on(now, slot, stored))
     }
 
@@ -421,26 +421,6 @@ impl Publisher {
             let news = track.take_news(now, self.epoch, &self.clock);
             self.outputs.extend(news.map(PublisherOutput::Track));
         }
-    }
-}
-
-/// The round trip to the publisher.
-#[derive(Debug, Default)]
-struct RoundTrip {
-    measured: Option<Duration>,
-}
-
-impl RoundTrip {
-    /// Takes the time from a NACK to its answer, smoothed over eight of them.
-    fn handle_repair(&mut self, sample: Option<Duration>) {
-        let Some(sample) = sample else { return };
-        let smoothed = self.measured.map_or(sample, |old| (old.saturating_mul(7).saturating_add(sample)) / 8);
-        self.measured = Some(smoothed);
-    }
-
-    fn pace(&self, track: &Track, layer: &Layer) -> Pace {
-        let repairs = track.format_of(layer).is_some_and(|format| format.nack);
-        Pace { rtt: self.measured.unwrap_or(RTT_DEFAULT), repairs }
     }
 }
 

@@ -5,7 +5,8 @@
 //! asked for. What is given up leaves a damaged picture, which only a keyframe mends.
 //!
 //! Some publishers ignore requests (OBS on all but its top layer). A layer whose first losses bring no answer is
-//! marked, and from then on a hole asks for a keyframe at once.
+//! marked, and from then on a hole asks for a keyframe at once. An answer clears the mark however late it comes:
+//! where there is no RTX, only the hole that it fills shows that it is one, so what was given up is remembered.
 
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ const AGE_MAX: Duration = Duration::from_millis(500);
 /// The same for a hole before a keyframe that has begun: pictures that are about to be passed over.
 const SUPERSEDED_AGE_MAX: Duration = Duration::from_millis(150);
 
+/// For how long an answer may come, in time or not: the longest round trip that is measured.
+const ANSWER_AGE_MAX: Duration = Duration::from_secs(1);
+
 /// How many packets may be missing at once. Beyond it, repair costs more than a keyframe.
 const MISSING_MAX: usize = 256;
 
@@ -45,8 +49,11 @@ struct Missing {
     noticed: MonoTime,
     /// How many packets had come, without the one that showed the hole.
     noticed_after: u64,
+    first_sent: MonoTime,
     last_sent: MonoTime,
     tries: u8,
+    /// Asked for in vain so far. It is remembered only for its answer, which still measures the round trip.
+    given_up: bool,
 }
 
 /// What an arrival meant for the holes.
@@ -54,7 +61,8 @@ struct Missing {
 pub(super) struct Filled {
     /// The packet had been missing.
     pub(super) was_missing: bool,
-    /// It had been asked for exactly once, this long ago: the round trip, with the publisher's own delay.
+    /// It had been asked for, first this long ago: the round trip with the publisher's own delay, if the first
+    /// request was the one that it answers.
     pub(super) round_trip: Option<Duration>,
 }
 
@@ -93,7 +101,7 @@ impl Nack {
             return Filled::default();
         };
         let missing = self.missing.remove(at);
-        let round_trip = (missing.tries == 1).then(|| now.since(missing.last_sent));
+        let round_trip = (missing.tries > 0).then(|| now.since(missing.first_sent));
         Filled { was_missing: true, round_trip }
     }
 
@@ -126,14 +134,17 @@ impl Nack {
         let repairs = pace.repairs && !self.trial.failed;
         let (arrivals, keyframe) = (self.arrivals, self.keyframe);
         let mut matters = false;
-        self.missing.retain(|missing| {
+        self.missing.retain_mut(|missing| {
+            if missing.given_up {
+                return now.since(missing.noticed) < ANSWER_AGE_MAX;
+            }
             let due = missing.due(arrivals, pace) <= now;
             let in_vain = !repairs && (due || missing.tries > 0);
             let last = missing.useful_until(keyframe);
             let too_late = last <= now || (due && now + pace.rtt > last);
-            let given_up = in_vain || too_late || (due && missing.tries >= TRIES_MAX);
-            matters |= given_up && keyframe.is_none_or(|keyframe| missing.seq > keyframe);
-            !given_up
+            missing.given_up = in_vain || too_late || (due && missing.tries >= TRIES_MAX);
+            matters |= missing.given_up && keyframe.is_none_or(|keyframe| missing.seq > keyframe);
+            !missing.given_up || missing.tries > 0
         });
         self.gave_up |= matters;
     }
@@ -144,12 +155,15 @@ impl Nack {
         if !pace.repairs || self.trial.failed {
             return;
         }
-        for missing in &mut self.missing {
+        for missing in self.missing.iter_mut().filter(|missing| !missing.given_up) {
             if out.len() == out.capacity() {
                 return;
             }
             if missing.due(self.arrivals, pace) > now {
                 continue;
+            }
+            if missing.tries == 0 {
+                missing.first_sent = now;
             }
             missing.last_sent = now;
             missing.tries = missing.tries.saturating_add(1);
@@ -167,6 +181,7 @@ impl Nack {
     pub(super) fn next_timeout(&self, pace: Pace) -> Option<MonoTime> {
         self.missing
             .iter()
+            .filter(|missing| !missing.given_up)
             .map(|missing| missing.due(self.arrivals, pace).min(missing.useful_until(self.keyframe)))
             .min()
     }
@@ -180,6 +195,9 @@ impl Nack {
     fn notice(&mut self, now: MonoTime, from: ExtSeq, to: ExtSeq) {
         let gap = usize::try_from(to.since(from)).unwrap_or(usize::MAX);
         if gap.saturating_add(self.missing.len()) > MISSING_MAX {
+            self.missing.retain(|missing| !missing.given_up);
+        }
+        if gap.saturating_add(self.missing.len()) > MISSING_MAX {
             self.missing.clear();
             self.gave_up = true;
             return;
@@ -189,8 +207,10 @@ impl Nack {
             seq: ExtSeq(seq),
             noticed: now,
             noticed_after,
+            first_sent: now,
             last_sent: now,
             tries: 0,
+            given_up: false,
         }));
     }
 }

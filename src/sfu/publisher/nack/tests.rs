@@ -177,7 +177,7 @@ fn format_without_nack_wants_a_keyframe_as_soon_as_a_packet_is_lost() {
 }
 
 #[test]
-fn first_answer_measures_the_round_trip_and_a_repeated_request_does_not() {
+fn round_trip_is_measured_from_the_first_request_however_often_it_was_repeated() {
     let mut nack = Nack::new();
     receive(&mut nack, 0, &[100, 102, 104]);
     due(&mut nack, 10);
@@ -186,7 +186,41 @@ fn first_answer_measures_the_round_trip_and_a_repeated_request_does_not() {
     let twice = nack.handle_packet(at(61), ExtSeq(103));
 
     assert_eq!(once, Filled { was_missing: true, round_trip: Some(Duration::from_millis(37)) });
-    assert_eq!(twice, Filled { was_missing: true, round_trip: None });
+    assert_eq!(twice, Filled { was_missing: true, round_trip: Some(Duration::from_millis(51)) });
+}
+
+#[test]
+fn packet_that_was_asked_for_and_given_up_is_remembered_for_a_second() {
+    for (came, expected) in [(999, Some(Duration::from_millis(989))), (1_000, None)] {
+        let mut nack = Nack::new();
+        receive(&mut nack, 0, &[100, 102]);
+        for now in 0..600 {
+            due(&mut nack, now);
+        }
+        assert!(nack.take_gave_up());
+        assert_eq!(nack.next_timeout(PACE), None);
+
+        assert_eq!(due(&mut nack, came), []);
+
+        assert_eq!(nack.handle_packet(at(came), ExtSeq(101)).round_trip, expected);
+        assert!(!nack.take_gave_up(), "it is given up once");
+    }
+}
+
+#[test]
+fn packets_that_were_given_up_leave_room_for_new_holes() {
+    let mut nack = Nack::new();
+    nack.handle_answer();
+    receive(&mut nack, 0, &[100, 200]);
+    for now in 0..600 {
+        due(&mut nack, now);
+    }
+    assert!(nack.take_gave_up());
+
+    receive(&mut nack, 600, &[200 + MISSING_MAX as u64]);
+
+    assert!(!nack.take_gave_up());
+    assert_eq!(due(&mut nack, 610).first(), Some(&201));
 }
 
 #[test]

@@ -119,6 +119,81 @@ fn retransmission_on_the_media_source_counts_as_an_answer_where_there_is_no_rtx(
 }
 
 #[test]
+fn repairs_on_the_media_source_that_take_longer_than_assumed_are_measured_and_asked_for_again() {
+    let mut path = AnsweringPath::without_rtx();
+    path.lose(160);
+    path.lose(160);
+    path.bench.take_nacked();
+
+    let lost = path.lose(160);
+
+    assert!(path.bench.take_nacked().contains(&(70, lost)));
+    assert!(!path.is_unanswered());
+    assert_eq!(path.bench.publisher.measured_rtt(), Some(Duration::from_millis(160)));
+}
+
+#[test]
+fn answer_that_comes_after_its_packet_was_given_up_still_counts() {
+    for round_trip in [300, 450, 900] {
+        let mut path = AnsweringPath::without_rtx();
+        path.lose(round_trip);
+        path.lose(round_trip);
+        path.bench.take_nacked();
+
+        let lost = path.lose(round_trip);
+
+        assert!(path.bench.take_nacked().contains(&(70, lost)), "{round_trip} ms");
+        assert!(!path.is_unanswered(), "{round_trip} ms");
+    }
+}
+
+#[test]
+fn round_trip_follows_a_path_that_becomes_slower_and_its_losses_need_no_keyframes() {
+    let mut path = AnsweringPath::with_rtx();
+    path.lose(20);
+    path.lose(250);
+    path.lose(250);
+    path.send_keyframe();
+    let asked = path.bench.publisher.stats().keyframe_requests_sent;
+
+    for _ in 0..5 {
+        path.lose(250);
+    }
+
+    assert_eq!(path.bench.publisher.stats().keyframe_requests_sent, asked);
+    assert_eq!(path.bench.publisher.measured_rtt(), Some(Duration::from_millis(250)));
+}
+
+#[test]
+fn round_trip_follows_a_path_down_from_where_repair_was_too_late() {
+    for slow in [250, 900] {
+        let mut path = AnsweringPath::with_rtx();
+        for _ in 0..5 {
+            path.lose(slow);
+        }
+        assert_eq!(path.bench.publisher.measured_rtt(), Some(Duration::from_millis(slow)));
+
+        for _ in 0..5 {
+            path.lose(30);
+        }
+
+        assert_eq!(path.bench.publisher.measured_rtt(), Some(Duration::from_millis(30)));
+    }
+}
+
+#[test]
+fn packet_that_is_merely_late_hardly_moves_the_round_trip() {
+    let mut path = AnsweringPath::without_rtx();
+    for _ in 0..3 {
+        path.lose(160);
+    }
+
+    path.lose(2);
+
+    assert_eq!(path.bench.publisher.measured_rtt(), Some(Duration::from_millis(160)));
+}
+
+#[test]
 fn retransmission_of_an_unknown_source_is_a_counted_drop() {
     let mut bench = Bench::simulcast(&["h", "l"]);
     bench.store(0, &Sent { mid: "1", rid: "h", ..Sent::vp8(10, 1) });
@@ -233,28 +308,50 @@ fn whole_session_over_a_lossy_reordering_path_ends_with_every_packet_stored() {
 /// A publisher that answers the first request for each lost packet, and loses one packet in two seconds.
 struct AnsweringPath {
     bench: Bench,
+    has_rtx: bool,
     now: u64,
     newest: u16,
 }
 
 impl AnsweringPath {
     fn with_rtx() -> Self {
-        let mut bench = Bench::new(vec![video()]);
-        bench.store(0, &Sent::vp8(70, 1));
-        Self { bench, now: 0, newest: 1 }
+        Self::new(video(), true)
     }
 
-    /// Loses a packet and brings it so many milliseconds after it was first asked for.
-    fn lose(&mut self, round_trip: u64) {
+    fn without_rtx() -> Self {
+        let mut track = video();
+        track.formats[0].rtx = None;
+        Self::new(track, false)
+    }
+
+    fn new(track: PublishedTrack, has_rtx: bool) -> Self {
+        let mut bench = Bench::new(vec![track]);
+        bench.store(0, &Sent::vp8(70, 1));
+        Self { bench, has_rtx, now: 0, newest: 1 }
+    }
+
+    /// Loses a packet, brings it so many milliseconds after it was first asked for, and returns its number.
+    fn lose(&mut self, round_trip: u64) -> u16 {
         let lost = Sent::vp8(70, self.newest + 1);
         self.newest += 2;
         self.bench.store(self.now, &Sent::vp8(70, self.newest));
         // The first request waits for a packet that is merely late.
         let answered = self.now + 10 + round_trip;
         self.bench.pass(self.now, answered);
-        self.bench.store(answered, &lost.rtx(71, lost.seq));
+        let answer = if self.has_rtx { lost.rtx(71, lost.seq) } else { lost.clone() };
+        self.bench.store(answered, &answer);
         self.now += 2_000;
         self.bench.pass(answered, self.now);
+        lost.seq
+    }
+
+    fn send_keyframe(&mut self) {
+        self.newest += 1;
+        self.bench.store(self.now, &Sent::vp8_keyframe(70, self.newest, 640, 360));
+    }
+
+    fn is_unanswered(&self) -> bool {
+        self.bench.publisher.layer_stats(MediaKind::Video, LayerIndex(0)).unwrap().unanswered_nacks
     }
 }
 
