@@ -12,7 +12,7 @@ import { duration, stateWord, viewers } from '../page-kit/words.ts';
 import { Arrivals } from './arrivals.ts';
 import { LevelMeter } from './level-meter.ts';
 import { networkWords, showLayers } from './sent-table.ts';
-import { Source } from './source.ts';
+import { liveError, Source } from './source.ts';
 import { View } from './view.ts';
 
 /** The studio: choose a source, go live, see what is being sent. */
@@ -27,6 +27,14 @@ const viewersIntervalMs = 3000;
 
 let live: Publish | null = null;
 let liveSince = 0;
+/** What the last action or the session complains about. */
+let trouble: LiveError | null = null;
+
+/** Says what went wrong; null takes it back. What happened to the source stays said until it is mended. */
+function say(error: LiveError | null): void {
+  trouble = error;
+  view.notice(trouble ?? source.trouble);
+}
 
 function showState(state: State): void {
   const word = state === 'live' ? `Live ${duration(performance.now() - liveSince)}` : stateWord(state);
@@ -45,7 +53,9 @@ function showState(state: State): void {
 
 function showSource(): void {
   const { kind, muted, audio } = source;
-  if (view.preview.srcObject !== source.stream) view.preview.srcObject = source.stream;
+  // Without a picture the last frame would stay.
+  const shown = kind === null ? null : source.stream;
+  if (view.preview.srcObject !== shown) view.preview.srcObject = shown;
   view.previewEmpty.hidden = kind !== null;
   view.preview.classList.toggle('preview__video--mirrored', kind === 'camera');
   view.useCamera.setAttribute('aria-pressed', String(kind === 'camera'));
@@ -54,6 +64,7 @@ function showSource(): void {
   view.mute.setAttribute('aria-pressed', String(muted));
   setText(view.mute, muted ? 'Unmute' : 'Mute');
   meter.listen(audio);
+  say(trouble);
   void live?.replace('video', source.video);
   void live?.replace('audio', source.audio);
   showState(live?.state ?? 'idle');
@@ -61,13 +72,14 @@ function showSource(): void {
 
 /** Runs what a button asked for; its failure becomes words on the page. */
 async function act(action: () => Promise<void>): Promise<void> {
-  view.notice(null);
-  try {
-    await action();
-    view.offer(await devices(), source.kind === 'camera' ? source.video : null, source.audio);
-  } catch (error) {
-    view.notice(error instanceof LiveError ? error : new LiveError('media/device-in-use', String(error)));
-  }
+  say(null);
+  await action().catch((error: unknown) => say(liveError(error)));
+  // After a failure too: the lists then say what is still in use.
+  if (source.kind !== null) await offerDevices();
+}
+
+async function offerDevices(): Promise<void> {
+  view.offer(await devices(), source.kind === 'camera' ? source.video : null, source.audio);
 }
 
 function goLive(): void {
@@ -79,18 +91,18 @@ function goLive(): void {
     simulcast: view.simulcast.value === '3',
   });
   live = session;
-  view.notice(null);
+  say(null);
   session.on('state', ({ state }) => {
     if (live !== session) return;
     if (state === 'live') {
       liveSince = performance.now();
-      view.notice(null);
+      say(null);
     }
     if (state === 'failed') live = null;
     showState(state);
   });
   session.on('error', ({ error }) => {
-    if (live === session || session.state === 'failed') view.notice(error);
+    if (live === session || session.state === 'failed') say(error);
   });
   session.on('stats', ({ stats }) => {
     if (live !== session) return;
@@ -105,7 +117,7 @@ async function stop(session: Publish): Promise<void> {
   live = null;
   showLayers(view.layers, []);
   setText(view.network, '');
-  view.notice(null);
+  say(null);
   await session.close();
   if (live === null) showState('idle');
 }
@@ -121,13 +133,12 @@ const choice = (): { cameraId: string; microphoneId: string } => ({
   cameraId: view.camera.value,
   microphoneId: view.microphone.value,
 });
-const useCamera = (): Promise<void> => act(() => source.useCamera(choice()));
 
 source.addEventListener('change', showSource);
-view.useCamera.addEventListener('click', () => void useCamera());
+view.useCamera.addEventListener('click', () => void act(() => source.useCamera(choice())));
 view.useScreen.addEventListener('click', () => void act(() => source.useScreen()));
-view.camera.addEventListener('change', () => void useCamera());
-view.microphone.addEventListener('change', () => void useCamera());
+view.camera.addEventListener('change', () => void act(() => source.chooseCamera(choice())));
+view.microphone.addEventListener('change', () => void act(() => source.chooseMicrophone(choice())));
 view.mute.addEventListener('click', () => source.setMuted(!source.muted));
 view.go.addEventListener('click', () => (live ? void stop(live) : goLive()));
 view.copy.addEventListener('click', () => {
@@ -135,11 +146,7 @@ view.copy.addEventListener('click', () => {
   void navigator.clipboard.writeText(view.viewerLink.href).then(said('Copied'), said('Copy failed'));
   setTimeout(said('Copy link'), 2000);
 });
-navigator.mediaDevices?.addEventListener('devicechange', () => {
-  void devices().then((found) =>
-    view.offer(found, source.kind === 'camera' ? source.video : null, source.audio),
-  );
-});
+navigator.mediaDevices?.addEventListener('devicechange', () => void offerDevices());
 addEventListener('beforeunload', (event) => {
   if (live?.state === 'live') event.preventDefault();
 });
@@ -148,9 +155,7 @@ view.addresses(room);
 showState('idle');
 void countViewers();
 if (!isSecureContext) {
-  view.notice(
-    new LiveError('media/insecure-context', 'this address is not secure, so the browser gives no camera'),
-  );
+  say(new LiveError('media/insecure-context', 'this address is not secure, so the browser gives no camera'));
   view.useCamera.disabled = true;
   view.useScreen.disabled = true;
 }

@@ -1,4 +1,4 @@
-import { camera, isLiveError, microphone, screen } from '../../sdk/index.ts';
+import { camera, isLiveError, LiveError, microphone, screen } from '../../sdk/index.ts';
 
 /** What the host shows. */
 export type SourceKind = 'camera' | 'screen';
@@ -9,15 +9,26 @@ export interface DeviceChoice {
   readonly microphoneId: string;
 }
 
+type TrackKind = 'video' | 'audio';
+
 /** The picture and sound that the host sends: one stream whose tracks may change. Fires `change` after each change. */
 export class Source extends EventTarget {
   readonly stream: MediaStream = new MediaStream();
   #kind: SourceKind | null = null;
   #muted = false;
   #choice: DeviceChoice = { cameraId: '', microphoneId: '' };
+  /** Whether the host showed the camera before sharing: only then may the end of a share put it on air. */
+  #backToCamera = false;
+  #trouble: LiveError | null = null;
 
+  /** Null while there is no picture. */
   get kind(): SourceKind | null {
-    return this.#kind;
+    return this.video ? this.#kind : null;
+  }
+
+  /** What happened to the source without the host's doing, with what to do about it. */
+  get trouble(): LiveError | null {
+    return this.#trouble;
   }
 
   get muted(): boolean {
@@ -41,25 +52,41 @@ export class Source extends EventTarget {
       if (isLiveError(error, 'media/device-not-found')) return camera({ cameraId, audio: false });
       throw error;
     });
-    this.#take('camera', asked.getVideoTracks()[0], asked.getAudioTracks()[0] ?? null);
+    this.#backToCamera = true;
+    this.#take('camera', asked.getVideoTracks()[0] ?? null, asked.getAudioTracks()[0] ?? null);
   }
 
   /** Shows a screen; speaks with the microphone, or with the screen's own sound where there is none. */
   async useScreen(): Promise<void> {
     const shared = await screen();
-    const picture = shared.getVideoTracks()[0];
+    const picture = shared.getVideoTracks()[0] ?? null;
     const sound = shared.getAudioTracks()[0] ?? null;
     const voice = this.audio?.readyState === 'live' ? this.audio : await this.#voice();
     if (voice && sound) sound.stop();
-    picture?.addEventListener('ended', () => void this.#screenEnded(picture));
     this.#take('screen', picture, voice ?? sound);
+  }
+
+  /** Chooses a camera. While a screen is shown it is only remembered: a list puts nobody's face on air. */
+  async chooseCamera(choice: DeviceChoice): Promise<void> {
+    this.#choice = choice;
+    if (this.#kind !== 'screen') await this.useCamera(choice);
+  }
+
+  /** Chooses a microphone, and leaves the picture as it is. */
+  async chooseMicrophone(choice: DeviceChoice): Promise<void> {
+    this.#choice = choice;
+    if (this.#kind === null) return;
+    const voice = (await microphone(choice.microphoneId)).getAudioTracks()[0] ?? null;
+    // The share may have ended while the browser asked.
+    if (this.#kind === null) voice?.stop();
+    else this.#take(this.#kind, this.video, voice);
   }
 
   /** Sends silence instead of sound, or sound again. */
   setMuted(muted: boolean): void {
     this.#muted = muted;
     if (this.audio) this.audio.enabled = !muted;
-    this.dispatchEvent(new Event('change'));
+    this.#changed();
   }
 
   async #voice(): Promise<MediaStreamTrack | null> {
@@ -67,22 +94,70 @@ export class Source extends EventTarget {
     return stream?.getAudioTracks()[0] ?? null;
   }
 
-  async #screenEnded(picture: MediaStreamTrack): Promise<void> {
-    // Somebody who stops sharing means to go back to the camera, not off the air.
-    if (this.video === picture)
-      await this.useCamera(this.#choice).catch(() => this.dispatchEvent(new Event('change')));
+  #ended(track: MediaStreamTrack): void {
+    if (track === this.video && this.#kind === 'screen') void this.#screenEnded();
   }
 
-  #take(kind: SourceKind, video: MediaStreamTrack | undefined, audio: MediaStreamTrack | null): void {
-    const wanted = [video, audio].filter((track) => track !== undefined && track !== null);
-    for (const track of this.stream.getTracks()) {
-      if (wanted.includes(track)) continue;
-      this.stream.removeTrack(track);
-      track.stop();
+  async #screenEnded(): Promise<void> {
+    if (!this.#backToCamera) {
+      this.#take(null, null, null);
+      this.#tell(sharingEnded());
+      return;
     }
-    for (const track of wanted) this.stream.addTrack(track);
-    if (audio) audio.enabled = !this.#muted;
+    // The voice goes on while the browser asks for the camera.
+    this.#take('camera', null, this.audio?.readyState === 'live' ? this.audio : null);
+    const { cameraId } = this.#choice;
+    try {
+      const picture = (await camera({ cameraId, audio: false })).getVideoTracks()[0] ?? null;
+      // The host may have chosen something else meanwhile.
+      if (this.video) picture?.stop();
+      else this.#take('camera', picture, this.audio);
+    } catch (error) {
+      if (!this.video) this.#tell(liveError(error));
+    }
+  }
+
+  #take(kind: SourceKind | null, video: MediaStreamTrack | null, audio: MediaStreamTrack | null): void {
+    this.#set('video', video);
+    this.#set('audio', audio);
     this.#kind = kind;
+    this.#trouble = null;
+    this.#changed();
+    // A share may end while the browser asks for the microphone; then nothing tells it any more.
+    if (video?.readyState === 'ended') this.#ended(video);
+  }
+
+  /** Sends this track in place of the one of its kind, which ends. */
+  #set(kind: TrackKind, track: MediaStreamTrack | null): void {
+    const before = this[kind];
+    if (before && before !== track) {
+      this.stream.removeTrack(before);
+      before.stop();
+    }
+    if (track && before !== track) {
+      this.stream.addTrack(track);
+      track.addEventListener('ended', () => this.#ended(track));
+    }
+    if (track && kind === 'audio') track.enabled = !this.#muted;
+  }
+
+  #tell(trouble: LiveError): void {
+    this.#trouble = trouble;
+    this.#changed();
+  }
+
+  #changed(): void {
     this.dispatchEvent(new Event('change'));
   }
+}
+
+/** An error of ours, made of whatever was thrown. */
+export function liveError(error: unknown): LiveError {
+  return isLiveError(error) ? error : new LiveError('media/device-in-use', String(error));
+}
+
+function sharingEnded(): LiveError {
+  return new LiveError('media/device-not-found', 'sharing has ended, and nobody sees or hears you now', {
+    hint: 'Press Screen to share again, or Camera to show yourself.',
+  });
 }

@@ -1,4 +1,5 @@
-import { expect, test } from './harness/fixtures.ts';
+import type { Page } from '@playwright/test';
+import { expect, type OpenPage, test } from './harness/fixtures.ts';
 import { untilActive } from './harness/room-state.ts';
 
 test('a second studio is refused while the first is live, and takes over by itself', async ({
@@ -75,3 +76,91 @@ test('a screen is sent as well as a camera', async ({ open, room }) => {
   await expect(page.locator('#state')).toContainText('Live');
   await untilActive(room.page, ['q', 'h', 'f']);
 });
+
+test('another microphone leaves a shared screen on air, and the camera off', async ({ open, room }) => {
+  const page = await openRecorded(open, room.studio);
+  await page.getByRole('button', { name: 'Screen' }).click();
+  await page.getByRole('button', { name: 'Go live' }).click();
+  await expect(page.locator('#state')).toContainText('Live');
+  const picture = await sent(page, 'video');
+  const voice = await sent(page, 'audio');
+
+  await page.locator('#microphone').selectOption({ label: 'Fake Audio Input 1' });
+
+  await expect.poll(() => sent(page, 'audio')).not.toBe(voice);
+  await expect(page.locator('#microphone option:checked')).toHaveText('Fake Audio Input 1');
+  await expect(page.getByRole('button', { name: 'Screen' })).toHaveAttribute('aria-pressed', 'true');
+  expect(await sent(page, 'video'), 'the picture is the same').toBe(picture);
+});
+
+test('a host who only shared a screen is not seen when sharing ends, and is told what to do', async ({
+  open,
+  room,
+}) => {
+  const page = await openRecorded(open, room.studio);
+  await page.getByRole('button', { name: 'Screen' }).click();
+  await page.getByRole('button', { name: 'Go live' }).click();
+  await expect(page.locator('#state')).toContainText('Live');
+
+  await endTrack(page, 'video');
+
+  await expect(page.locator('#notice-text')).toContainText('Sharing has ended');
+  await expect(page.locator('#notice-hint')).toContainText('Screen');
+  for (const name of ['Camera', 'Screen'])
+    await expect(page.getByRole('button', { name })).toHaveAttribute('aria-pressed', 'false');
+  await expect(page.locator('#preview-empty')).toBeVisible();
+  await expect.poll(() => sent(page, 'video')).toBeNull();
+  await expect.poll(() => sent(page, 'audio')).toBeNull();
+  await picture(page, 'sharing-ended');
+
+  await page.getByRole('button', { name: 'Camera' }).click();
+  await expect(page.locator('#notice')).toBeHidden();
+  await expect(page.getByRole('button', { name: 'Camera' })).toHaveAttribute('aria-pressed', 'true');
+});
+
+/** Keeps a picture for whoever looks at the page, on a desk and on a phone. */
+async function picture(page: Page, name: string): Promise<void> {
+  await page.mouse.move(2, 2);
+  await page.screenshot({ path: test.info().outputPath(`${name}.png`) });
+  await page.setViewportSize({ width: 360, height: 740 });
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  expect(overflow, 'nothing is wider than a small phone').toBeLessThanOrEqual(0);
+  await page.screenshot({ path: test.info().outputPath(`${name}-narrow.png`), fullPage: true });
+  await page.setViewportSize({ width: 1280, height: 800 });
+}
+
+/** Opens the studio so that its newest connection can be looked into. */
+async function openRecorded(open: OpenPage, url: string): Promise<Page> {
+  const page = await open({ url: 'about:blank' });
+  await page.addInitScript(() => {
+    const Original = window.RTCPeerConnection;
+    window.RTCPeerConnection = class extends Original {
+      constructor(configuration?: RTCConfiguration) {
+        super(configuration);
+        Object.assign(window, { connection: this });
+      }
+    };
+  });
+  await page.goto(url);
+  return page;
+}
+
+/** The id of the track of this kind that is really sent; null for none. */
+async function sent(page: Page, kind: 'audio' | 'video'): Promise<string | null> {
+  return page.evaluate((wanted) => {
+    const { connection } = window as unknown as { connection: RTCPeerConnection };
+    const tracks = connection.getSenders().map(({ track }) => track);
+    return tracks.find((track) => track?.kind === wanted)?.id ?? null;
+  }, kind);
+}
+
+/** Ends a track as a browser does when its device is unplugged or its share is stopped. */
+async function endTrack(page: Page, kind: 'audio' | 'video'): Promise<void> {
+  await page.evaluate((wanted) => {
+    const { srcObject } = document.querySelector('#preview') as HTMLVideoElement;
+    const tracks = srcObject instanceof MediaStream ? srcObject.getTracks() : [];
+    const track = tracks.find(({ kind: its }) => its === wanted);
+    track?.stop();
+    track?.dispatchEvent(new Event('ended'));
+  }, kind);
+}
