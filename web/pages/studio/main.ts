@@ -24,9 +24,12 @@ const meter = new LevelMeter(view.level);
 const arrivals = new Arrivals();
 const codecs: readonly CodecPick[] = ['auto', 'h264', 'vp8', 'vp9', 'av1'];
 const viewersIntervalMs = 3000;
+const secondPressMs = 1000;
 
 let live: Publish | null = null;
 let liveSince = 0;
+/** The second press of a host who stops with two must not put them back on air. */
+let justStopped = false;
 /** What the last action or the session complains about. */
 let trouble: LiveError | null = null;
 
@@ -44,7 +47,7 @@ function showState(state: State): void {
   const busy = live !== null;
   setText(view.go, busy ? (state === 'live' ? 'Stop' : 'Cancel') : 'Go live');
   view.go.classList.toggle('button--live', !busy);
-  view.go.disabled = !busy && source.kind === null;
+  view.go.disabled = !busy && (source.kind === null || justStopped);
   view.codec.disabled = busy;
   view.simulcast.disabled = busy;
   if (state !== 'live') setText(view.viewers, '');
@@ -118,8 +121,14 @@ async function stop(session: Publish): Promise<void> {
   showLayers(view.layers, []);
   setText(view.network, '');
   say(null);
+  justStopped = true;
+  // At once: the server may take seconds to answer, and a button that still says "Stop" is pressed again.
+  showState('idle');
+  setTimeout(() => {
+    justStopped = false;
+    showState(live?.state ?? 'idle');
+  }, secondPressMs);
   await session.close();
-  if (live === null) showState('idle');
 }
 
 async function countViewers(): Promise<void> {

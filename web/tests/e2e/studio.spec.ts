@@ -118,6 +118,38 @@ test('a host who only shared a screen is not seen when sharing ends, and is told
   await expect(page.getByRole('button', { name: 'Camera' })).toHaveAttribute('aria-pressed', 'true');
 });
 
+test('Stop pressed twice ends the show at once, however long the server takes', async ({ open, room }) => {
+  const page = await openRecorded(open, room.studio);
+  await page.getByRole('button', { name: 'Camera' }).click();
+  await page.getByRole('button', { name: 'Go live' }).click();
+  await expect(page.locator('#state')).toContainText('Live');
+  const requests: string[] = [];
+  page.on('request', (request) => requests.push(request.method()));
+  let answer = (): void => undefined;
+  const held = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  await page.route('**', async (route) => {
+    if (route.request().method() === 'DELETE') await held;
+    await route.continue();
+  });
+
+  await page.getByRole('button', { name: 'Stop' }).dblclick({ delay: 50 });
+
+  await expect(page.locator('#state')).toHaveText('Offline', { timeout: 1000 });
+  await expect(page.getByRole('button', { name: 'Go live' })).toBeEnabled({ timeout: 2000 });
+  answer();
+  await page.waitForTimeout(1500);
+  await expect(page.locator('#state')).toHaveText('Offline');
+  expect(
+    requests.filter((method) => method === 'POST'),
+    'no second session',
+  ).toEqual([]);
+
+  await page.getByRole('button', { name: 'Go live' }).click();
+  await expect(page.locator('#state'), 'a later press goes live again').toContainText('Live');
+});
+
 /** Keeps a picture for whoever looks at the page, on a desk and on a phone. */
 async function picture(page: Page, name: string): Promise<void> {
   await page.mouse.move(2, 2);
