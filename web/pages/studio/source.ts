@@ -19,6 +19,8 @@ export class Source extends EventTarget {
   #choice: DeviceChoice = { cameraId: '', microphoneId: '' };
   /** Whether the host showed the camera before sharing: only then may the end of a share put it on air. */
   #backToCamera = false;
+  /** What the last screen gave as its sound. */
+  #screenSound: MediaStreamTrack | null = null;
   #trouble: LiveError | null = null;
 
   /** Null while there is no picture. */
@@ -61,8 +63,9 @@ export class Source extends EventTarget {
     const shared = await screen();
     const picture = shared.getVideoTracks()[0] ?? null;
     const sound = shared.getAudioTracks()[0] ?? null;
-    const voice = this.audio?.readyState === 'live' ? this.audio : await this.#voice();
+    const voice = this.#voice ?? (await this.#askVoice());
     if (voice && sound) sound.stop();
+    this.#screenSound = sound;
     this.#take('screen', picture, voice ?? sound);
   }
 
@@ -89,7 +92,13 @@ export class Source extends EventTarget {
     this.#changed();
   }
 
-  async #voice(): Promise<MediaStreamTrack | null> {
+  /** The sound, if it is a microphone's: a screen's own ends with its screen. */
+  get #voice(): MediaStreamTrack | null {
+    const isVoice = this.audio?.readyState === 'live' && this.audio !== this.#screenSound;
+    return isVoice ? this.audio : null;
+  }
+
+  async #askVoice(): Promise<MediaStreamTrack | null> {
     const stream = await microphone(this.#choice.microphoneId).catch(() => null);
     return stream?.getAudioTracks()[0] ?? null;
   }
@@ -105,7 +114,7 @@ export class Source extends EventTarget {
       return;
     }
     // The voice goes on while the browser asks for the camera.
-    this.#take('camera', null, this.audio?.readyState === 'live' ? this.audio : null);
+    this.#take('camera', null, this.#voice);
     const { cameraId } = this.#choice;
     try {
       const picture = (await camera({ cameraId, audio: false })).getVideoTracks()[0] ?? null;

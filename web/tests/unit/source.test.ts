@@ -102,6 +102,33 @@ test('a screen that is shared while the browser asks for the camera stays', asyn
   expect(media.last('camera')?.readyState, 'the late camera is let go').toBe('ended');
 });
 
+test('a second screen is heard with its own sound, not with that of the first', async () => {
+  const media = new FakeDevices();
+  media.refuse('microphone', 'NotFoundError');
+  const source = new Source();
+  await source.useScreen();
+  const first = source.audio;
+
+  await source.useScreen();
+
+  expect(source.audio).toBe(media.last('screen sound'));
+  expect(source.audio?.readyState).toBe('live');
+  expect(first?.readyState).toBe('ended');
+});
+
+test('a second screen is spoken over with the same microphone', async () => {
+  const media = new FakeDevices();
+  const source = new Source();
+  await source.useScreen();
+  const voice = source.audio;
+
+  await source.useScreen();
+
+  expect(source.audio).toBe(voice);
+  expect(voice?.readyState).toBe('live');
+  expect(media.last('screen sound')?.readyState, 'its own sound is not used').toBe('ended');
+});
+
 type Origin = 'camera' | 'microphone' | 'screen' | 'screen sound';
 
 /** A track that a test can end as a browser does. */
