@@ -68,6 +68,7 @@ function showSource(): void {
   setText(view.mute, muted ? 'Unmute' : 'Mute');
   meter.listen(audio);
   say(trouble);
+  void offerDevices();
   void live?.replace('video', source.video);
   void live?.replace('audio', source.audio);
   showState(live?.state ?? 'idle');
@@ -76,9 +77,13 @@ function showSource(): void {
 /** Runs what a button asked for; its failure becomes words on the page. */
 async function act(action: () => Promise<void>): Promise<void> {
   say(null);
-  await action().catch((error: unknown) => say(liveError(error)));
-  // After a failure too: the lists then say what is still in use.
-  if (source.kind !== null) await offerDevices();
+  try {
+    await action();
+  } catch (error) {
+    say(liveError(error));
+    // The lists say what is still in use.
+    if (source.kind !== null) await offerDevices();
+  }
 }
 
 async function offerDevices(): Promise<void> {
@@ -155,7 +160,10 @@ view.copy.addEventListener('click', () => {
   void navigator.clipboard.writeText(view.viewerLink.href).then(said('Copied'), said('Copy failed'));
   setTimeout(said('Copy link'), 2000);
 });
-navigator.mediaDevices?.addEventListener('devicechange', () => void offerDevices());
+navigator.mediaDevices?.addEventListener('devicechange', () => {
+  void source.mend();
+  void offerDevices();
+});
 addEventListener('beforeunload', (event) => {
   if (live?.state === 'live') event.preventDefault();
 });

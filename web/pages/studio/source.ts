@@ -21,6 +21,8 @@ export class Source extends EventTarget {
   #backToCamera = false;
   /** What the last screen gave as its sound. */
   #screenSound: MediaStreamTrack | null = null;
+  /** What has no track because its device has gone. */
+  readonly #missing = new Set<TrackKind>();
   #trouble: LiveError | null = null;
 
   /** Null while there is no picture. */
@@ -30,7 +32,8 @@ export class Source extends EventTarget {
 
   /** What happened to the source without the host's doing, with what to do about it. */
   get trouble(): LiveError | null {
-    return this.#trouble;
+    const [kind] = this.#missing;
+    return kind ? deviceLost(kind) : this.#trouble;
   }
 
   get muted(): boolean {
@@ -85,6 +88,11 @@ export class Source extends EventTarget {
     else this.#take(this.#kind, this.video, voice);
   }
 
+  /** Takes a device in place of each that has gone, if there is one by now. */
+  async mend(): Promise<void> {
+    for (const kind of [...this.#missing]) await this.#find(kind);
+  }
+
   /** Sends silence instead of sound, or sound again. */
   setMuted(muted: boolean): void {
     this.#muted = muted;
@@ -105,6 +113,31 @@ export class Source extends EventTarget {
 
   #ended(track: MediaStreamTrack): void {
     if (track === this.video && this.#kind === 'screen') void this.#screenEnded();
+    else if (track === this.video) void this.#lose('video');
+    else if (track === this.audio && track !== this.#screenSound) void this.#lose('audio');
+    else if (track === this.audio) this.#take(this.#kind, this.video, null);
+  }
+
+  async #lose(kind: TrackKind): Promise<void> {
+    this.#set(kind, null);
+    this.#missing.add(kind);
+    this.#changed();
+    await this.#find(kind);
+  }
+
+  async #find(kind: TrackKind): Promise<void> {
+    const asked = await (kind === 'video' ? camera({ audio: false }) : microphone()).catch(() => null);
+    const track = asked?.getTracks()[0];
+    if (!track) return;
+    // The host may have chosen something else meanwhile.
+    if (!this.#missing.has(kind)) {
+      track.stop();
+      return;
+    }
+    this.#set(kind, track);
+    // Nobody is shown or heard by another device without being told.
+    this.#tell(deviceReplaced(kind, track.label));
+    if (track.readyState === 'ended') this.#ended(track);
   }
 
   async #screenEnded(): Promise<void> {
@@ -129,11 +162,12 @@ export class Source extends EventTarget {
   #take(kind: SourceKind | null, video: MediaStreamTrack | null, audio: MediaStreamTrack | null): void {
     this.#set('video', video);
     this.#set('audio', audio);
+    if (kind === null) this.#missing.clear();
     this.#kind = kind;
     this.#trouble = null;
     this.#changed();
-    // A share may end while the browser asks for the microphone; then nothing tells it any more.
-    if (video?.readyState === 'ended') this.#ended(video);
+    // What ended while the browser asked for the rest does not say so again.
+    for (const track of [video, audio]) if (track?.readyState === 'ended') this.#ended(track);
   }
 
   /** Sends this track in place of the one of its kind, which ends. */
@@ -147,6 +181,7 @@ export class Source extends EventTarget {
       this.stream.addTrack(track);
       track.addEventListener('ended', () => this.#ended(track));
     }
+    if (track) this.#missing.delete(kind);
     if (track && kind === 'audio') track.enabled = !this.#muted;
   }
 
@@ -169,4 +204,27 @@ function sharingEnded(): LiveError {
   return new LiveError('media/device-not-found', 'sharing has ended, and nobody sees or hears you now', {
     hint: 'Press Screen to share again, or Camera to show yourself.',
   });
+}
+
+const deviceNames: Readonly<Record<TrackKind, string>> = { video: 'the camera', audio: 'the microphone' };
+const without: Readonly<Record<TrackKind, string>> = {
+  video: 'Viewers see nothing of you.',
+  audio: 'Viewers hear nothing of you.',
+};
+
+function deviceLost(kind: TrackKind): LiveError {
+  return new LiveError('media/device-not-found', `${deviceNames[kind]} has stopped`, {
+    hint: `${without[kind]} Plug it in again, or choose another one.`,
+  });
+}
+
+function deviceReplaced(kind: TrackKind, label: string): LiveError {
+  const other = label === '' ? 'the default one' : `“${label}”`;
+  return new LiveError(
+    'media/device-not-found',
+    `${deviceNames[kind]} had stopped, and ${other} is in use now`,
+    {
+      hint: 'Choose another one if that is not the one you want.',
+    },
+  );
 }

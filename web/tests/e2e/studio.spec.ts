@@ -150,6 +150,41 @@ test('Stop pressed twice ends the show at once, however long the server takes', 
   await expect(page.locator('#state'), 'a later press goes live again').toContainText('Live');
 });
 
+test('a camera that is unplugged is replaced, or missed until one is plugged in', async ({ open, room }) => {
+  const page = await openRecorded(open, room.studio);
+  const button = page.getByRole('button', { name: 'Camera' });
+  await button.click();
+  await page.getByRole('button', { name: 'Go live' }).click();
+  await expect(page.locator('#state')).toContainText('Live');
+  const first = await sent(page, 'video');
+
+  await endTrack(page, 'video');
+  await expect(page.locator('#notice-text')).toContainText(
+    'The camera had stopped, and “fake_device_0” is in use',
+  );
+  await expect(button).toHaveAttribute('aria-pressed', 'true');
+  await expect.poll(() => sent(page, 'video')).not.toBeNull();
+  expect(await sent(page, 'video')).not.toBe(first);
+
+  await page.evaluate(() => {
+    navigator.mediaDevices.getUserMedia = () =>
+      Promise.reject(new DOMException('no camera', 'NotFoundError'));
+  });
+  await endTrack(page, 'video');
+  await expect(page.locator('#notice-text')).toHaveText('The camera has stopped.');
+  await expect(page.locator('#notice-hint')).toContainText('Plug it in again');
+  await expect(button).toHaveAttribute('aria-pressed', 'false');
+  await expect(page.getByRole('button', { name: 'Mute' }), 'the voice goes on').toBeEnabled();
+  await expect.poll(() => sent(page, 'video')).toBeNull();
+
+  await page.evaluate(() => {
+    Reflect.deleteProperty(navigator.mediaDevices, 'getUserMedia');
+    navigator.mediaDevices.dispatchEvent(new Event('devicechange'));
+  });
+  await expect(button).toHaveAttribute('aria-pressed', 'true');
+  await expect.poll(() => sent(page, 'video')).not.toBeNull();
+});
+
 /** Keeps a picture for whoever looks at the page, on a desk and on a phone. */
 async function picture(page: Page, name: string): Promise<void> {
   await page.mouse.move(2, 2);

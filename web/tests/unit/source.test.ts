@@ -129,6 +129,87 @@ test('a second screen is spoken over with the same microphone', async () => {
   expect(media.last('screen sound')?.readyState, 'its own sound is not used').toBe('ended');
 });
 
+test.each([
+  ['camera', 'video'],
+  ['microphone', 'audio'],
+] as const)(
+  'a %s that is unplugged is replaced by the default one, and the host is told',
+  async (origin, kind) => {
+    const media = new FakeDevices();
+    const source = new Source();
+    await source.useCamera({ cameraId: 'chosen', microphoneId: 'chosen' });
+    source.setMuted(true);
+    const [picture, voice] = [source.video, source.audio];
+
+    media.last(origin)?.end();
+    await settled();
+
+    expect(source.kind).toBe('camera');
+    expect(source[kind]?.readyState).toBe('live');
+    expect(source[kind]?.getSettings().deviceId).toBe('');
+    expect(source.audio?.enabled, 'it stays muted').toBe(false);
+    expect(kind === 'video' ? source.audio : source.video, 'the other track goes on').toBe(
+      kind === 'video' ? voice : picture,
+    );
+    expect(source.trouble?.message).toContain(`the ${origin} had stopped, and “default ${origin}”`);
+  },
+);
+
+test('a camera with none to replace it looks no longer chosen, and is taken again when one is plugged in', async () => {
+  const media = new FakeDevices();
+  const source = new Source();
+  await source.useCamera(choice);
+  const voice = source.audio;
+  media.refuse('camera', 'NotFoundError');
+
+  media.last('camera')?.end();
+  await settled();
+
+  expect(source.kind).toBeNull();
+  expect(source.audio, 'the voice goes on').toBe(voice);
+  expect(source.trouble?.message).toBe('the camera has stopped');
+  expect(source.trouble?.code).toBe('media/device-not-found');
+  await source.chooseMicrophone({ cameraId: '', microphoneId: 'other' });
+  expect(source.trouble?.message, 'it is still missing').toBe('the camera has stopped');
+
+  media.allow('camera');
+  await source.mend();
+
+  expect(source.kind).toBe('camera');
+  expect(source.video?.readyState).toBe('live');
+});
+
+test('a camera is not taken again once a screen is shown instead', async () => {
+  const media = new FakeDevices();
+  const source = new Source();
+  await source.useCamera(choice);
+  media.refuse('camera', 'NotFoundError');
+  media.last('camera')?.end();
+  await settled();
+
+  await source.useScreen();
+  media.allow('camera');
+  await source.mend();
+
+  expect(source.kind).toBe('screen');
+  expect(source.video).toBe(media.last('screen'));
+  expect(source.trouble).toBeNull();
+});
+
+test('a screen whose sound ends is sent without', async () => {
+  const media = new FakeDevices();
+  media.refuse('microphone', 'NotFoundError');
+  const source = new Source();
+  await source.useScreen();
+  media.allow('microphone');
+
+  media.last('screen sound')?.end();
+  await settled();
+
+  expect(source.kind).toBe('screen');
+  expect(source.audio, 'no microphone is taken instead').toBeNull();
+});
+
 type Origin = 'camera' | 'microphone' | 'screen' | 'screen sound';
 
 /** A track that a test can end as a browser does. */
@@ -136,6 +217,7 @@ class FakeTrack extends EventTarget {
   readonly kind: 'audio' | 'video';
   readonly origin: Origin;
   readonly #deviceId: string;
+  readonly label: string;
   readyState = 'live';
   enabled = true;
 
@@ -144,6 +226,7 @@ class FakeTrack extends EventTarget {
     this.kind = origin === 'camera' || origin === 'screen' ? 'video' : 'audio';
     this.origin = origin;
     this.#deviceId = deviceId;
+    this.label = `${deviceId || 'default'} ${origin}`;
   }
 
   getSettings(): MediaTrackSettings {
@@ -204,6 +287,10 @@ class FakeDevices {
 
   last(origin: Origin): FakeTrack | undefined {
     return this.#given.filter((track) => track.origin === origin).at(-1);
+  }
+
+  allow(origin: Origin): void {
+    this.#refused.delete(origin);
   }
 
   refuse(origin: Origin, name: string): void {
