@@ -21,7 +21,7 @@ export class Arrivals {
   readonly #body: HTMLElement = byId('arriving', HTMLElement);
   readonly #rows: HTMLElement = byId('server-figures', HTMLElement);
   readonly #join: HTMLElement = byId('join', HTMLElement);
-  readonly #asking = new Asking<PublishExplanation>((explanation) => explanation && this.show(explanation));
+  readonly #asking = new Asking<PublishExplanation>((explanation) => this.show(explanation));
   #of: Publish | null = null;
 
   /** Follows a session while it is live; null ends it. */
@@ -33,9 +33,10 @@ export class Arrivals {
     else this.#asking.end();
   }
 
-  /** Shows an explanation. */
-  show(explanation: PublishExplanation): void {
-    this.#card.hidden = false;
+  /** Shows an explanation, or nothing. */
+  show(explanation: PublishExplanation | null): void {
+    this.#card.hidden = explanation === null;
+    if (!explanation) return;
     this.#why.show(explanation);
     const layers = [...explanation.layers].sort((a, b) => (b.height ?? 0) - (a.height ?? 0));
     this.#body.replaceChildren(...layers.flatMap(layerRows));

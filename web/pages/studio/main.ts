@@ -50,7 +50,12 @@ function showState(state: State): void {
   view.go.disabled = !busy && (source.kind === null || justStopped);
   view.codec.disabled = busy;
   view.simulcast.disabled = busy;
-  if (state !== 'live') setText(view.viewers, '');
+  if (state !== 'live') {
+    // Figures of a session that is over are true of nothing.
+    setText(view.viewers, '');
+    setText(view.network, '');
+    showLayers(view.layers, []);
+  }
   arrivals.follow(state === 'live' ? live : null);
 }
 
@@ -113,7 +118,7 @@ function goLive(): void {
     if (live === session || session.state === 'failed') say(error);
   });
   session.on('stats', ({ stats }) => {
-    if (live !== session) return;
+    if (live !== session || session.state !== 'live') return;
     showLayers(view.layers, stats.layers);
     setText(view.network, networkWords(stats));
     showState(session.state);
@@ -123,8 +128,6 @@ function goLive(): void {
 
 async function stop(session: Publish): Promise<void> {
   live = null;
-  showLayers(view.layers, []);
-  setText(view.network, '');
   say(null);
   justStopped = true;
   // At once: the server may take seconds to answer, and a button that still says "Stop" is pressed again.

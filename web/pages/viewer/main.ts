@@ -1,4 +1,4 @@
-import { type QualityPick, type Watch, watch } from '../../sdk/index.ts';
+import { type Latency, type QualityPick, type Watch, watch } from '../../sdk/index.ts';
 import { byId, roomOf, setText } from '../page-kit/dom.ts';
 import { showRows } from '../page-kit/explanation.ts';
 import { stateWord, viewers } from '../page-kit/words.ts';
@@ -35,13 +35,19 @@ function open(): Watch {
   next.on('qualities', () => menu.show(next.qualities, video.videoHeight, next.selected));
   next.on('stats', ({ stats, latency }) => {
     menu.show(next.qualities, stats.height, next.selected);
+    if (next.state !== 'live') return;
     const pictured = next.selected !== 'audio-only' && next.selected !== 'paused';
-    setText(latencyText, pictured ? (latency ? latencyWords(latency) : 'No picture yet') : 'No picture');
-    if (latency && pictured) details.dataset['level'] = latencyLevel(latency);
-    else delete details.dataset['level'];
+    showLatency(pictured ? latency : null, pictured ? 'No picture yet' : 'No picture');
     if (details.open) showRows(figureList, figures(stats, latency));
   });
   return next;
+}
+
+/** Says how far behind the picture is, or these words where that is not known. */
+function showLatency(latency: Latency | null, otherwise: string): void {
+  setText(latencyText, latency ? latencyWords(latency) : otherwise);
+  if (latency) details.dataset['level'] = latencyLevel(latency);
+  else delete details.dataset['level'];
 }
 
 async function choose(pick: QualityPick): Promise<void> {
@@ -59,6 +65,11 @@ function showState(): void {
   setText(pill, stateWord(state));
   pill.dataset['state'] = state;
   document.title = `${state === 'live' ? '● ' : ''}${room} · Nearcast`;
+  if (state !== 'live') {
+    // Figures of a picture that stands still are true of nothing.
+    showLatency(null, 'No picture yet');
+    showRows(figureList, []);
+  }
   const silent = playback === 'playing-muted';
   face.show(session, video.videoWidth > 0);
   unmute.hidden = !silent || state !== 'live' || mute.dataset['asked'] === 'true';

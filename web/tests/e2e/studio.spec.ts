@@ -1,6 +1,7 @@
 import type { Page } from '@playwright/test';
-import { expect, type OpenPage, test } from './harness/fixtures.ts';
+import { expect, type OpenPage, roomOf, test } from './harness/fixtures.ts';
 import { untilActive } from './harness/room-state.ts';
+import { startServer } from './harness/server.ts';
 
 test('a second studio is refused while the first is live, and takes over by itself', async ({
   open,
@@ -183,6 +184,55 @@ test('a camera that is unplugged is replaced, or missed until one is plugged in'
   });
   await expect(button).toHaveAttribute('aria-pressed', 'true');
   await expect.poll(() => sent(page, 'video')).not.toBeNull();
+});
+
+test('no old figures stay on either page when the server is gone', async ({ open }) => {
+  const server = await startServer();
+  const room = roomOf(server, 'demo');
+  const studio = await open({ url: room.studio });
+  await studio.getByRole('button', { name: 'Camera' }).click();
+  await studio.getByRole('button', { name: 'Go live' }).click();
+  const viewer = await open({ url: room.page });
+  await viewer.locator('#details summary').click();
+  await expect(viewer.locator('#latency')).toContainText('behind', { timeout: 20_000 });
+  await expect(viewer.locator('#figures')).toContainText('Jitter buffer');
+  await expect(studio.locator('#layers')).toContainText('kbit/s');
+  await expect(studio.locator('#network')).toContainText('loss');
+  await expect(studio.locator('#arrivals')).toBeVisible();
+
+  await server.stop();
+
+  await expect(studio.locator('#state')).toHaveText('Reconnecting', { timeout: 20_000 });
+  await expect(studio.locator('#layers')).toHaveText('Nothing yet', { timeout: 1000 });
+  await expect(studio.locator('#network')).toHaveText('', { timeout: 1000 });
+  await expect(studio.locator('#arrivals')).toBeHidden({ timeout: 1000 });
+  await expect(viewer.locator('#state')).toHaveText('Reconnecting', { timeout: 20_000 });
+  await expect(viewer.locator('#latency')).toHaveText('No picture yet', { timeout: 1000 });
+  await expect(viewer.locator('#details')).not.toHaveAttribute('data-level');
+  await expect(viewer.locator('#figures dt')).toHaveCount(0);
+});
+
+test('what arrives is not shown while the server does not say it', async ({ open, room }) => {
+  const page = await open({ url: 'about:blank' });
+  // A browser without data channels asks by HTTP, which the test can answer.
+  await page.addInitScript(() => {
+    const original = RTCPeerConnection.prototype.createDataChannel;
+    RTCPeerConnection.prototype.createDataChannel = function (label, options) {
+      const channel = original.call(this, label, options);
+      channel.close();
+      return channel;
+    };
+  });
+  await page.goto(room.studio);
+  await page.getByRole('button', { name: 'Camera' }).click();
+  await page.getByRole('button', { name: 'Go live' }).click();
+  await expect(page.locator('#arrivals')).toBeVisible({ timeout: 10_000 });
+
+  await page.route('**/explain', (route) => route.fulfill({ status: 500 }));
+
+  await expect(page.locator('#arrivals')).toBeHidden({ timeout: 10_000 });
+  await page.unroute('**/explain');
+  await expect(page.locator('#arrivals'), 'it is asked again').toBeVisible({ timeout: 10_000 });
 });
 
 /** Keeps a picture for whoever looks at the page, on a desk and on a phone. */
