@@ -10,7 +10,8 @@ import { QualityMenu } from './quality-menu.ts';
 /** The viewer's page: plays the room as soon as somebody is live in it. */
 
 const room = roomOf(location.pathname, '/r/') ?? 'demo';
-const video = byId('video', HTMLVideoElement);
+/** An iPhone fills its screen with a video alone, by a method of its own. */
+const video: HTMLVideoElement & { webkitEnterFullscreen?: () => void } = byId('video', HTMLVideoElement);
 const pill = byId('state', HTMLElement);
 const viewerCount = byId('viewers', HTMLElement);
 const mute = byId('mute', HTMLButtonElement);
@@ -109,12 +110,15 @@ details.addEventListener('keydown', (event) => {
 });
 fullscreen.addEventListener('click', () => {
   if (document.fullscreenElement) void document.exitFullscreen();
-  else void player.requestFullscreen?.().catch(() => undefined);
+  else if (player.requestFullscreen) void player.requestFullscreen().catch(() => undefined);
+  // It throws before there is a picture.
+  else if (video.readyState > 0) video.webkitEnterFullscreen?.();
 });
 document.addEventListener('fullscreenchange', () => {
   const full = document.fullscreenElement !== null;
   press(fullscreen, full, 'Full screen', 'Leave full screen');
 });
 
+fullscreen.hidden = !player.requestFullscreen && !video.webkitEnterFullscreen;
 setText(byId('room', HTMLElement), room);
 showState();
