@@ -26,6 +26,9 @@ const codecs: readonly CodecPick[] = ['auto', 'h264', 'vp8', 'vp9', 'av1'];
 const viewersIntervalMs = 3000;
 const secondPressMs = 1000;
 
+const emptyOffAir = view.previewEmpty.textContent;
+const emptyOnAir = 'There is no picture. What you choose now is seen at once.';
+
 let live: Publish | null = null;
 let liveSince = 0;
 /** The second press of a host who stops with two must not put them back on air. */
@@ -48,6 +51,7 @@ function showState(state: State): void {
   setText(view.go, busy ? (state === 'live' ? 'Stop' : 'Cancel') : 'Go live');
   view.go.classList.toggle('button--live', !busy);
   view.go.disabled = !busy && (source.kind === null || justStopped);
+  setText(view.previewEmpty, busy ? emptyOnAir : emptyOffAir);
   view.codec.disabled = busy;
   view.simulcast.disabled = busy;
   if (state !== 'live') {
@@ -71,6 +75,7 @@ function showSource(): void {
   view.mute.disabled = audio === null;
   view.mute.setAttribute('aria-pressed', String(muted));
   setText(view.mute, muted ? 'Unmute' : 'Mute');
+  view.level.hidden = audio === null;
   meter.listen(audio);
   say(trouble);
   void offerDevices();

@@ -109,7 +109,8 @@ test('a host who only shared a screen is not seen when sharing ends, and is told
   await expect(page.locator('#notice-hint')).toContainText('Screen');
   for (const name of ['Camera', 'Screen'])
     await expect(page.getByRole('button', { name })).toHaveAttribute('aria-pressed', 'false');
-  await expect(page.locator('#preview-empty')).toBeVisible();
+  await expect(page.locator('#preview-empty')).toContainText('What you choose now is seen at once');
+  await expect(page.locator('#level')).toBeHidden();
   await expect.poll(() => sent(page, 'video')).toBeNull();
   await expect.poll(() => sent(page, 'audio')).toBeNull();
   await picture(page, 'sharing-ended');
