@@ -1,5 +1,5 @@
 import { LiveError } from './error.ts';
-import { isRecord, request, type TokenSource } from './http.ts';
+import { isRecord, readJson, request, type TokenSource } from './http.ts';
 
 /** One simulcast encoding of the room's video, as the server measures it. */
 export interface Quality {
@@ -35,8 +35,7 @@ export interface DiscoverOptions {
 /** Asks for the discovery document of a room by the URL of its page. */
 export async function discover(url: URL, options: DiscoverOptions = {}): Promise<RoomInfo> {
   const response = await request(url, { method: 'GET', headers: { Accept: 'application/json' }, ...options });
-  const body: unknown = await response.json().catch(() => null);
-  const info = decodeRoom(body, url);
+  const info = decodeRoom(await readJson(response, options.signal), url);
   if (!info) throw new LiveError('protocol/bad-response', `${url.pathname} gave no discovery document`);
   return info;
 }

@@ -1,4 +1,4 @@
-import { type ErrorCode, isErrorCode, LiveError } from './error.ts';
+import { type ErrorCode, isAbort, isErrorCode, LiveError } from './error.ts';
 import { parseRetryAfter } from './retry.ts';
 
 /** A bearer token, or a function that gives one. */
@@ -37,7 +37,7 @@ const statusCodes: Readonly<Record<number, ErrorCode>> = {
 export async function request(url: URL, options: RequestOptions): Promise<Response> {
   const { method, body, token, signal, keepalive = false } = options;
   const headers = new Headers(options.headers);
-  const bearer = typeof token === 'function' ? await token() : token;
+  const bearer = typeof token === 'function' ? await ask(token, signal) : token;
   if (bearer) headers.set('Authorization', `Bearer ${bearer}`);
   const timeout = AbortSignal.timeout(timeoutMs);
   let response: Response;
@@ -59,6 +59,26 @@ export async function request(url: URL, options: RequestOptions): Promise<Respon
   }
   if (!response.ok) throw await problem(response);
   return response;
+}
+
+/** Reads the body of an answer. A network that is lost meanwhile is told as one that was lost before. */
+export async function readText(response: Response, signal?: AbortSignal): Promise<string> {
+  try {
+    return await response.text();
+  } catch (cause) {
+    signal?.throwIfAborted();
+    throw networkFailure('the answer was cut off', cause);
+  }
+}
+
+/** Reads the body of an answer as JSON; null where it is something else. */
+export async function readJson(response: Response, signal?: AbortSignal): Promise<unknown> {
+  const body = await readText(response, signal);
+  try {
+    return JSON.parse(body);
+  } catch {
+    return null;
+  }
 }
 
 /** Turns a refusal into an error, by its problem details (RFC 9457) or, without them, by its status. */
@@ -90,6 +110,21 @@ async function readProblem(response: Response): Promise<Record<string, unknown>>
 /** Tells a JSON object from other values. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Asks for a token. Where nothing else is said, it was the network that failed: most are fetched. */
+async function ask(token: () => string | Promise<string>, signal?: AbortSignal): Promise<string> {
+  try {
+    return await token();
+  } catch (cause) {
+    signal?.throwIfAborted();
+    throw cause instanceof LiveError ? cause : networkFailure('the token cannot be had', cause);
+  }
+}
+
+function networkFailure(message: string, cause: unknown): LiveError {
+  const isLate = isAbort(cause) || (cause instanceof DOMException && cause.name === 'TimeoutError');
+  return new LiveError(isLate ? 'net/timeout' : 'net/unreachable', message, { cause });
 }
 
 function text(value: unknown): string | undefined {

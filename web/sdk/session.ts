@@ -1,6 +1,6 @@
 import { isLiveError, LiveError } from './error.ts';
 import { decodeExplanation, type Explanation } from './explain.ts';
-import { request, type TokenSource } from './http.ts';
+import { readJson, readText, request, type TokenSource } from './http.ts';
 import { iceServers, type Link, parseLinkHeader } from './link-header.ts';
 import { RoomChannel } from './room-channel.ts';
 import { applyRestart, buildFragment, iceCredentials, parseRestartAnswer } from './sdp-fragment.ts';
@@ -105,7 +105,7 @@ export class Session {
     const kind = first?.receiver.track.kind ?? 'video';
     const parts = { credentials, mid: first?.mid ?? '0', kind, candidates: [], endOfCandidates: false };
     const response = await this.#patch(buildFragment(parts), '*');
-    const answer = parseRestartAnswer(await response.text());
+    const answer = parseRestartAnswer(await readText(response, this.#ended.signal));
     if (!answer)
       throw new LiveError('protocol/bad-response', 'the answer to the ICE restart has no credentials');
     this.#etag = response.headers.get('ETag') ?? this.#etag;
@@ -130,7 +130,7 @@ export class Session {
     }
     const url = new URL(`/api/v1/sessions/${this.id}/explain`, this.url);
     const response = await request(url, { method: 'GET', ...(signal ? { signal } : {}), ...this.#auth() });
-    return response.json().catch(() => null);
+    return readJson(response, signal);
   }
 
   /** Ends the session here and on the server. Idempotent; `keepalive` lets the request outlive the page. */
@@ -223,7 +223,14 @@ async function post({ endpoint, token, signal }: SessionOptions, body: string): 
   }
   const links = parseLinkHeader(response.headers.get('Link'));
   const url = new URL(location, response.url || endpoint);
-  return { location: url, etag: response.headers.get('ETag'), links, answer: await response.text() };
+  try {
+    const answer = await readText(response, signal);
+    return { location: url, etag: response.headers.get('ETag'), links, answer };
+  } catch (error) {
+    // The session is there, and nobody will use it.
+    void request(url, { method: 'DELETE', ...auth }).catch(() => undefined);
+    throw error;
+  }
 }
 
 async function setAnswer(connection: RTCPeerConnection, sdp: string): Promise<void> {

@@ -1,7 +1,9 @@
-import { expect, test } from 'vitest';
-import { decodeQualities, decodeRoom, isSending } from '../../sdk/discovery.ts';
+import { afterEach, expect, test, vi } from 'vitest';
+import { decodeQualities, decodeRoom, discover, isSending } from '../../sdk/discovery.ts';
 
 const base = new URL('https://live.example/r/demo');
+
+afterEach(() => vi.unstubAllGlobals());
 
 test('a discovery document gives absolute endpoints and layers, highest first', () => {
   const room = decodeRoom(
@@ -28,6 +30,15 @@ test('a discovery document gives absolute endpoints and layers, highest first', 
 
 test.each([[null], [[]], ['text'], [{}], [{ whep: 7 }]])('%j is no discovery document', (body) => {
   expect(decodeRoom(body, base)).toBeNull();
+});
+
+test('a page is no discovery document, and a document that is cut off is the network’s failure', async () => {
+  const cut = new ReadableStream({ start: (body) => body.error(new TypeError('terminated')) });
+  const bodies: BodyInit[] = ['<!doctype html>', cut];
+  vi.stubGlobal('fetch', async () => new Response(bodies.shift()));
+
+  await expect(discover(base)).rejects.toMatchObject({ code: 'protocol/bad-response' });
+  await expect(discover(base)).rejects.toMatchObject({ code: 'net/unreachable' });
 });
 
 test('a layer without name or size is still a layer, and what is none is left out', () => {

@@ -1,6 +1,6 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import { isLiveError, LiveError } from '../../sdk/error.ts';
-import { problem, request } from '../../sdk/http.ts';
+import { problem, readText, request } from '../../sdk/http.ts';
 
 const url = new URL('http://server.example/whip/demo');
 
@@ -76,6 +76,29 @@ test('an unreachable server is told from our own abort', async () => {
 
   await expect(request(url, { method: 'GET' })).rejects.toMatchObject({ code: 'net/unreachable' });
   await expect(request(url, { method: 'GET', signal: aborted })).rejects.toThrow('left');
+});
+
+test('a token that cannot be had is tried for again, unless its function says why', async () => {
+  const offline = async (): Promise<string> => {
+    throw new TypeError('fetch failed');
+  };
+  const refused = async (): Promise<string> => {
+    throw new LiveError('auth/denied', 'signed out');
+  };
+
+  const lost = request(url, { method: 'GET', token: offline });
+  await expect(lost).rejects.toMatchObject({ code: 'net/unreachable', retryable: true });
+  await expect(request(url, { method: 'GET', token: refused })).rejects.toThrow('signed out');
+});
+
+test('a body that is cut off is told from one that is late, and from our own abort', async () => {
+  const cut = (reason: unknown) => new Response(new ReadableStream({ start: (body) => body.error(reason) }));
+  const aborted = AbortSignal.abort(new Error('left'));
+
+  await expect(readText(cut(new TypeError('terminated')))).rejects.toMatchObject({ code: 'net/unreachable' });
+  const late = new DOMException('late', 'TimeoutError');
+  await expect(readText(cut(late))).rejects.toMatchObject({ code: 'net/timeout' });
+  await expect(readText(cut(aborted.reason), aborted)).rejects.toThrow('left');
 });
 
 test('errors are recognised by class and code', () => {

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { LiveError } from '../../sdk/error.ts';
 import type { State } from '../../sdk/handle.ts';
-import { type QualityPick, type Watch, watch } from '../../sdk/watch.ts';
+import { type QualityPick, type Watch, type WatchOptions, watch } from '../../sdk/watch.ts';
 
 vi.mock('../../sdk/session.ts', () => ({ Session: { open: async () => openSession() } }));
 
@@ -137,6 +137,21 @@ test('a refusal that comes late undoes no later pick', async () => {
   expect(handle.selected).toBe('audio-only');
 });
 
+test('a token that cannot be had while the network is away ends nothing', async () => {
+  world.frames = 15;
+  let tries = 0;
+  const token = async (): Promise<string> => {
+    tries += 1;
+    if (tries < 3) throw new TypeError('fetch failed');
+    return 'abc';
+  };
+  const { states, errors } = open('auto', { token });
+  await pass(5000);
+
+  expect(errors.map(({ code }) => code)).toEqual(['net/unreachable', 'net/unreachable']);
+  expect(states).toEqual(['connecting', 'live']);
+});
+
 test('a new session asks for the pick again, and one that cannot ask is tried again', async () => {
   world.answers = [Promise.resolve(new Response(null, { status: 503 }))];
   const { handle, states, errors } = open('paused');
@@ -200,12 +215,16 @@ async function answer(_url: URL, { method, body }: RequestInit): Promise<Respons
   return Response.json({ whep: '/whep/demo', live: world.live, viewers: 1, layers: [] });
 }
 
-function open(quality: QualityPick): { handle: Watch; states: State[]; errors: LiveError[] } {
+function open(
+  quality: QualityPick,
+  options: Partial<WatchOptions> = {},
+): { handle: Watch; states: State[]; errors: LiveError[] } {
   const video = { play: async () => undefined, ownerDocument: { hidden: false } };
   const handle = watch({
     url: 'http://server.example/r/demo',
     video: video as unknown as HTMLVideoElement,
     quality,
+    ...options,
   });
   watching = handle;
   const states: State[] = [];
