@@ -69,7 +69,9 @@ export abstract class Handle<E extends HandleEvents & { [K in keyof E]: Event }>
   constructor(options: HandleOptions) {
     super();
     this.#policy = options.reconnect;
-    options.signal?.addEventListener('abort', () => void this.close(), { once: true });
+    const { signal } = options;
+    signal?.addEventListener('abort', () => void this.close(), { once: true });
+    if (signal?.aborted) void this.close();
   }
 
   get state(): State {

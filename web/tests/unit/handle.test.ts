@@ -85,6 +85,17 @@ test('the signal of the caller closes it', async () => {
   expect(handle.state).toBe('closed');
 });
 
+test('a signal that has fired already closes it before it tries anything', async () => {
+  const handle = new Scripted([stayLive], AbortSignal.abort());
+  const ready = expect(handle.ready()).rejects.toMatchObject({ name: 'AbortError' });
+
+  await vi.advanceTimersByTimeAsync(1000);
+  await ready;
+
+  expect(handle.states).toEqual(['closed']);
+  expect(handle.attempts).toBe(0);
+});
+
 type Step = (progress: Progress, signal: AbortSignal) => Promise<never>;
 
 class Scripted extends Handle<HandleEvents> {
