@@ -112,13 +112,22 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Asks for a token. Where nothing else is said, it was the network that failed: most are fetched. */
+/**
+ * Asks for a token, for as long as the signal lets it. Where nothing else is said, it was the network that failed: most
+ * are fetched.
+ */
 async function ask(token: () => string | Promise<string>, signal?: AbortSignal): Promise<string> {
+  const over = new AbortController();
+  const aborted = new Promise<never>((_, reject) => {
+    signal?.addEventListener('abort', () => reject(signal.reason), { signal: over.signal });
+  });
   try {
-    return await token();
+    return await Promise.race([token(), aborted]);
   } catch (cause) {
     signal?.throwIfAborted();
     throw cause instanceof LiveError ? cause : networkFailure('the token cannot be had', cause);
+  } finally {
+    over.abort();
   }
 }
 

@@ -110,7 +110,7 @@ export class Publish extends Handle<PublishEvents> {
       progress.live();
       void this.#report(new StatsReader(connection), over.signal);
       const reason: LiveError = await session.lost;
-      await session.close();
+      await session.giveUp(signal);
       throw reason;
     } finally {
       over.abort();

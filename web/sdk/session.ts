@@ -23,7 +23,10 @@ const fragmentType = 'application/trickle-ice-sdpfrag';
 const connectTimeoutMs = 10_000;
 /** Browsers flip to `disconnected` and back after one lost check; only then is a restart worth it. */
 const disconnectedGraceMs = 2500;
+/** For all of a restart: over a path that is silent its request is never answered. */
 const restartTimeoutMs = 4000;
+/** Over most paths a DELETE takes less. */
+const giveUpMs = 500;
 
 /** One negotiated link to the server, by WHIP (RFC 9725) or WHEP. It repairs its path by ICE restart, once per loss. */
 export class Session {
@@ -81,7 +84,7 @@ export class Session {
       session.#guard();
       return session;
     } catch (error) {
-      if (session) await session.close();
+      if (session) await session.giveUp(signal);
       else connection.close();
       throw error;
     }
@@ -93,7 +96,7 @@ export class Session {
   }
 
   /** Moves the session to a new network path (RFC 9725 §4.3.2). */
-  async restart(): Promise<void> {
+  async restart(signal: AbortSignal = this.#ended.signal): Promise<void> {
     const connection = this.#connection;
     const before = connection.remoteDescription?.sdp;
     if (before === undefined) return;
@@ -104,8 +107,8 @@ export class Session {
     const first = connection.getTransceivers()[0];
     const kind = first?.receiver.track.kind ?? 'video';
     const parts = { credentials, mid: first?.mid ?? '0', kind, candidates: [], endOfCandidates: false };
-    const response = await this.#patch(buildFragment(parts), '*');
-    const answer = parseRestartAnswer(await readText(response, this.#ended.signal));
+    const response = await this.#patch(buildFragment(parts), '*', signal);
+    const answer = parseRestartAnswer(await readText(response, signal));
     if (!answer)
       throw new LiveError('protocol/bad-response', 'the answer to the ICE restart has no credentials');
     this.#etag = response.headers.get('ETag') ?? this.#etag;
@@ -137,6 +140,16 @@ export class Session {
   close(options: { readonly keepalive?: boolean } = {}): Promise<void> {
     this.#closing ??= this.#end(options.keepalive ?? false);
     return this.#closing;
+  }
+
+  /**
+   * Closes it to make room for the next one: the DELETE goes first, but its answer may never come. Only when `signal` says
+   * that there is no next one it is waited for.
+   */
+  async giveUp(signal: AbortSignal): Promise<void> {
+    const closed = this.close();
+    const moment = new Promise<void>((resolve) => setTimeout(resolve, giveUpMs));
+    await (signal.aborted ? closed : Promise.race([closed, moment]));
   }
 
   async #end(keepalive: boolean): Promise<void> {
@@ -175,9 +188,10 @@ export class Session {
     const { signal } = this.#ended;
     if (this.#repairing || signal.aborted) return;
     this.#repairing = true;
+    const inTime = AbortSignal.any([signal, AbortSignal.timeout(restartTimeoutMs)]);
     try {
-      await this.restart();
-      await connected(this.#connection, signal, restartTimeoutMs);
+      await this.restart(inTime);
+      await connected(this.#connection, inTime, restartTimeoutMs);
     } catch (cause) {
       const known = cause instanceof LiveError ? cause : null;
       const retryable = known?.retryable === true;
@@ -194,9 +208,9 @@ export class Session {
     if (etag) this.#trickle.start(async (fragment) => void (await this.#patch(fragment, etag)));
   }
 
-  #patch(body: string, etag: string): Promise<Response> {
+  #patch(body: string, etag: string, signal: AbortSignal = this.#ended.signal): Promise<Response> {
     const headers = { 'Content-Type': fragmentType, 'If-Match': etag };
-    return request(this.url, { method: 'PATCH', headers, body, signal: this.#ended.signal, ...this.#auth() });
+    return request(this.url, { method: 'PATCH', headers, body, signal, ...this.#auth() });
   }
 
   #auth(): { readonly token?: TokenSource } {

@@ -149,7 +149,7 @@ export class Watch extends Handle<WatchEvents> {
       const refusal = await this.#chooseAgain(session);
       const reason =
         refusal ?? (await Promise.race([session.lost, this.#observe(connection, progress, over.signal)]));
-      await session.close();
+      await session.giveUp(signal);
       throw reason;
     } finally {
       over.abort();
@@ -211,6 +211,13 @@ export class Watch extends Handle<WatchEvents> {
     const meter = new LatencyMeter(this.#options.video);
     const stall = new StallWatch(this.#isSoundless);
     let sending = true;
+    let looking = false;
+    // Beside the ticks: over a path that is silent an answer takes long, or never comes.
+    const look = async (): Promise<void> => {
+      looking = true;
+      sending = (await this.#look(signal)) ?? sending;
+      looking = false;
+    };
     signal.addEventListener('abort', () => meter.close());
     for (let tick = 1; !signal.aborted; tick += 1) {
       await new Promise((resolve) => setTimeout(resolve, tickMs));
@@ -225,11 +232,12 @@ export class Watch extends Handle<WatchEvents> {
       if (flow === 'flowing' && connection.connectionState === 'connected') progress.live();
       if (tick % 2 === 0) this.#report(stats, meter);
       const due = tick % (tick < 20 ? roomTicksEarly : roomTicks) === 0;
-      if (!due && flow !== 'frozen') continue;
-      sending = (await this.#look(signal)) ?? sending;
-      if (!sending) stall.reset(performance.now());
-      if (!sending && flow === 'frozen') progress.waiting();
-      if (flow === 'frozen' && stall.lasted(performance.now())) break;
+      if ((due || flow === 'frozen') && !looking) void look();
+      if (flow !== 'frozen') continue;
+      if (sending && stall.lasted(now)) break;
+      if (sending) continue;
+      stall.reset(now);
+      progress.waiting();
     }
     return stalled(this.#selected);
   }

@@ -14,6 +14,8 @@ const world = {
   packets: 0,
   live: true,
   isReachable: true,
+  /** Whether the server answers nothing that it is asked. */
+  isSilent: false,
   sessions: 0,
   asked: [] as unknown[],
   /** What the server answers to the choice of a layer. */
@@ -27,7 +29,15 @@ beforeEach(() => {
   vi.stubGlobal('MediaStream', class {});
   vi.stubGlobal('fetch', answer);
   Object.assign(world, { connectionState: 'connected', framesDecoded: 0, audioPackets: 0, frames: 0 });
-  Object.assign(world, { packets: 0, live: true, isReachable: true, sessions: 0, asked: [], answers: [] });
+  Object.assign(world, {
+    packets: 0,
+    live: true,
+    isReachable: true,
+    isSilent: false,
+    sessions: 0,
+    asked: [],
+    answers: [],
+  });
 });
 afterEach(async () => {
   const closed = watching?.close();
@@ -104,6 +114,20 @@ test('a room that showed a picture and no sound has none to miss, in the next se
 
   expect(errors.map(({ code }) => code)).toEqual(['net/ice-failed']);
   expect(states).toEqual(['connecting', 'live', 'reconnecting', 'live']);
+});
+
+test('a session over a network that swallows everything is given up after eight seconds', async () => {
+  world.frames = 15;
+  const { errors } = open('auto');
+  await pass(2000);
+
+  world.frames = 0;
+  world.isSilent = true;
+  await pass(7500);
+  expect(errors).toEqual([]);
+  await pass(1000);
+
+  expect(errors.map(({ code }) => code)).toEqual(['media/stalled']);
 });
 
 test('a pick that is refused is not selected, but the one that the server took before', async () => {
@@ -203,14 +227,18 @@ async function openSession(): Promise<unknown> {
   const lost = new Promise((resolve) => {
     lose = () => resolve(new LiveError('net/ice-failed', 'the path is lost'));
   });
-  return { url: new URL('http://server.example/whep/demo/s1'), id: 's1', lost, close: async () => lose() };
+  const url = new URL('http://server.example/whep/demo/s1');
+  const close = async (): Promise<void> => lose();
+  return { url, id: 's1', lost, close, giveUp: close };
 }
 
-async function answer(_url: URL, { method, body }: RequestInit): Promise<Response> {
+async function answer(_url: URL, { method, body, signal }: RequestInit): Promise<Response> {
   if (method === 'PUT') {
     world.asked.push(JSON.parse(String(body)));
     return world.answers.shift() ?? new Response(null, { status: 204 });
   }
+  if (world.isSilent)
+    return new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason)));
   if (!world.isReachable) throw new TypeError('fetch failed');
   return Response.json({ whep: '/whep/demo', live: world.live, viewers: 1, layers: [] });
 }
