@@ -3,8 +3,8 @@ import type { WatchStats } from './stats.ts';
 /** `starting`: nothing came yet. `slow`: nothing for a moment. `frozen`: nothing for so long that somebody must ask why. */
 export type Flow = 'starting' | 'flowing' | 'slow' | 'frozen';
 
-/** What should come. */
-export type Expected = 'picture' | 'sound' | 'nothing';
+/** What should come. `either`: there may be no picture to come, so sound that is heard is enough. */
+export type Expected = 'picture' | 'sound' | 'either' | 'nothing';
 
 const frozenMs = 2000;
 /** A live room that stays frozen this long has lost this session. */
@@ -45,8 +45,9 @@ export class StallWatch {
     if (isSeen) this.#picturedAt ??= nowMs;
     if (stats.audioPackets > 0) this.#isSoundless = false;
     else if (isSeen && nowMs - (this.#picturedAt ?? nowMs) >= frozenMs) this.#isSoundless = true;
-    const isContent = expected === 'nothing' || (expected === 'sound' && (isHeard || this.#isSoundless));
-    const grew = isSeen || (stats.framesDecoded === 0 && isHeard) || isContent;
+    const isSoundEnough = expected === 'either' || expected === 'sound' || stats.framesDecoded === 0;
+    const isContent = expected === 'nothing' || (expected === 'sound' && this.#isSoundless);
+    const grew = isSeen || (isHeard && isSoundEnough) || isContent;
     this.#frames = stats.framesDecoded;
     this.#packets = stats.audioPackets;
     if (grew) {

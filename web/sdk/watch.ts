@@ -224,8 +224,8 @@ export class Watch extends Handle<WatchEvents> {
       const stats = await reader.watch().catch(() => null);
       if (!stats || signal.aborted) continue;
       const now = performance.now();
-      // In a silent room something is missing, whatever was asked for.
-      const wanted = sending ? expected(this.#selected) : 'picture';
+      // Where no picture is sent, something is missing unless sound is heard, whatever was asked for.
+      const wanted = sending ? expected(this.#selected) : 'either';
       const flow = this.#options.video.ownerDocument.hidden ? 'hidden' : stall.look(stats, now, wanted);
       this.#isSoundless = stall.isSoundless;
       // Who expects nothing misses nothing on a path that is gone: only one that stands is live.

@@ -28,6 +28,17 @@ test('a frozen picture is not excused by sound', () => {
   expect(watch.look({ framesDecoded: 9, audioPackets: 100 }, 2000)).toBe('frozen');
 });
 
+test('where no picture may come, sound that is heard is enough, but not a room that has none', () => {
+  const watch = new StallWatch(true);
+  const look = (audioPackets: number, nowMs: number) =>
+    watch.look({ framesDecoded: 9, audioPackets }, nowMs, 'either');
+  look(0, 0);
+
+  expect(look(0, 2000)).toBe('frozen');
+  expect(look(25, 2500)).toBe('flowing');
+  expect(look(25, 4500)).toBe('frozen');
+});
+
 test('who asked for sound alone misses no picture, but the sound', () => {
   const watch = new StallWatch();
   const look = (framesDecoded: number, audioPackets: number, nowMs: number) =>

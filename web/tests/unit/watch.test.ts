@@ -5,7 +5,7 @@ import { type QualityPick, type Watch, type WatchOptions, watch } from '../../sd
 
 vi.mock('../../sdk/session.ts', () => ({ Session: { open: async () => openSession() } }));
 
-const world = {
+const atFirst = {
   connectionState: 'connected' as RTCPeerConnectionState,
   framesDecoded: 0,
   audioPackets: 0,
@@ -13,6 +13,7 @@ const world = {
   frames: 0,
   packets: 0,
   live: true,
+  layers: [] as unknown[],
   isReachable: true,
   /** Whether the server answers nothing that it is asked. */
   isSilent: false,
@@ -21,6 +22,7 @@ const world = {
   /** What the server answers to the choice of a layer. */
   answers: [] as Promise<Response>[],
 };
+const world = structuredClone(atFirst);
 let watching: Watch | null = null;
 
 beforeEach(() => {
@@ -28,16 +30,7 @@ beforeEach(() => {
   vi.stubGlobal('RTCPeerConnection', FakeConnection);
   vi.stubGlobal('MediaStream', class {});
   vi.stubGlobal('fetch', answer);
-  Object.assign(world, { connectionState: 'connected', framesDecoded: 0, audioPackets: 0, frames: 0 });
-  Object.assign(world, {
-    packets: 0,
-    live: true,
-    isReachable: true,
-    isSilent: false,
-    sessions: 0,
-    asked: [],
-    answers: [],
-  });
+  Object.assign(world, structuredClone(atFirst));
 });
 afterEach(async () => {
   const closed = watching?.close();
@@ -99,6 +92,24 @@ test('sound that comes is live, and waits for a host who left', async () => {
   expect(states).toEqual(['connecting', 'live', 'waiting']);
   expect(errors).toEqual([]);
 });
+
+test.each(['auto', 'audio-only'] as const)(
+  'with %s, a host with the camera off is live while heard',
+  async (pick) => {
+    Object.assign(world, { frames: 15, packets: 25, layers: [{ rid: 'f', active: true }] });
+    const { states, errors } = open(pick);
+    await pass(3000);
+
+    Object.assign(world, { frames: 0, layers: [{ rid: 'f', active: false }] });
+    await pass(20_000);
+    expect(states).toEqual(['connecting', 'live']);
+    world.packets = 0;
+    await pass(5000);
+
+    expect(states).toEqual(['connecting', 'live', 'waiting']);
+    expect(errors).toEqual([]);
+  },
+);
 
 test('a room that showed a picture and no sound has none to miss, in the next session neither', async () => {
   world.frames = 15;
@@ -240,7 +251,7 @@ async function answer(_url: URL, { method, body, signal }: RequestInit): Promise
   if (world.isSilent)
     return new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason)));
   if (!world.isReachable) throw new TypeError('fetch failed');
-  return Response.json({ whep: '/whep/demo', live: world.live, viewers: 1, layers: [] });
+  return Response.json({ whep: '/whep/demo', live: world.live, viewers: 1, layers: world.layers });
 }
 
 function open(
