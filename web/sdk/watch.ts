@@ -5,9 +5,10 @@ import { Handle, type HandleEvents, type Progress } from './handle.ts';
 import { request, type TokenSource } from './http.ts';
 import { type Latency, LatencyMeter } from './latency.ts';
 import { type Autoplay, type Playback, Player } from './player.ts';
+import { expected, type QualityPick, stalled } from './quality-pick.ts';
 import { isWaiting, type ReconnectPolicy, reconnectDefault } from './retry.ts';
 import { Session } from './session.ts';
-import { type Expected, StallWatch } from './stall.ts';
+import { StallWatch } from './stall.ts';
 import { StatsReader, type WatchStats } from './stats.ts';
 import { PlaybackEvent, QualitiesEvent, RoomEvent, WatchStatsEvent } from './watch-events.ts';
 
@@ -25,17 +26,6 @@ export interface WatchOptions {
   readonly prepareAnswer?: (sdp: string) => string;
 }
 
-/**
- * What to play: the server's choice, sound without a picture, neither of them, a layer by its id, or the highest not above
- * a height in pixels.
- */
-export type QualityPick =
-  | 'auto'
-  | 'audio-only'
-  | 'paused'
-  | { readonly id: string }
-  | { readonly maxHeight: number };
-
 /** The events of a {@link Watch}. */
 export interface WatchEvents extends HandleEvents {
   playback: PlaybackEvent;
@@ -49,6 +39,11 @@ const tickMs = 500;
 /** Every so many ticks the room is asked for its layers and viewers; more often in the first seconds. */
 const roomTicks = 10;
 const roomTicksEarly = 3;
+/**
+ * A server that does not explain a missing picture for so long is taken for gone. A path that is just too narrow may need
+ * it: first the data channel is tried, for half of it.
+ */
+const explainTimeoutMs = 6000;
 
 /** Plays a room in a `<video>` until it is closed. Made by {@link watch}. */
 export class Watch extends Handle<WatchEvents> {
@@ -148,7 +143,8 @@ export class Watch extends Handle<WatchEvents> {
       void this.#player.show(new MediaStream([audio.receiver.track, video.receiver.track]), autoplay);
       const refusal = await this.#chooseAgain(session);
       const reason =
-        refusal ?? (await Promise.race([session.lost, this.#observe(connection, progress, over.signal)]));
+        refusal ??
+        (await Promise.race([session.lost, this.#observe(session, connection, progress, over.signal)]));
       await session.giveUp(signal);
       throw reason;
     } finally {
@@ -206,16 +202,23 @@ export class Watch extends Handle<WatchEvents> {
   }
 
   /** Follows one session: state, figures, room. Settles when the picture is gone though the room is live. */
-  async #observe(connection: RTCPeerConnection, progress: Progress, signal: AbortSignal): Promise<LiveError> {
+  async #observe(
+    session: Session,
+    connection: RTCPeerConnection,
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<LiveError> {
     const reader = new StatsReader(connection);
     const meter = new LatencyMeter(this.#options.video);
     const stall = new StallWatch(this.#isSoundless);
     let sending = true;
+    let soundOnly = false;
     let looking = false;
     // Beside the ticks: over a path that is silent an answer takes long, or never comes.
     const look = async (): Promise<void> => {
       looking = true;
       sending = (await this.#look(signal)) ?? sending;
+      if (soundOnly) soundOnly = await hasPathForSoundOnly(session, signal);
       looking = false;
     };
     signal.addEventListener('abort', () => meter.close());
@@ -224,8 +227,9 @@ export class Watch extends Handle<WatchEvents> {
       const stats = await reader.watch().catch(() => null);
       if (!stats || signal.aborted) continue;
       const now = performance.now();
-      // Where no picture is sent, something is missing unless sound is heard, whatever was asked for.
-      const wanted = sending ? expected(this.#selected) : 'either';
+      // Where no picture is sent, to anybody or to us, something is missing unless sound is heard.
+      const wish = expected(this.#selected);
+      const wanted = !sending || (soundOnly && wish === 'picture') ? 'either' : wish;
       const flow = this.#options.video.ownerDocument.hidden ? 'hidden' : stall.look(stats, now, wanted);
       this.#isSoundless = stall.isSoundless;
       // Who expects nothing misses nothing on a path that is gone: only one that stands is live.
@@ -233,11 +237,11 @@ export class Watch extends Handle<WatchEvents> {
       if (tick % 2 === 0) this.#report(stats, meter);
       const due = tick % (tick < 20 ? roomTicksEarly : roomTicks) === 0;
       if ((due || flow === 'frozen') && !looking) void look();
-      if (flow !== 'frozen') continue;
-      if (sending && stall.lasted(now)) break;
-      if (sending) continue;
-      stall.reset(now);
-      progress.waiting();
+      if (flow !== 'frozen' || (sending && !stall.lasted(now))) continue;
+      if (sending) soundOnly = await hasPathForSoundOnly(session, signal);
+      else progress.waiting();
+      if (sending && !soundOnly) break;
+      stall.reset(performance.now());
     }
     return stalled(this.#selected);
   }
@@ -271,17 +275,11 @@ export class Watch extends Handle<WatchEvents> {
   }
 }
 
-/** What a pick lets a viewer expect. */
-function expected(pick: QualityPick): Expected {
-  if (pick === 'paused') return 'nothing';
-  return pick === 'audio-only' ? 'sound' : 'picture';
-}
-
-function stalled(pick: QualityPick): LiveError {
-  if (pick !== 'audio-only')
-    return new LiveError('media/stalled', 'the room is live, but no picture arrives');
-  const hint = 'No sound is arriving. We are opening a new session.';
-  return new LiveError('media/stalled', 'the room is live, but no sound arrives', { hint });
+/** Whether the server leaves the picture out on purpose, because the path carries no more than sound. */
+async function hasPathForSoundOnly(session: Session, signal: AbortSignal): Promise<boolean> {
+  const inTime = AbortSignal.any([signal, AbortSignal.timeout(explainTimeoutMs)]);
+  const explanation = await session.explain(inTime).catch(() => null);
+  return explanation?.reason === 'audio-only';
 }
 
 /** Watches a room: plays as soon as somebody is live, and goes on through losses, restarts and takeovers. */

@@ -52,6 +52,40 @@ test('a host whose own path is bad at first sends every layer once it is good', 
   }
 });
 
+test('a viewer whose path carries sound only keeps its session', async ({ open }) => {
+  const { server, network } = await startBehind('delay=10ms', 'delay=10ms');
+  try {
+    const room = roomOf(server, 'sound-only');
+    const studio = await open({ url: room.studio });
+    await studio.getByRole('button', { name: 'Camera' }).click();
+    await studio.getByRole('button', { name: 'Go live' }).click();
+    await untilActive(room.page, ['q', 'h', 'f']);
+    const viewer = await open({ url: room.page });
+    await expect(viewer.locator('#state')).toHaveText('Live', { timeout: 15_000 });
+    let joins = 0;
+    viewer.on('request', (request) => {
+      if (request.method() === 'POST') joins += 1;
+    });
+    const frames = (): Promise<number> =>
+      viewer
+        .locator('video')
+        .evaluate((video: HTMLVideoElement) => video.getVideoPlaybackQuality().totalVideoFrames);
+
+    await network.say('down rate=70k,queue=300ms');
+    await viewer.waitForTimeout(5000);
+    const before = await frames();
+    // A picture that is missing without a reason costs the session in less than half of this.
+    await viewer.waitForTimeout(25_000);
+
+    expect((await frames()) - before, 'the path carries no picture').toBeLessThan(15);
+    expect(joins).toBe(0);
+    await expect(viewer.locator('#state')).toHaveText('Live');
+  } finally {
+    await network.stop();
+    await server.stop();
+  }
+});
+
 test('over 50 ms of round trip a viewer plays, and its media takes that way', async ({ open }) => {
   await viewerBehind('delay=25ms', open, async (viewer, network) => {
     const before = await network.stats();

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { LiveError } from '../../sdk/error.ts';
 import type { State } from '../../sdk/handle.ts';
-import { type QualityPick, type Watch, type WatchOptions, watch } from '../../sdk/watch.ts';
+import type { QualityPick } from '../../sdk/quality-pick.ts';
+import { type Watch, type WatchOptions, watch } from '../../sdk/watch.ts';
 
 vi.mock('../../sdk/session.ts', () => ({ Session: { open: async () => openSession() } }));
 
@@ -14,6 +15,8 @@ const atFirst = {
   packets: 0,
   live: true,
   layers: [] as unknown[],
+  /** Why the server says that the session is as it is. */
+  reason: 'best',
   isReachable: true,
   /** Whether the server answers nothing that it is asked. */
   isSilent: false,
@@ -127,7 +130,7 @@ test('a room that showed a picture and no sound has none to miss, in the next se
   expect(states).toEqual(['connecting', 'live', 'reconnecting', 'live']);
 });
 
-test('a session over a network that swallows everything is given up after eight seconds', async () => {
+test('a look at the room that is never answered does not keep a lost session', async () => {
   world.frames = 15;
   const { errors } = open('auto');
   await pass(2000);
@@ -137,6 +140,31 @@ test('a session over a network that swallows everything is given up after eight 
   await pass(7500);
   expect(errors).toEqual([]);
   await pass(1000);
+
+  expect(errors.map(({ code }) => code)).toEqual(['media/stalled']);
+});
+
+test('a server that gives sound only on a slow path is left to it, until the reason is another', async () => {
+  Object.assign(world, { frames: 15, packets: 25 });
+  const { states, errors } = open('auto');
+  await pass(3000);
+
+  Object.assign(world, { frames: 0, reason: 'audio-only' });
+  await pass(60_000);
+  expect([states, errors, world.sessions]).toEqual([['connecting', 'live'], [], 1]);
+  world.reason = 'path';
+  await pass(14_000);
+
+  expect(errors.map(({ code }) => code)).toEqual(['media/stalled']);
+});
+
+test('a missing picture that nobody explains is a lost session', async () => {
+  Object.assign(world, { frames: 15, packets: 25 });
+  const { errors } = open('auto');
+  await pass(3000);
+
+  Object.assign(world, { frames: 0, reason: '' });
+  await pass(9000);
 
   expect(errors.map(({ code }) => code)).toEqual(['media/stalled']);
 });
@@ -240,7 +268,8 @@ async function openSession(): Promise<unknown> {
   });
   const url = new URL('http://server.example/whep/demo/s1');
   const close = async (): Promise<void> => lose();
-  return { url, id: 's1', lost, close, giveUp: close };
+  const explain = async (): Promise<unknown> => ({ reason: world.reason });
+  return { url, id: 's1', lost, close, giveUp: close, explain };
 }
 
 async function answer(_url: URL, { method, body, signal }: RequestInit): Promise<Response> {
