@@ -1,17 +1,21 @@
 import type { LayerWish } from './room-channel.ts';
 
+/** The rid of an encoding, empty without simulcast, and the bit/s that it may take. */
+export type Bitrates = ReadonlyMap<string, number>;
+
 /** What of an `RTCRtpSender` is needed here. */
 export type EncodingSender = Pick<RTCRtpSender, 'getParameters' | 'setParameters'>;
 
 const triesMax = 3;
 
 /**
- * Rests the encodings that nobody watches, and wakes them again. The newest word counts: what comes while one change is
- * being made is done in one go after it.
+ * Rests the encodings that nobody watches, wakes them again, and bounds what each may take. The newest word counts: what
+ * comes while one change is being made is done in one go after it.
  */
 export class LayerSwitch {
   readonly #sender: EncodingSender;
   #wishes: readonly LayerWish[] = [];
+  #bitrates: Bitrates = new Map();
   #stale = false;
   #running: Promise<void> | null = null;
 
@@ -22,6 +26,16 @@ export class LayerSwitch {
   /** Switches to what is wanted; settles when the newest word has been done. Never rejects. */
   set(wishes: readonly LayerWish[]): Promise<void> {
     this.#wishes = wishes;
+    return this.#change();
+  }
+
+  /** Bounds the encodings that are named; settles and fails as {@link set} does. */
+  bound(bitrates: Bitrates): Promise<void> {
+    this.#bitrates = bitrates;
+    return this.#change();
+  }
+
+  #change(): Promise<void> {
     this.#stale = true;
     this.#running ??= this.#run().finally(() => {
       this.#running = null;
@@ -47,9 +61,13 @@ export class LayerSwitch {
   async #apply(): Promise<void> {
     const parameters = this.#sender.getParameters();
     const changed = parameters.encodings.filter((encoding) => {
-      const wish = this.#wishes.find(({ id }) => id === (encoding.rid ?? ''));
-      if (!wish || wish.wanted === (encoding.active ?? true)) return false;
-      encoding.active = wish.wanted;
+      const rid = encoding.rid ?? '';
+      const { active = true, maxBitrate } = encoding;
+      const wanted = this.#wishes.find(({ id }) => id === rid)?.wanted ?? active;
+      const bound = this.#bitrates.get(rid) ?? maxBitrate;
+      if (wanted === active && bound === maxBitrate) return false;
+      encoding.active = wanted;
+      if (bound !== undefined) encoding.maxBitrate = bound;
       return true;
     });
     if (changed.length > 0) await this.#sender.setParameters(parameters);

@@ -11,7 +11,7 @@ import { LiveError } from './error.ts';
 import type { PublishExplanation } from './explain.ts';
 import { Handle, type HandleEvents, type Progress } from './handle.ts';
 import type { TokenSource } from './http.ts';
-import { LayerSwitch } from './layer-switch.ts';
+import { type Bitrates, LayerSwitch } from './layer-switch.ts';
 import { type ReconnectPolicy, reconnectDefault } from './retry.ts';
 import { Session } from './session.ts';
 import { type PublishStats, StatsReader } from './stats.ts';
@@ -56,6 +56,7 @@ export class Publish extends Handle<PublishEvents> {
   readonly #options: PublishOptions;
   readonly #tracks: Record<'audio' | 'video', MediaStreamTrack | null>;
   readonly #senders: Partial<Record<'audio' | 'video', RTCRtpSender>> = {};
+  #switch: LayerSwitch | null = null;
   #session: Session | null = null;
 
   constructor(options: PublishOptions) {
@@ -73,10 +74,14 @@ export class Publish extends Handle<PublishEvents> {
     return this.#session?.url ?? null;
   }
 
-  /** Sends another track, or nothing, in place of the one before; no renegotiation. */
+  /**
+   * Sends another track, or nothing, in place of the one before; no renegotiation. Bitrates that were made for the size of
+   * the one before are made anew.
+   */
   async replace(kind: 'audio' | 'video', track: MediaStreamTrack | null): Promise<void> {
     this.#tracks[kind] = track;
     await this.#senders[kind]?.replaceTrack(track);
+    if (kind === 'video' && track) await this.#switch?.bound(this.#bitrates());
   }
 
   /** Asks the server why the session is as it is. Rejects with `session/not-found` while there is none. */
@@ -121,22 +126,20 @@ export class Publish extends Handle<PublishEvents> {
 
   /** Rests the layers that nobody watches, as the server says. */
   #followWishes({ room }: Session, signal: AbortSignal): void {
-    const sender = this.#senders.video;
-    if (!sender) return;
-    const layers = new LayerSwitch(sender);
+    const layers = this.#switch;
+    if (!layers) return;
     room.on('layers', (event) => void layers.set(event.layers), { signal });
     void layers.set(room.layers);
   }
 
   #addTracks(connection: RTCPeerConnection): void {
     const { audio, video } = this.#tracks;
-    const { source, simulcast = true, codec = 'auto', maxBitrate } = this.#options;
+    const { source, simulcast = true, codec = 'auto' } = this.#options;
     // Both kinds are always offered, so that a microphone or camera can be added without a new session.
     const sound = connection.addTransceiver(audio ?? 'audio', { direction: 'sendonly', streams: [source] });
     const sounds = RTCRtpSender.getCapabilities('audio')?.codecs ?? [];
     if (takesPreferences(sound) && sounds.some(isRed)) sound.setCodecPreferences(soundPreferences(sounds));
-    const height = video?.getSettings().height ?? 720;
-    const layers = typeof simulcast === 'boolean' ? simulcastLayers(height, maxBitrate) : simulcast;
+    const layers = this.#layers();
     const top = layers.at(-1);
     const single = top ? [{ maxBitrate: top.maxBitrate }] : [];
     const encodings = simulcast === false ? single : sendEncodings(layers, codec);
@@ -153,6 +156,21 @@ export class Publish extends Handle<PublishEvents> {
     }
     this.#senders.audio = sound.sender;
     this.#senders.video = picture.sender;
+    this.#switch = new LayerSwitch(picture.sender);
+  }
+
+  /** The layers for the size of what is being sent. */
+  #layers(): readonly Layer[] {
+    const { simulcast = true, maxBitrate } = this.#options;
+    const height = this.#tracks.video?.getSettings().height ?? 720;
+    return typeof simulcast === 'boolean' ? simulcastLayers(height, maxBitrate) : simulcast;
+  }
+
+  #bitrates(): Bitrates {
+    const layers = this.#layers();
+    if (this.#options.simulcast !== false)
+      return new Map(layers.map(({ rid, maxBitrate }) => [rid, maxBitrate]));
+    return new Map(layers.slice(-1).map(({ maxBitrate }) => ['', maxBitrate]));
   }
 
   async #report(reader: StatsReader, signal: AbortSignal): Promise<void> {

@@ -83,6 +83,24 @@ test('a layer without a name is the only one', async () => {
   expect(sender.active).toEqual([false]);
 });
 
+test('layers are bounded without being woken, and rest without losing their bounds', async () => {
+  const sender = new FakeSender('q', 'f');
+  const layers = new LayerSwitch(sender.asSender);
+  await layers.set([{ id: 'f', wanted: false }]);
+
+  await layers.bound(new Map([['f', 3_000_000]]));
+  expect(sender.encodings).toEqual([
+    { rid: 'q', active: true },
+    { rid: 'f', active: false, maxBitrate: 3_000_000 },
+  ]);
+  await Promise.all([layers.bound(new Map([['q', 80_000]])), layers.set([{ id: 'f', wanted: true }])]);
+
+  expect(sender.encodings).toEqual([
+    { rid: 'q', active: true, maxBitrate: 80_000 },
+    { rid: 'f', active: true, maxBitrate: 3_000_000 },
+  ]);
+});
+
 test('parameters that were changed meanwhile are read again, but not for ever', async () => {
   const busy = new FakeSender('f');
   busy.refusals = 2;
