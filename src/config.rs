@@ -79,7 +79,8 @@ pub(crate) struct Media {
     pub shards: usize,
     /// Whether runs of packets to one viewer leave in one call (UDP segmentation offload).
     pub gso: Gso,
-    /// How many sessions may exist at once; a viewer takes up to 128 kB.
+    /// How many sessions may exist at once; a viewer takes up to 128 kB. Viewers leave an eighth of the places, 64 at
+    /// most, to publishers, so that a show can begin on a full node.
     pub sessions_max: usize,
     /// How many viewers may watch at once, in all rooms; the next is refused and told so. Below that, new viewers are
     /// refused while a shard works more than 85 % of the time, until all work less than 70 %.

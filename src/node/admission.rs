@@ -1,8 +1,8 @@
 //! Whether another viewer may come in: the door that closes before those inside are harmed.
 //!
 //! Two rules. A shard that was busy for more than [`CLOSE_AT`] of a second closes the door, and it opens again when every
-//! shard is below [`OPEN_AT`], so that it does not flap. And there are never more than `max_viewers`. Publishers are not
-//! counted: a show that cannot begin helps no viewer.
+//! shard is below [`OPEN_AT`], so that it does not flap. And there are never more than `max_viewers`. Neither is asked of
+//! publishers, for whom viewers also leave some of the `sessions_max` places: a show that cannot begin helps no viewer.
 
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
@@ -24,8 +24,8 @@ pub enum Overload {
         /// `max_viewers` of the configuration.
         limit: usize,
     },
-    /// As many sessions exist as the operator allows.
-    #[error("it has the {limit} sessions that it may")]
+    /// As many sessions exist as the operator allows, or for a viewer: all but those that are kept for publishers.
+    #[error("its {limit} places are taken, or kept for publishers")]
     Sessions {
         /// `sessions_max` of the configuration.
         limit: usize,

@@ -43,7 +43,7 @@ pub struct NodeConfig {
     pub shards: usize,
     /// Whether to use segmentation offload.
     pub gso: GsoMode,
-    /// How many sessions may exist at once.
+    /// How many sessions may exist at once. Viewers leave an eighth of the places, 64 at most, to publishers.
     pub sessions_max: usize,
     /// How many viewers may watch at once, in all rooms together.
     pub max_viewers: usize,

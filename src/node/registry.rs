@@ -270,16 +270,15 @@ impl Registry {
     }
 
     fn check(&self, now: MonoTime, new: &NewSession) -> Result<(), Refusal> {
-        if self.sessions.len() >= self.limits.sessions_max {
-            return Err(Refusal::Full(Overload::Sessions { limit: self.limits.sessions_max }));
-        }
         let room = self.rooms.get(&new.room);
         match new.media {
             NewMedia::Publisher(_) => {
                 let rival = room.and_then(|room| room.publisher).and_then(|id| self.sessions.get(&id));
                 match rival {
                     Some(rival) if !self.is_silent(now, rival) => Err(Refusal::Conflict),
-                    _ => Ok(()),
+                    // It gets the place of the silent one.
+                    Some(_) => Ok(()),
+                    None => self.check_places(0),
                 }
             }
             NewMedia::Viewer(_) => match room {
@@ -288,9 +287,18 @@ impl Registry {
                 Some(_) if self.census().1 >= self.limits.max_viewers => {
                     Err(Refusal::Full(Overload::Viewers { limit: self.limits.max_viewers }))
                 }
-                Some(_) => Ok(()),
+                Some(_) => self.check_places(kept_for_publishers(self.limits.sessions_max)),
             },
         }
+    }
+
+    /// Says whether there is a place besides those that are kept.
+    fn check_places(&self, kept: usize) -> Result<(), Refusal> {
+        let limit = self.limits.sessions_max;
+        if self.sessions.len() >= limit.saturating_sub(kept) {
+            return Err(Refusal::Full(Overload::Sessions { limit }));
+        }
+        Ok(())
     }
 
     fn is_silent(&self, now: MonoTime, session: &Session) -> bool {
@@ -566,6 +574,15 @@ impl Registry {
         });
     }
 }
+
+/// Returns how many places viewers leave free, so that a show can begin on a node that viewers have filled. A node of
+/// less than eight sessions has none to spare.
+fn kept_for_publishers(sessions_max: usize) -> usize {
+    (sessions_max / 8).min(KEPT_FOR_PUBLISHERS_MAX)
+}
+
+/// On a large node, more shows than this hardly begin before a viewer has left.
+const KEPT_FOR_PUBLISHERS_MAX: usize = 64;
 
 /// A restart keeps the generation before it until the new one is used.
 const GENERATIONS_MAX: usize = 2;

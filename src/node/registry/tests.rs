@@ -10,6 +10,8 @@ const LIMITS: Limits = Limits {
     unclaimed_max: Duration::from_secs(30),
 };
 
+const NO_PLACE: Refusal = Refusal::Full(Overload::Sessions { limit: LIMITS.sessions_max });
+
 #[test]
 fn a_viewer_is_refused_while_the_room_is_unknown_or_offline() {
     let mut registry = Registry::new(LIMITS);
@@ -169,15 +171,50 @@ fn an_ice_restart_keeps_the_generation_before_and_no_more() {
 #[test]
 fn the_node_holds_no_more_sessions_than_its_limit() {
     let mut registry = Registry::new(LIMITS);
-    registry.admit(at(0), publisher()).unwrap();
-    for _ in 1..LIMITS.sessions_max {
-        registry.admit(at(0), viewer()).unwrap();
+    for name in 0..LIMITS.sessions_max {
+        registry.admit(at(0), publisher_of(name)).unwrap();
     }
 
-    assert_eq!(
-        registry.admit(at(0), viewer()).unwrap_err(),
-        Refusal::Full(Overload::Sessions { limit: LIMITS.sessions_max })
-    );
+    assert_eq!(registry.admit(at(0), publisher()).unwrap_err(), NO_PLACE);
+}
+
+#[test]
+fn viewers_leave_an_eighth_of_the_places_to_publishers_up_to_64() {
+    for (sessions_max, kept) in [(1, 0), (2, 0), (7, 0), (8, 1), (10, 1), (16, 2), (20_000, 64)] {
+        assert_eq!(kept_for_publishers(sessions_max), kept, "of {sessions_max}");
+    }
+    let mut registry = Registry::new(LIMITS);
+
+    registry.admit(at(0), publisher()).unwrap();
+    while registry.admit(at(0), viewer()).is_ok() {}
+
+    assert_eq!(registry.sessions.len(), 9);
+    assert_eq!(registry.admit(at(0), viewer()).unwrap_err(), NO_PLACE);
+    assert!(registry.admit(at(0), publisher_of(1)).is_ok(), "a show may begin on a node full of viewers");
+    assert_eq!(registry.admit(at(0), publisher_of(2)).unwrap_err(), NO_PLACE);
+}
+
+#[test]
+fn a_node_of_few_sessions_lets_viewers_take_all_of_them() {
+    let mut registry = Registry::new(Limits { sessions_max: 2, ..LIMITS });
+    registry.admit(at(0), publisher()).unwrap();
+
+    assert!(registry.admit(at(0), viewer()).is_ok());
+    assert!(registry.admit(at(0), viewer()).is_err());
+}
+
+#[test]
+fn a_publisher_takes_the_place_of_a_silent_one_on_a_full_node() {
+    let mut registry = Registry::new(LIMITS);
+    registry.admit(at(0), publisher()).unwrap();
+    for name in 1..LIMITS.sessions_max {
+        registry.admit(at(0), publisher_of(name)).unwrap();
+    }
+
+    let admitted = registry.admit(at(1_000), publisher()).unwrap();
+
+    assert!(admitted.replaced.is_some());
+    assert_eq!(registry.sessions.len(), LIMITS.sessions_max);
 }
 
 #[test]
@@ -203,6 +240,10 @@ fn room() -> RoomName {
 
 fn publisher() -> NewSession {
     session(NewMedia::Publisher(Vec::new()))
+}
+
+fn publisher_of(room: usize) -> NewSession {
+    NewSession { room: RoomName::parse(&format!("room-{room}")).unwrap(), ..publisher() }
 }
 
 fn viewer() -> NewSession {
