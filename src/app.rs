@@ -1,8 +1,8 @@
 //! The composition root: builds node, listeners and signaling, and takes them down in order.
 //!
-//! Up: TCP first (so that the node can name the ports for ICE-TCP), then the node, then HTTP is served, then the ready
-//! file and the banner. Down: readiness turns false and sessions are told goodbye while HTTP still answers, then HTTP
-//! ends. The whole descent fits in [`SHUTDOWN_MAX`].
+//! Up: the limit of descriptors and TCP first (so that the node can name the ports for ICE-TCP), then the node, then
+//! HTTP is served, then the ready file and the banner. Down: readiness turns false and sessions are told goodbye while
+//! HTTP still answers, then HTTP ends. The whole descent fits in [`SHUTDOWN_MAX`].
 
 use std::fs;
 use std::io::{self, IsTerminal, Write, stdout};
@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::banner;
 use crate::config::Config;
+use crate::descriptors;
 use crate::telemetry;
 
 /// A server that is about to run.
@@ -43,6 +44,7 @@ impl App {
         // Before anything is announced: whoever reads the ready file may send the signal at once.
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        descriptors::provide(self.config.descriptors());
         let listeners = Listeners::bind(&self.config.http.listen).map_err(explain_http)?;
         let http = listeners.addresses().to_vec();
         // One that a crash left behind would speak of another process.

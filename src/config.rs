@@ -252,7 +252,6 @@ impl Config {
     /// Returns what the node needs, given where HTTP really listens.
     #[must_use]
     pub(crate) fn node(&self, tcp: Vec<SocketAddr>) -> NodeConfig {
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         NodeConfig {
             udp: self.media.udp,
             tcp,
@@ -262,7 +261,7 @@ impl Config {
                 .iter()
                 .map(|one| AdvertisedAddress { ip: one.ip, port: one.port })
                 .collect(),
-            shards: if self.media.shards == 0 { cores().min(SHARDS_MAX) } else { self.media.shards },
+            shards: self.shards(),
             gso: match self.media.gso {
                 Gso::Auto => node::GsoMode::Auto,
                 Gso::Off => node::GsoMode::Off,
@@ -291,6 +290,19 @@ impl Config {
     pub(crate) const fn sockets(&self) -> SocketLimits {
         SocketLimits { total: self.http.sockets_max, per_address: self.http.sockets_per_address_max }
     }
+
+    /// Returns how many descriptors the process may come to need.
+    #[must_use]
+    pub(crate) fn descriptors(&self) -> u64 {
+        let ice_tcp = self.shards().saturating_mul(ICE_TCP_SOCKETS_MAX);
+        let all = self.http.sockets_max.saturating_add(ice_tcp).saturating_add(DESCRIPTORS_SPARE);
+        u64::try_from(all).unwrap_or(u64::MAX)
+    }
+
+    fn shards(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        if self.media.shards == 0 { cores().min(SHARDS_MAX) } else { self.media.shards }
+    }
 }
 
 fn is_origin(text: &str) -> bool {
@@ -302,6 +314,10 @@ fn is_origin(text: &str) -> bool {
 pub(crate) const PORT: u16 = 8080;
 /// A set of shards is a 64-bit mask.
 const SHARDS_MAX: usize = 64;
+/// A shard takes no more ICE-TCP sockets than this; they have left HTTP's count when it has them.
+const ICE_TCP_SOCKETS_MAX: usize = 4_096;
+/// For the media sockets (one a shard and address), event queues, files and pipes.
+const DESCRIPTORS_SPARE: usize = 1_000;
 /// Viewers of a room that is empty for longer are better served by a new session.
 const ROOM_LINGER_MAX: Duration = Duration::from_secs(3600);
 
@@ -364,5 +380,14 @@ mod tests {
         let config = Config::default();
 
         assert!(config.node(Vec::new()).shards >= 1);
+    }
+
+    #[test]
+    fn there_is_a_descriptor_for_every_socket_that_http_and_the_shards_may_take() {
+        let mut config = Config::default();
+        config.http.sockets_max = 500;
+        config.media.shards = 2;
+
+        assert_eq!(config.descriptors(), 500 + 2 * 4_096 + 1_000);
     }
 }

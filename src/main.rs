@@ -4,6 +4,7 @@ mod app;
 mod banner;
 mod cli;
 mod config;
+mod descriptors;
 mod sources;
 mod telemetry;
 mod units;

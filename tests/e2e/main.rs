@@ -15,6 +15,7 @@
 )]
 
 mod command_line;
+mod descriptors;
 mod explain;
 mod feedback;
 mod healthy;

@@ -27,10 +27,21 @@ impl Server {
 
     /// Starts a server with these flags besides the addresses.
     pub(crate) fn start_with(flags: &[&str]) -> Self {
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_nearcast")), flags)
+    }
+
+    /// Starts a server with two shards from a shell, after this command.
+    pub(crate) fn start_after(command: &str) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{command} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_nearcast")]);
+        Self::start_by(shell, &["--shards", "2"])
+    }
+
+    fn start_by(mut command: Command, flags: &[&str]) -> Self {
         let folder = fresh_folder();
         let ready = folder.join("ready.json");
         let log = File::create(folder.join("log.txt")).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_nearcast"))
+        let mut child = command
             .args(["serve", "--http", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--ready-file"])
             .arg(&ready)
             .args(flags)
