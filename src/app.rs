@@ -88,6 +88,11 @@ impl App {
         if self.open_by_dev {
             tracing::warn!("server is open to the local network without any authorization, by --dev");
         }
+        if !self.open_by_dev && is_cut_off(self.config.media.udp, udp) {
+            tracing::warn!(
+                "only loopback was found for media, so only this machine can watch: restart when the network is up (systemd: Wants= and After=network-online.target), or give --udp ADDRESS"
+            );
+        }
         tracing::info!(http = ?http, udp = ?udp, "server started");
         Ok(())
     }
@@ -110,6 +115,12 @@ fn write_ready_file(path: &Path, http: &[SocketAddr], udp: &[SocketAddr]) -> io:
     let draft = path.with_file_name(name);
     fs::write(&draft, text)?;
     fs::rename(&draft, path)
+}
+
+/// Says whether the address that was asked for stands for all of the machine, and nothing but loopback was found: most
+/// often the network was not up yet, and addresses that come later are not bound.
+fn is_cut_off(asked: SocketAddr, bound: &[SocketAddr]) -> bool {
+    asked.ip().is_unspecified() && bound.iter().all(|address| address.ip().is_loopback())
 }
 
 /// Refuses a UDP address that somebody has. The shards' sockets share one port (`SO_REUSEPORT`), and a second server
@@ -187,6 +198,21 @@ mod tests {
 
         assert!(transport::udp::UdpGroup::bind(address, 1).is_ok(), "the system would have let us in");
         assert!(text.contains("choose another port with --udp 127.0.0.1:"), "{text}");
+    }
+
+    #[test]
+    fn a_wildcard_that_found_only_loopback_is_cut_off() {
+        let is_cut_off = |asked: &str, bound: &[&str]| {
+            let bound: Vec<SocketAddr> = bound.iter().map(|address| address.parse().unwrap()).collect();
+            is_cut_off(asked.parse().unwrap(), &bound)
+        };
+
+        assert!(is_cut_off("0.0.0.0:8080", &["127.0.0.1:8080"]));
+        assert!(is_cut_off("[::]:8080", &["127.0.0.1:8080", "[::1]:8080"]));
+        assert!(!is_cut_off("0.0.0.0:8080", &["192.168.1.4:8080", "127.0.0.1:8080"]));
+        assert!(!is_cut_off("[::]:8080", &["[2001:db8::4]:8080", "127.0.0.1:8080", "[::1]:8080"]));
+        assert!(!is_cut_off("127.0.0.1:8080", &["127.0.0.1:8080"]), "loopback was asked for");
+        assert!(!is_cut_off("[::1]:8080", &["[::1]:8080"]), "loopback was asked for");
     }
 
     #[test]

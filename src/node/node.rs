@@ -33,7 +33,8 @@ pub struct AdvertisedAddress {
 /// What a node needs to know to start.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
-    /// Where media arrives. A wildcard address means every usable local address; port 0 lets the system choose.
+    /// Where media arrives. A wildcard address means loopback and every usable local address that there is at the
+    /// start; port 0 lets the system choose.
     pub udp: SocketAddr,
     /// Where the HTTP listener really listens, so that answers can name it for ICE-TCP.
     pub tcp: Vec<SocketAddr>,
