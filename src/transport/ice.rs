@@ -1,8 +1,9 @@
 //! ICE-lite (RFC 8445 §2.5): we are always controlled, gather nothing, and only answer checks.
 //!
 //! Think of [`IceLite`] as the guard of one session's door. A Binding request with the right integrity makes its
-//! path a *validated pair*; USE-CANDIDATE selects it, and the latest nomination wins. DTLS may come and go over
-//! a validated pair, media only over the selected one; nothing else may pass.
+//! path a *validated pair*; USE-CANDIDATE selects it, and the latest nomination wins. The link may select another
+//! validated pair, where it finds the peer. DTLS may come and go over a validated pair, media only over the selected
+//! one; nothing else may pass.
 //!
 //! Invariants: a wrong or missing integrity changes nothing and is answered by silence; at most [`PAIRS_MAX`]
 //! pairs are kept (the longest unheard that is not selected goes first); a pair without an authenticated check
@@ -85,6 +86,13 @@ impl IceLite {
         Ok(response)
     }
 
+    /// Selects a validated pair in place of a nomination: the peer was found there. The next nomination wins over it.
+    pub(crate) fn select(&mut self, path: Path) {
+        if self.is_validated(&path) {
+            self.selected = Some(path);
+        }
+    }
+
     /// Forgets the pairs whose consent ran out, and expires the session with the last of them.
     pub fn handle_timeout(&mut self, now: MonoTime) {
         self.pairs.retain(|pair| now.since(pair.last_check) < CONSENT);
@@ -122,7 +130,7 @@ impl IceLite {
         self.pairs.first().map_or(0, |pair| u64::from(pair.path.remote.port()))
     }
 
-    /// Returns the nominated pair: where DTLS and media go.
+    /// Returns the nominated pair, or the one that was selected since: where DTLS and media go.
     #[must_use]
     pub const fn selected(&self) -> Option<Path> {
         self.selected

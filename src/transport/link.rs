@@ -4,7 +4,8 @@
 //! place. Poll [`Link::poll_output`] until `None` after every call that takes `now`.
 //!
 //! Invariants: nothing but STUN is looked at from a path that ICE has not validated; media and DTLS leave only
-//! to the selected pair; no key is used before the peer certificate matched the offer's fingerprint.
+//! to the selected pair; no key is used before the peer certificate matched the offer's fingerprint; another path takes
+//! over without a nomination only once nothing authentic has come by the selected one for a while.
 //! RFC 8445, RFC 5764, RFC 7675.
 
 use crate::dtls::{self, Certificate, Fingerprint, Guard, Role, Version, guard};
@@ -46,6 +47,8 @@ pub struct Link {
     outputs: VecDeque<LinkOutput>,
     /// Where DTLS and media go.
     path: Option<Path>,
+    /// When something authentic came by that path, or it was chosen.
+    heard: MonoTime,
     role: Role,
     /// Whether the other side only watches.
     viewer: bool,
@@ -82,6 +85,7 @@ impl Link {
             media: None,
             sctp: Association::new(),
             path: None,
+            heard: now,
             latest: None,
             reached: None,
             waiting: VecDeque::new(),
@@ -128,6 +132,7 @@ impl Link {
         if is_limited {
             self.feedback.take(now);
         }
+        self.hear(now, path, MEDIA_SILENCE);
         Ok(inbound)
     }
 
@@ -279,7 +284,21 @@ impl Link {
         self.latest = Some(path);
         self.reached.get_or_insert(now);
         self.choose_path(now);
+        self.hear(now, path, CHECK_SILENCE);
         self.pump(now).map(|()| Inbound::Nothing)
+    }
+
+    /// Notes that the peer itself was heard on a validated path, and follows it there when the present one has been silent
+    /// for that long. A NAT may give a peer another address behind its back: it has nothing to nominate then, and most
+    /// keep their consent with plain checks.
+    fn hear(&mut self, now: MonoTime, path: Path, silence: Duration) {
+        let Some(present) = self.path else { return };
+        if path == present {
+            self.heard = now;
+        } else if now.since(self.heard) >= silence {
+            self.ice.select(path);
+            self.choose_path(now);
+        }
     }
 
     /// Follows the nomination; without any, keeps the path that DTLS came by, or takes the latest validated one after a
@@ -297,6 +316,7 @@ impl Link {
             return;
         }
         self.path = chosen;
+        self.heard = now;
         let Some(path) = chosen else { return };
         self.outputs.push_back(LinkOutput::PathSelected(path));
         let waiting = self.waiting.drain(..).map(|datagram| LinkOutput::Transmit { path, datagram });
@@ -527,6 +547,12 @@ impl From<dtls::Failure> for CloseReason {
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait for a nomination before the latest validated path is taken.
 pub const NOMINATION_WAIT: Duration = Duration::from_millis(500);
+/// How long the selected path has to be silent before media on another validated one takes over: longer than what was
+/// sent before a nomination is on its way, far shorter than a viewer waits.
+pub const MEDIA_SILENCE: Duration = Duration::from_secs(1);
+/// How long it has to be silent before a mere check takes over: one may be lost of those that come every 4 to 6 s
+/// (RFC 7675 §5.1).
+pub const CHECK_SILENCE: Duration = Duration::from_secs(8);
 /// Feedback datagrams a session may send: many times what a browser sends, a fraction of what would be felt.
 const FEEDBACK: Rate = Rate { per_second: 400, burst: 400 };
 /// STUN and DTLS datagrams a session may send; data channels are among them.

@@ -154,6 +154,128 @@ fn a_peer_that_never_nominates_gets_the_validated_path_after_half_a_second() {
 }
 
 #[test]
+fn media_on_another_validated_path_takes_over_once_the_selected_one_has_been_silent_for_a_second() {
+    for viewer in [true, false] {
+        let mut world = World::new(Role::Server, viewer, Speaks::Auto);
+        world.nominate(HOME);
+        world.run();
+        let (mut sealer, _) = world.peer_keys();
+        world.report(&mut sealer, HOME);
+        let moved = world.now;
+
+        world.advance(Duration::from_millis(100));
+        world.validate(AWAY);
+        while world.link.selected_path() == Some(HOME) && world.now.since(moved) < Duration::from_secs(2) {
+            world.report(&mut sealer, AWAY);
+            world.advance(Duration::from_millis(100));
+        }
+
+        assert_eq!(world.link.selected_path(), Some(AWAY), "viewer: {viewer}");
+        assert!(world.now.since(moved) >= MEDIA_SILENCE, "after {:?}", world.now.since(moved));
+    }
+}
+
+#[test]
+fn media_moves_a_peer_that_never_nominated() {
+    let mut world = World::new(Role::Server, false, Speaks::Auto);
+    world.validate(HOME);
+    world.run();
+    world.validate(AWAY);
+
+    world.advance(Duration::from_secs(2));
+    let mut media = world.sealed_by_peer(1);
+    world.link.handle_datagram(world.now, AWAY, &mut media).unwrap();
+
+    assert_eq!(world.link.selected_path(), Some(AWAY));
+}
+
+#[test]
+fn media_on_two_living_paths_stays_on_the_nominated_one() {
+    let mut world = World::new(Role::Server, true, Speaks::Auto);
+    world.nominate(HOME);
+    world.run();
+    world.validate(AWAY);
+    let (mut sealer, _) = world.peer_keys();
+
+    for round in 0..100 {
+        world.report(&mut sealer, if round % 4 == 0 { HOME } else { AWAY });
+        assert_eq!(world.link.selected_path(), Some(HOME), "in round {round}");
+        world.advance(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn what_was_on_its_way_before_a_nomination_does_not_take_it_back() {
+    let mut world = World::new(Role::Server, true, Speaks::Auto);
+    world.nominate(HOME);
+    world.run();
+    world.advance(Duration::from_secs(5));
+    let (mut sealer, _) = world.peer_keys();
+
+    world.nominate(AWAY);
+    world.report(&mut sealer, HOME);
+
+    assert_eq!(world.link.selected_path(), Some(AWAY));
+}
+
+#[test]
+fn what_anybody_could_have_sent_moves_nothing() {
+    let mut world = World::new(Role::Server, true, Speaks::Auto);
+    world.nominate(HOME);
+    world.run();
+    world.validate(AWAY);
+    let (mut sealer, _) = world.peer_keys();
+    let mut seen = sealed_report(&mut sealer);
+    let (mut replayed, mut forged) = (seen.clone(), sealed_report(&mut sealer));
+    world.link.handle_datagram(world.now, HOME, &mut seen).unwrap();
+    forged[10] ^= 1;
+    world.advance(Duration::from_secs(2));
+
+    for datagram in [&mut replayed, &mut forged] {
+        assert!(world.link.handle_datagram(world.now, AWAY, datagram).is_err());
+    }
+
+    assert_eq!(world.link.selected_path(), Some(HOME));
+}
+
+#[test]
+fn checks_alone_move_a_peer_whose_selected_path_has_been_silent_for_eight_seconds() {
+    let mut world = World::new(Role::Server, true, Speaks::Auto);
+    world.nominate(HOME);
+    world.run();
+    world.nominate(HOME);
+
+    world.advance(CHECK_SILENCE - Duration::from_millis(1));
+    world.validate(AWAY);
+    assert_eq!(world.link.selected_path(), Some(HOME));
+    world.advance(Duration::from_millis(1));
+    world.validate(AWAY);
+
+    assert_eq!(world.link.selected_path(), Some(AWAY));
+}
+
+#[test]
+fn checks_on_another_path_move_nothing_while_checks_or_media_come_by_the_selected_one() {
+    let mut world = World::new(Role::Server, true, Speaks::Auto);
+    world.nominate(HOME);
+    world.run();
+    let (mut sealer, _) = world.peer_keys();
+
+    for second in 0..25 {
+        world.report(&mut sealer, HOME);
+        world.advance(Duration::from_secs(1));
+        world.validate(AWAY);
+        assert_eq!(world.link.selected_path(), Some(HOME), "after {second} s of media");
+    }
+    for round in 0..10 {
+        world.validate(HOME);
+        world.advance(Duration::from_secs(6));
+        world.validate(AWAY);
+        assert_eq!(world.link.selected_path(), Some(HOME), "after {round} checks");
+    }
+}
+
+#[test]
 fn a_certificate_of_another_machine_closes_the_session_without_keys() {
     for role in [Role::Server, Role::Client] {
         let mut world = World::new(role, false, Speaks::Auto);
@@ -426,6 +548,12 @@ impl World {
     fn nominate(&mut self, path: Path) {
         let mut datagram = check("OurUfrag:themtoo", PWD).nominating().build();
         assert_eq!(self.link.handle_datagram(self.now, path, &mut datagram), Ok(Inbound::Nothing));
+    }
+
+    /// Lets the other side report over a path.
+    fn report(&mut self, sealer: &mut Sealer, path: Path) {
+        let outcome = self.link.handle_datagram(self.now, path, &mut sealed_report(sealer));
+        assert!(matches!(outcome, Ok(Inbound::Rtcp(_))), "{outcome:?}");
     }
 
     fn start_sctp(&mut self) {
