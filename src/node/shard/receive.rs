@@ -97,12 +97,14 @@ impl Shard {
 
     fn handle_stun(&mut self, now: MonoTime, path: Path, datagram: &mut [u8]) -> Result<(), DropReason> {
         let (ours, _) = stun::username(datagram).ok_or(DropReason::StunMalformed)?;
-        if let Some(Route::Here(key)) = self.table.route(&path)
+        let route = self.table.route(&path);
+        if let Some(Route::Here(key)) = route
             && self.table.get_mut(key).is_some_and(|session| session.ufrags.iter().any(|ufrag| ufrag == ours))
         {
             return self.hand_to_session(now, key, path, datagram);
         }
-        if self.strangers.is_exhausted(now, path.remote.ip()) {
+        // A path that leads somewhere had a valid check: its neighbours' failed ones must not cost it the next.
+        if route.is_none() && self.strangers.is_exhausted(now, path.remote.ip()) {
             return Err(DropReason::StunLimit);
         }
         let met = self.meet(now, path, datagram);

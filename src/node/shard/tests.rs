@@ -3,6 +3,7 @@
 //! What is here is mostly what a publisher is told of who watches: nothing can be sent, so what is to be told stays to be
 //! told. That it arrives is shown end to end.
 
+mod checks;
 mod tcp;
 
 use std::sync::Arc;

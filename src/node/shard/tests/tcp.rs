@@ -78,7 +78,7 @@ fn a_socket_finds_its_session_on_another_shard_and_loses_no_half_of_a_frame_on_t
 
 impl Bench {
     /// Lets the registry have a publisher that answers to [`CHECK`].
-    fn admit(&mut self) {
+    pub(super) fn admit(&mut self) {
         let world = &self.shards[0].world;
         let certificate = Arc::clone(&world.certificate);
         let session = NewSession {
@@ -166,7 +166,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A Binding request with USE-CANDIDATE, of the user name `AAAAAAAA:themtoo` and for the password of 24 times `A`: the
 /// credentials that are made of zeros.
-const CHECK: [u8; 76] = [
+pub(super) const CHECK: [u8; 76] = [
     0x00, 0x01, 0x00, 0x38, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, //
     0x00, 0x06, 0x00, 0x10, b'A', b'A', b'A', b'A', b'A', b'A', b'A', b'A', b':', b't', b'h', b'e', b'm',
     b't', b'o', b'o', //
