@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -235,11 +236,46 @@ const fn limits(config: &NodeConfig) -> Limits {
 fn spawn(id: usize, mut shard: Shard, stopped: Arc<watch::Sender<usize>>) -> io::Result<()> {
     let work = move || {
         let _span = tracing::info_span!("shard", id).entered();
-        shard.run();
-        stopped.send_modify(|count| *count += 1);
+        run_counted(&stopped, || shard.run());
     };
     thread::Builder::new().name(format!("shard-{id}")).spawn(work).map(drop)
 }
 
+/// Runs a shard to its end and counts that it stopped. A panic is such an end: a node that lacks a shard must not say
+/// that it is ready.
+fn run_counted(stopped: &watch::Sender<usize>, run: impl FnOnce()) {
+    let outcome = catch_unwind(AssertUnwindSafe(run));
+    stopped.send_modify(|count| *count += 1);
+    if outcome.is_err() {
+        tracing::error!(
+            "shard failed and all its sessions with it: restart this server, and report the panic"
+        );
+    }
+}
+
 /// A mask of shards is a `u64`.
 pub(crate) const SHARDS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_that_panics_counts_as_stopped() {
+        let (stopped, count) = watch::channel(0);
+
+        let ran = thread::spawn(move || run_counted(&stopped, || std::panic::panic_any("a defect"))).join();
+
+        assert_eq!(*count.borrow(), 1);
+        assert!(ran.is_ok(), "its thread ends as after any other end");
+    }
+
+    #[test]
+    fn a_shard_that_ends_counts_as_stopped_once() {
+        let (stopped, count) = watch::channel(0);
+
+        run_counted(&stopped, || ());
+
+        assert_eq!(*count.borrow(), 1);
+    }
+}
