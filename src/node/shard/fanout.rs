@@ -98,24 +98,27 @@ impl Shard {
         count
     }
 
-    /// Writes, seals and gathers the packets that were decided on for one viewer.
+    /// Writes, seals and gathers the packets that were decided on for one viewer. They are guarded together: a guard for
+    /// each would be in the way of every packet.
     pub(super) fn send_forwards(&mut self, now: MonoTime, key: SessionKey) {
         let Self { table, rooms, forwards, sender, counters, .. } = self;
         let Some(session) = table.get_mut(key) else { return };
         let Some(path) = session.link.selected_path() else { return };
         let Some(entry) = rooms.get(&session.room) else { return };
-        for forward in forwards.drain(..) {
-            let Some(slot) = sender.slot(path) else { return };
+        service::guarded(session, |session| {
             let Session { link, media: Media::Viewer(viewer), .. } = session else { return };
-            let room_for_packet = slot.len().saturating_sub(SRTP_OVERHEAD);
-            let Some(plain) = slot.get_mut(..room_for_packet) else { return };
-            let Some(len) = viewer.write_packet(now, &forward, &entry.rings, plain) else { continue };
-            let Some(sealed) = link.seal_rtp(slot, len) else { continue };
-            sender.commit(path, sealed);
-            counters.packets_forwarded += 1;
-            counters.packets_padding += u64::from(forward.is_padding);
-            counters.bytes_forwarded += sealed as u64;
-        }
+            for forward in forwards.drain(..) {
+                let Some(slot) = sender.slot(path) else { return };
+                let room_for_packet = slot.len().saturating_sub(SRTP_OVERHEAD);
+                let Some(plain) = slot.get_mut(..room_for_packet) else { return };
+                let Some(len) = viewer.write_packet(now, &forward, &entry.rings, plain) else { continue };
+                let Some(sealed) = link.seal_rtp(slot, len) else { continue };
+                sender.commit(path, sealed);
+                counters.packets_forwarded += 1;
+                counters.packets_padding += u64::from(forward.is_padding);
+                counters.bytes_forwarded += sealed as u64;
+            }
+        });
     }
 
     /// Tells the shards that have viewers in the room which slots were filled.
