@@ -93,7 +93,7 @@ pub(crate) struct Session {
     created: MonoTime,
     seed: Option<Box<Seed>>,
     shared: Arc<Shared>,
-    /// The present ICE generation last; at most two.
+    /// The present ICE generation last; at most three.
     generations: Vec<Credentials>,
 }
 
@@ -465,7 +465,8 @@ impl Registry {
         }
     }
 
-    /// Replaces the ICE generation; the one before stays valid until the shard sees the new one used.
+    /// Replaces the ICE generation; those that may be in use stay until the shard sees the new one used. Restarts may go
+    /// unanswered, and only the shard knows which was: so the first stays, and the one before.
     pub(crate) fn restart_ice(&mut self, id: SessionId, credentials: &Credentials, etag: String) -> bool {
         let Some(session) = self.sessions.get_mut(&id) else { return false };
         if let Some(seed) = session.seed.as_mut() {
@@ -473,8 +474,8 @@ impl Registry {
         }
         session.generations.push(credentials.clone());
         if session.generations.len() > GENERATIONS_MAX {
-            let oldest = session.generations.remove(0);
-            self.by_ufrag.remove(&oldest.ufrag);
+            let middle = session.generations.remove(1);
+            self.by_ufrag.remove(&middle.ufrag);
         }
         session.etag = etag;
         self.by_ufrag.insert(credentials.ufrag.clone(), id);
@@ -584,8 +585,8 @@ fn kept_for_publishers(sessions_max: usize) -> usize {
 /// On a large node, more shows than this hardly begin before a viewer has left.
 const KEPT_FOR_PUBLISHERS_MAX: usize = 64;
 
-/// A restart keeps the generation before it until the new one is used.
-const GENERATIONS_MAX: usize = 2;
+/// The first generation, the newest and the one before it.
+const GENERATIONS_MAX: usize = 3;
 
 #[cfg(test)]
 mod tests;

@@ -260,6 +260,12 @@ impl Link {
         self.ice.restart(credentials);
     }
 
+    /// Tells whether a user name fragment is ours: of the generation in use, or of the newest restart.
+    #[must_use]
+    pub fn accepts_ufrag(&self, ufrag: &str) -> bool {
+        self.ice.accepts_ufrag(ufrag)
+    }
+
     /// Returns the path that media leaves by.
     #[must_use]
     pub const fn selected_path(&self) -> Option<Path> {

@@ -152,20 +152,24 @@ fn a_session_that_never_connects_is_swept() {
 }
 
 #[test]
-fn an_ice_restart_keeps_the_generation_before_and_no_more() {
+fn an_ice_restart_keeps_the_first_generation_and_the_one_before_and_no_more() {
     let mut registry = Registry::new(LIMITS);
     let host = publisher();
     let (host_id, first) = (host.id, host.link.ice.ufrag.clone());
     registry.admit(at(0), host).unwrap();
-    let (second, third) = (Credentials::generate().unwrap(), Credentials::generate().unwrap());
+    let restarts = [(); 5].map(|()| Credentials::generate().unwrap());
 
-    registry.restart_ice(host_id, &second, "second".to_owned());
-    assert!(registry.lookup(&first).is_some());
-    registry.restart_ice(host_id, &third, "third".to_owned());
+    for (number, credentials) in restarts.iter().enumerate() {
+        registry.restart_ice(host_id, credentials, number.to_string());
+        assert!(registry.lookup(&credentials.ufrag).is_some());
+        assert!(registry.lookup(&first).is_some(), "nobody may have answered a restart");
+        let before = number.checked_sub(1).and_then(|before| restarts.get(before));
+        assert!(before.is_none_or(|before| registry.lookup(&before.ufrag).is_some()));
+    }
 
-    assert!(registry.lookup(&first).is_none());
-    assert!(registry.lookup(&second.ufrag).is_some() && registry.lookup(&third.ufrag).is_some());
-    assert_eq!(registry.session(host_id).unwrap().etag, "third");
+    let kept = restarts.each_ref().map(|one| registry.lookup(&one.ufrag).is_some());
+    assert_eq!(kept, [false, false, false, true, true]);
+    assert_eq!(registry.session(host_id).unwrap().etag, "4");
 }
 
 #[test]

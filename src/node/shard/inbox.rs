@@ -61,13 +61,9 @@ impl Shard {
                     self.announce_wanted(now, room);
                 }
             }
-            Message::RestartIce { session, credentials } => self.with_session(session, |session| {
-                session.ufrags.push(credentials.ufrag.clone());
-                if session.ufrags.len() > GENERATIONS_MAX {
-                    session.ufrags.remove(0);
-                }
-                session.link.restart_ice(credentials);
-            }),
+            Message::RestartIce { session, credentials } => {
+                self.with_session(session, |session| session.link.restart_ice(credentials));
+            }
             Message::Explain { session, reply } => {
                 let key = self.table.key_of(session);
                 if let Some(explanation) = key.and_then(|key| self.explain(now, key)) {
@@ -139,6 +135,3 @@ const TRACK_LAYERS: [(MediaKind, LayerIndex); 5] = [
 
 /// Messages per turn; the rest waits, and the shard does not sleep over it.
 const MAIL_MAX: usize = 4_096;
-
-/// The present ICE generation and the one before.
-const GENERATIONS_MAX: usize = 2;

@@ -99,7 +99,7 @@ impl Shard {
         let (ours, _) = stun::username(datagram).ok_or(DropReason::StunMalformed)?;
         let route = self.table.route(&path);
         if let Some(Route::Here(key)) = route
-            && self.table.get_mut(key).is_some_and(|session| session.ufrags.iter().any(|ufrag| ufrag == ours))
+            && self.table.get_mut(key).is_some_and(|session| session.link.accepts_ufrag(ours))
         {
             return self.hand_to_session(now, key, path, datagram);
         }

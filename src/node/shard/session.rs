@@ -38,8 +38,6 @@ pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) public_id: PublicId,
     pub(super) shared: Arc<Shared>,
-    /// Our ICE user fragments: the first generation and those of restarts; at most two.
-    pub(super) ufrags: Vec<String>,
     /// The paths that lead here, oldest first.
     pub(super) paths: Vec<Path>,
     /// What the viewer's tracks had dropped when it was last counted, audio and video.
@@ -96,7 +94,6 @@ impl Session {
             id: seed.session,
             public_id: seed.public_id,
             room: seed.room,
-            ufrags: vec![seed.link.ice.ufrag.clone()],
             link: Link::new(seed.link, now),
             media,
             shared: seed.shared,

@@ -137,6 +137,20 @@ fn a_restart_keeps_the_old_credentials_until_a_valid_check_uses_the_new() {
 }
 
 #[test]
+fn restarts_that_nobody_answers_leave_the_credentials_in_use_and_the_newest() {
+    let mut ice = agent();
+    for ufrag in ["Lost0001", "Lost0002", "NewUfrag"] {
+        ice.restart(credentials(ufrag, NEW_PWD));
+    }
+
+    let accepted = ["OldUfrag", "Lost0001", "Lost0002", "NewUfrag"].map(|ufrag| ice.accepts_ufrag(ufrag));
+
+    assert_eq!(accepted, [true, false, false, true]);
+    ice.handle_stun(at(1), path(1), &check(OLD, PWD).build()).unwrap();
+    ice.handle_stun(at(2), path(1), &check(NEW, NEW_PWD).build()).unwrap();
+}
+
+#[test]
 fn credentials_are_long_random_and_made_of_ice_characters() {
     let one = Credentials::generate().unwrap();
     let other = Credentials::generate().unwrap();

@@ -1,7 +1,8 @@
-//! Which ICE checks find their session: of strangers and of known paths. On shards that do not run.
+//! Which ICE checks find their session: of strangers, of known paths, of other generations. On shards that do not run.
 
 use std::net::SocketAddr;
 
+use transport::ice::Credentials;
 use transport::path::Path;
 
 use super::tcp::CHECK;
@@ -42,6 +43,26 @@ fn guesses_from_a_known_path_are_charged_and_reach_nobody() {
     assert_eq!(bench.posted(1), 0);
     bench.hear(path(2), &mut guess());
     assert_eq!(bench.dropped_as("stun_limit"), 1);
+}
+
+#[test]
+fn restarts_that_nobody_answers_leave_the_ice_generation_in_use() {
+    let mut bench = Bench::new(1);
+    bench.admit();
+    bench.hear(path(1), &mut CHECK.clone());
+    let key = bench.shard().table.keys()[0];
+    let session = bench.session(key).id;
+
+    for _ in 0..3 {
+        let credentials = Credentials::generate().unwrap();
+        bench.shard().world.registry().restart_ice(session, &credentials, String::new());
+        bench.post(Message::RestartIce { session, credentials }, at(0));
+    }
+    bench.hear(path(1), &mut CHECK.clone());
+    bench.hear(path(2), &mut CHECK.clone());
+
+    assert_eq!(bench.dropped_as("stun_unknown_user"), 0);
+    assert_eq!(bench.session(key).paths, [path(1), path(2)]);
 }
 
 impl Bench {
