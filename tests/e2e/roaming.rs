@@ -4,6 +4,9 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::healthy::Show;
+use crate::relay::Relay;
+use crate::rust_peer::{Access, Publisher, Viewer};
+use crate::server::Server;
 
 #[test]
 fn a_publisher_whose_port_changes_goes_on_in_its_session_whichever_shard_the_port_leads_to() {
@@ -26,5 +29,27 @@ fn a_publisher_whose_port_changes_goes_on_in_its_session_whichever_shard_the_por
     show.server.assert_sound();
 }
 
+#[test]
+fn a_viewer_whose_port_changes_goes_on_watching_although_it_never_nominates_again() {
+    let mut server = Server::start();
+    let mut relay = Relay::start(server.udp, Box::new(|_| ()));
+    let (mut publisher, track) = Publisher::join(Access { http: server.http, media: None }, "roaming");
+    let viewer = Viewer::join(Access { http: server.http, media: Some(relay.front) }, "roaming");
+    publisher.start(track);
+    viewer.wait_count(PACKETS_AFTER_MOVE, 10);
+
+    for _ in 0..MOVES_OF_VIEWER {
+        let before = viewer.count();
+        relay.rebind();
+        // A plain check, then a report, long before the consent of the old port runs out.
+        viewer.wait_count(before + PACKETS_AFTER_MOVE, 12);
+    }
+
+    assert_eq!(server.metric("nearcast_links_connected_total", ""), 2, "no session began anew");
+    publisher.stop();
+    server.assert_sound();
+}
+
 const MOVES: usize = 8;
+const MOVES_OF_VIEWER: usize = 3;
 const PACKETS_AFTER_MOVE: usize = 60;
