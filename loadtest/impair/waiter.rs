@@ -90,7 +90,11 @@ impl Waiter {
         };
         for event in events.iter().take(count) {
             match event.data() {
-                TIMER => self.armed = None,
+                TIMER => {
+                    self.armed = None;
+                    // It stays readable otherwise, and where nothing is due any more, nothing would set it anew.
+                    let _: nix::Result<()> = self.timer.wait();
+                }
                 SIGNAL => wake.ends = self.signals.read_signal()?.is_some(),
                 LINES => {
                     // Non-blocking: it may be read empty already.
@@ -139,5 +143,28 @@ fn pass_lines(sender: &SyncSender<String>, came: &EventFd) {
         if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() || came.write(1).is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_has_come_wakes_once() {
+        let mut waiter = Waiter::new().unwrap();
+        let mut wake = Wake::default();
+        waiter.wait(Some(clock::now() + Duration::from_millis(1)), &mut wake).unwrap();
+        let came = Arc::clone(&waiter.lines_came);
+        let begun = clock::now();
+
+        let later = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            came.write(1).unwrap();
+        });
+        waiter.wait(None, &mut wake).unwrap();
+
+        assert!(clock::now().since(begun) >= Duration::from_millis(50), "nothing else has happened");
+        later.join().unwrap();
     }
 }
