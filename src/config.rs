@@ -294,7 +294,8 @@ impl Config {
     /// Returns how many descriptors the process may come to need.
     #[must_use]
     pub(crate) fn descriptors(&self) -> u64 {
-        let ice_tcp = self.shards().saturating_mul(ICE_TCP_SOCKETS_MAX);
+        // They have left HTTP's count when a shard has them.
+        let ice_tcp = self.shards().saturating_mul(node::ICE_TCP_SOCKETS_MAX);
         let all = self.http.sockets_max.saturating_add(ice_tcp).saturating_add(DESCRIPTORS_SPARE);
         u64::try_from(all).unwrap_or(u64::MAX)
     }
@@ -314,8 +315,6 @@ fn is_origin(text: &str) -> bool {
 pub(crate) const PORT: u16 = 8080;
 /// A set of shards is a 64-bit mask.
 const SHARDS_MAX: usize = 64;
-/// A shard takes no more ICE-TCP sockets than this; they have left HTTP's count when it has them.
-const ICE_TCP_SOCKETS_MAX: usize = 4_096;
 /// For the media sockets (one a shard and address), event queues, files and pipes.
 const DESCRIPTORS_SPARE: usize = 1_000;
 /// Viewers of a room that is empty for longer are better served by a new session.

@@ -30,5 +30,6 @@ pub use handle::NodeHandle;
 pub use name::RoomName;
 pub use node::{AdvertisedAddress, Node, NodeConfig, StartError};
 pub use sfu::viewer::LayerRequest;
+pub use shard::ICE_TCP_SOCKETS_MAX;
 pub use transport::sdp::{OfferClass, OfferError};
 pub use transport::udp::GsoMode;

@@ -55,6 +55,8 @@ use crate::mesh::EndReason;
 use crate::name::RoomId;
 use crate::registry::ShardId;
 
+pub use self::tcp::ICE_TCP_SOCKETS_MAX;
+
 /// One shard; see the module's text.
 #[derive(Debug)]
 pub(crate) struct Shard {

@@ -39,7 +39,7 @@ impl TcpTable {
         (socket, remote): (std::net::TcpStream, SocketAddr),
         first: &[u8],
     ) -> io::Result<u32> {
-        if self.pipes.len() >= PIPES_MAX {
+        if self.pipes.len() >= ICE_TCP_SOCKETS_MAX {
             return Err(io::Error::other("too many ICE-TCP sockets on this shard"));
         }
         socket.set_nonblocking(true)?;
@@ -181,8 +181,8 @@ pub(super) fn number(token: Token) -> Option<u32> {
 /// Tokens below are the waker's and the UDP sockets'.
 const FIRST_TOKEN: usize = 1_024;
 
-/// ICE-TCP is the way out for firewalls, not the common case.
-const PIPES_MAX: usize = 4_096;
+/// How many ICE-TCP sockets a shard takes: they are the way out for firewalls, not the common case.
+pub const ICE_TCP_SOCKETS_MAX: usize = 4_096;
 
 /// Half a second of 4 Mbit/s; beyond that a viewer is better served by the next keyframe.
 const OUTGOING_MAX: usize = 256 * 1024;
