@@ -112,7 +112,7 @@ impl Node {
     pub fn start(config: &NodeConfig) -> Result<Self, StartError> {
         let Assembled { inner, shards, stopped, udp } = assemble(config)?;
         for (id, shard) in shards.into_iter().enumerate() {
-            spawn(id, shard, Arc::clone(&stopped)).map_err(StartError::Shard)?;
+            spawn(id, shard, (Arc::clone(&inner), Arc::clone(&stopped))).map_err(StartError::Shard)?;
         }
         Ok(Self { handle: NodeHandle::new(inner), udp })
     }
@@ -153,7 +153,7 @@ pub(crate) fn assemble(config: &NodeConfig) -> Result<Assembled, StartError> {
     let (stopped_sender, stopped) = watch::channel(0);
     let inner = Arc::new(Inner {
         clock: Clock::start(),
-        registry: Mutex::new(Registry::new(limits(config))),
+        registry: Mutex::new(Registry::new(limits(config, shards))),
         mailboxes: Mailboxes::new(wakers),
         metrics: Metrics::register()?,
         certificate: Arc::new(
@@ -223,8 +223,9 @@ fn local_addresses(ip: IpAddr) -> io::Result<Vec<IpAddr>> {
     Ok(addresses)
 }
 
-const fn limits(config: &NodeConfig) -> Limits {
+const fn limits(config: &NodeConfig, shards: usize) -> Limits {
     Limits {
+        shards,
         sessions_max: config.sessions_max,
         max_viewers: config.max_viewers,
         room_linger: config.room_linger,
@@ -233,10 +234,15 @@ const fn limits(config: &NodeConfig) -> Limits {
     }
 }
 
-fn spawn(id: usize, mut shard: Shard, stopped: Arc<watch::Sender<usize>>) -> io::Result<()> {
+fn spawn(
+    id: usize,
+    mut shard: Shard,
+    (inner, stopped): (Arc<Inner>, Arc<watch::Sender<usize>>),
+) -> io::Result<()> {
     let work = move || {
         let _span = tracing::info_span!("shard", id).entered();
         run_counted(&stopped, || shard.run());
+        inner.registry().lose(id);
     };
     thread::Builder::new().name(format!("shard-{id}")).spawn(work).map(drop)
 }

@@ -24,9 +24,11 @@ use crate::explain::{self, Explanation, Head};
 use crate::name::{PublicId, RoomId, RoomName, SessionId};
 
 mod farewells;
+mod spread;
 
 pub(crate) use self::farewells::Farewell;
 use self::farewells::Farewells;
+use self::spread::Spread;
 
 /// A shard's number, from zero.
 pub(crate) type ShardId = usize;
@@ -87,10 +89,12 @@ pub(crate) struct Session {
     pub(crate) room: RoomName,
     pub(crate) credential: Option<Credential>,
     pub(crate) etag: String,
+    /// The shard that it goes to, once a valid check has come.
     pub(crate) owner: Option<ShardId>,
     /// The first media section, which fragments name.
     pub(crate) section: FirstSection,
     created: MonoTime,
+    /// Until its shard has taken it.
     seed: Option<Box<Seed>>,
     shared: Arc<Shared>,
     /// The present ICE generation last; at most three.
@@ -208,7 +212,7 @@ pub(crate) struct Lookup {
 pub(crate) enum Claim {
     /// The session is this shard's; build it.
     Granted(Box<Seed>),
-    /// Another shard was first.
+    /// It is another shard's.
     Taken(ShardId),
     /// It ended in between.
     Gone,
@@ -217,6 +221,7 @@ pub(crate) enum Claim {
 /// Bounds and times of the registry.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
+    pub(crate) shards: usize,
     pub(crate) sessions_max: usize,
     /// Viewers of all rooms together.
     pub(crate) max_viewers: usize,
@@ -237,6 +242,7 @@ pub(crate) struct Registry {
     by_public: HashMap<PublicId, SessionId>,
     by_ufrag: HashMap<String, SessionId>,
     farewells: Farewells,
+    spread: Spread,
     next_public: u64,
     next_room: u32,
 }
@@ -250,6 +256,7 @@ impl Registry {
             by_public: HashMap::new(),
             by_ufrag: HashMap::new(),
             farewells: Farewells::default(),
+            spread: Spread::new(limits.shards),
             next_public: 1,
             next_room: 1,
         }
@@ -403,7 +410,10 @@ impl Registry {
         }
         if let Some(room) = self.rooms.get_mut(&session.room) {
             match session.role {
-                Role::Viewer => room.viewers = room.viewers.saturating_sub(1),
+                Role::Viewer => {
+                    room.viewers = room.viewers.saturating_sub(1);
+                    session.owner.into_iter().for_each(|owner| self.spread.leave(owner));
+                }
                 Role::Publisher if room.publisher == Some(id) => {
                     room.publisher = None;
                     room.offline_since = Some(now);
@@ -431,7 +441,7 @@ impl Registry {
             .sessions
             .iter()
             .filter(|(_, session)| {
-                let unclaimed = session.owner.is_none() && now.since(session.created) >= limits.unclaimed_max;
+                let unclaimed = session.seed.is_some() && now.since(session.created) >= limits.unclaimed_max;
                 unclaimed || over.contains(&session.room)
             })
             .map(|(id, _)| *id)
@@ -450,19 +460,27 @@ impl Registry {
         Some(Lookup { session: id, pwd: generation.pwd.clone() })
     }
 
-    /// Gives a session to the shard whose socket its first valid check reached.
+    /// Gives a session to the shard whose socket its first valid check reached; a viewer to another one where that has
+    /// too many. The check is then handed over, and the other shard claims the session by it.
     pub(crate) fn claim(&mut self, ufrag: &str, shard: ShardId) -> Claim {
-        let Some(session) = self.by_ufrag.get(ufrag).and_then(|id| self.sessions.get_mut(id)) else {
+        let Self { by_ufrag, sessions, spread, .. } = self;
+        let Some(session) = by_ufrag.get(ufrag).and_then(|id| sessions.get_mut(id)) else {
             return Claim::Gone;
         };
-        match (session.owner, session.seed.take()) {
-            (Some(owner), _) => Claim::Taken(owner),
-            (None, Some(seed)) => {
-                session.owner = Some(shard);
-                Claim::Granted(seed)
-            }
-            (None, None) => Claim::Gone,
+        let owner = *session.owner.get_or_insert_with(|| match session.role {
+            Role::Viewer => spread.enter(shard),
+            // What it sends would cost a hop for every packet.
+            Role::Publisher => shard,
+        });
+        match session.seed.take_if(|_| owner == shard) {
+            Some(seed) => Claim::Granted(seed),
+            None => Claim::Taken(owner),
         }
+    }
+
+    /// Takes note that a shard has stopped: no viewer is sent there any more.
+    pub(crate) fn lose(&mut self, shard: ShardId) {
+        self.spread.lose(shard);
     }
 
     /// Replaces the ICE generation; those that may be in use stay until the shard sees the new one used. Restarts may go
@@ -548,7 +566,7 @@ impl Registry {
                     id: session.public_id.to_string(),
                     room: session.room.to_string(),
                     role: session.role,
-                    connected: session.owner.is_some(),
+                    connected: session.seed.is_none(),
                     age_s: now.since(session.created).as_secs(),
                 };
                 (session.public_id, status)

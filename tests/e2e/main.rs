@@ -15,6 +15,7 @@
 )]
 
 mod command_line;
+mod crowd;
 mod descriptors;
 mod explain;
 mod feedback;

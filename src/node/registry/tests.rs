@@ -3,6 +3,7 @@ use transport::dtls::{Certificate, Role as DtlsRole};
 use super::*;
 
 const LIMITS: Limits = Limits {
+    shards: 4,
     sessions_max: 10,
     max_viewers: 9,
     room_linger: Duration::from_secs(30),
@@ -101,6 +102,58 @@ fn a_session_belongs_to_the_shard_that_claimed_it_first() {
 
     assert!(matches!(registry.claim(&ufrag, 3), Claim::Granted(_)));
     assert!(matches!(registry.claim(&ufrag, 1), Claim::Taken(3)));
+}
+
+#[test]
+fn a_viewer_too_many_for_its_shard_goes_to_another_and_a_publisher_stays_where_it_arrived() {
+    let mut registry = Registry::new(Limits { shards: 2, ..LIMITS });
+    let mut enter = |new: NewSession| {
+        let ufrag = new.link.ice.ufrag.clone();
+        registry.admit(at(0), new).unwrap();
+        (registry.claim(&ufrag, 0), ufrag)
+    };
+    assert!(matches!(enter(publisher()).0, Claim::Granted(_)));
+    assert!(matches!(enter(viewer()).0, Claim::Granted(_)));
+    assert!(matches!(enter(viewer()).0, Claim::Granted(_)));
+
+    let (claim, third) = enter(viewer());
+
+    assert!(matches!(claim, Claim::Taken(1)));
+    assert!(matches!(registry.claim(&third, 0), Claim::Taken(1)), "the first hand-over was lost");
+    assert!(matches!(registry.claim(&third, 1), Claim::Granted(_)));
+    assert!(matches!(registry.claim(&third, 1), Claim::Taken(1)));
+    let publishers = (1..4).map(|room| {
+        let new = publisher_of(room);
+        let ufrag = new.link.ice.ufrag.clone();
+        registry.admit(at(0), new).unwrap();
+        registry.claim(&ufrag, 0)
+    });
+    assert!(publishers.into_iter().all(|claim| matches!(claim, Claim::Granted(_))));
+}
+
+#[test]
+fn a_viewer_that_its_shard_never_took_is_swept_and_leaves_its_place() {
+    let mut registry = Registry::new(Limits { shards: 2, ..LIMITS });
+    let host = publisher();
+    let host_ufrag = host.link.ice.ufrag.clone();
+    registry.admit(at(0), host).unwrap();
+    registry.claim(&host_ufrag, 0);
+    let enter = |registry: &mut Registry| {
+        let new = viewer();
+        let (id, ufrag) = (new.id, new.link.ice.ufrag.clone());
+        registry.admit(at(0), new).unwrap();
+        (id, registry.claim(&ufrag, 0))
+    };
+    enter(&mut registry);
+    enter(&mut registry);
+    let (lost, claim) = enter(&mut registry);
+    assert!(matches!(claim, Claim::Taken(1)));
+    let mut ended = Vec::new();
+
+    registry.sweep(at(30_000), &mut ended);
+
+    assert!(who(&ended).contains(&(lost, Some(1))), "{ended:?}");
+    assert!(matches!(enter(&mut registry).1, Claim::Taken(1)), "the other shard has nobody");
 }
 
 #[test]
