@@ -104,7 +104,7 @@ impl ShardRoom {
     }
 
     /// Begins to send what has gathered, if nothing is being sent and it has waited long enough. Video goes first, so
-    /// that a run of equal packets ends with the shorter audio.
+    /// that a run of equal packets ends with the shorter audio; the newest packet of that may stay for the next frame.
     pub(super) fn begin_serving(&mut self, now: MonoTime, busy: Busy) {
         if !self.serving.is_empty() || self.gathering.due(busy).is_none_or(|due| due > now) {
             return;
@@ -113,8 +113,11 @@ impl ShardRoom {
             self.serving.extend(self.arrivals.iter().filter(|arrival| arrival.kind == kind));
         }
         self.arrivals.clear();
-        self.told = 0;
-        self.gathering = Gathering::default();
+        if self.gathering.begin(now, busy) {
+            self.arrivals.extend(self.serving.pop());
+        }
+        // The other shards are told before anything is sent here.
+        self.told = self.arrivals.len();
         self.next_viewer = 0;
     }
 

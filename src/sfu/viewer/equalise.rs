@@ -3,16 +3,22 @@
 //! Only packets of one size leave together in one call to the kernel, the last of them may be shorter. A browser cuts a
 //! frame into packets of two sizes, one byte apart: without padding every frame would leave in two calls.
 
+use rtp::MediaKind;
+
 use super::Forward;
 
-/// Pads the packets of each stretch whose sizes are within [`PADDING_MAX`] bytes up to the largest of them. The very last
+/// Pads the packets of each stretch whose sizes are within [`padding_max`] bytes up to the largest of them. The very last
 /// packet ends its run and stays as it is; before other packets a stretch is padded to its end, so that a shorter one,
 /// sound behind a frame, can still join the run.
 pub(crate) fn equalise(forwards: &mut [Forward]) {
     let mut rest = forwards;
+    let mut rides = false;
     while !rest.is_empty() {
-        let (stretch, behind) = rest.split_at_mut(stretch_of(rest));
+        let (stretch, behind) = rest.split_at_mut(if rides { 1 } else { stretch_of(rest) });
         pad(stretch, behind.is_empty());
+        // The first packet of sound behind a frame ends its run; others begin one.
+        rides = [stretch.last(), behind.first()].map(|it| it.map(|forward| forward.kind))
+            == [Some(MediaKind::Video), Some(MediaKind::Audio)];
         rest = behind;
     }
 }
@@ -26,7 +32,8 @@ fn stretch_of(forwards: &[Forward]) -> usize {
         most = most.max(forward.payload_len);
         is_paddable(forward)
             && forward.carried_len == first.carried_len
-            && most.saturating_sub(least) <= PADDING_MAX
+            && forward.kind == first.kind
+            && most.saturating_sub(least) <= padding_max(first.kind)
     });
     near.count()
 }
@@ -47,12 +54,18 @@ const fn is_paddable(forward: &Forward) -> bool {
     !forward.filler && forward.rtx.is_none() && !forward.is_padding
 }
 
-/// More than any packetiser's rounding, less than a percent of a full packet.
-const PADDING_MAX: usize = 8;
+/// For video more than any packetiser's rounding, less than a percent of a full packet. For sound what its packets differ
+/// by mostly: a few of them leave together only while a shard is busy, and its own headers are longer.
+const fn padding_max(kind: MediaKind) -> usize {
+    match kind {
+        MediaKind::Video => 8,
+        MediaKind::Audio => 48,
+    }
+}
 
 #[cfg(test)]
 mod tests {
-    use rtp::{ExtSeq, MediaKind, OutgoingHeader, PayloadType, RtpTimestamp, SeqNo, Ssrc};
+    use rtp::{ExtSeq, OutgoingHeader, PayloadType, RtpTimestamp, SeqNo, Ssrc};
 
     use super::*;
     use crate::LayerIndex;
@@ -109,6 +122,15 @@ mod tests {
     }
 
     #[test]
+    fn packets_of_sound_that_leave_together_become_one_run() {
+        let sound = |len| Forward { kind: MediaKind::Audio, ..forward(len) };
+        let frame_and_sounds = vec![forward(1_171), forward(1_170), sound(80), sound(92), sound(131)];
+
+        assert_eq!(paddings(frame_and_sounds), [0, 1, 0, 39, 0], "the first one rides with the frame");
+        assert_eq!(paddings([80, 92, 60].map(sound).to_vec()), [12, 0, 0]);
+    }
+
+    #[test]
     fn sizes_that_lie_apart_are_left_alone() {
         let mixed = [1_170, 400, 409, 90, 90].map(forward);
 
@@ -119,7 +141,7 @@ mod tests {
     fn a_slow_drift_does_not_add_up() {
         let drift: Vec<Forward> = (0..20).map(|step| forward(1_000 + step)).collect();
 
-        assert!(paddings(drift).into_iter().all(|padding| usize::from(padding) <= PADDING_MAX));
+        assert!(paddings(drift).into_iter().all(|padding| padding <= 8));
     }
 
     #[test]
