@@ -142,5 +142,6 @@ impl Shard {
 /// Packets between two looks at the sockets: about a millisecond.
 const SLICE_PACKETS: usize = 1_024;
 
-/// Packets of one room's turn: a usual frame for a score of viewers.
-const TURN_PACKETS: usize = 192;
+/// Packets of one room's turn: a usual frame for half a hundred viewers. What takes more, a keyframe for them or a frame
+/// for hundreds, goes on when the other rooms have had theirs; a frame that is cut in two waits for a round of them.
+const TURN_PACKETS: usize = 640;

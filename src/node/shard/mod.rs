@@ -1,8 +1,8 @@
 //! One thread with its sockets and sessions. Packet path.
 //!
 //! A shard does everything that happens to a packet and shares nothing. One turn of its loop: wait; take the mail;
-//! receive; fan out a slice of what arrived; call sessions whose time has come; service every session that was touched;
-//! send. Invariants: a turn's work is bounded, so that a large room delays a small one by a slice and not by a frame;
+//! receive; fan out a slice of what arrived; read some of what was reported; call sessions whose time has come; service
+//! every session that was touched; send. Invariants: a turn's work is bounded, so that a large room delays a small one by a slice and not by a frame;
 //! a session that panics ends alone; nothing is sent but at the end of a turn or when a batch is full.
 //!
 //! Start reading at [`Shard::run`].
@@ -15,6 +15,7 @@ mod inbox;
 mod interests;
 pub(crate) mod load;
 mod receive;
+mod reports;
 mod room;
 mod room_channel;
 mod sender;
@@ -45,6 +46,7 @@ use transport::udp::{GsoMode, ReceiveBatch, UdpSocket};
 use self::counters::Counters;
 use self::interests::Interests;
 use self::load::Load;
+use self::reports::Reports;
 use self::room::ShardRoom;
 use self::sender::Sender;
 use self::table::{SessionKey, Table};
@@ -71,6 +73,7 @@ pub(crate) struct Shard {
     counters: Counters,
     strangers: FailureLimit,
     inbound: Option<Box<ReceiveBatch>>,
+    reports: Reports,
     /// UDP sockets that may hold more; the event queue tells of a change only once.
     readable: Vec<bool>,
     /// TCP sockets that may hold more, in turns.
@@ -114,6 +117,7 @@ impl Shard {
             counters: Counters::default(),
             strangers: FailureLimit::new(STRANGERS_PER_NETWORK, STRANGERS, now),
             inbound: Some(Box::new(ReceiveBatch::new())),
+            reports: Reports::new(),
             readable: vec![true; sockets.len()],
             readable_tcp: VecDeque::new(),
             sender: Sender::new(sockets, gso),
@@ -143,7 +147,8 @@ impl Shard {
     }
 
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
-        let has_input = self.readable.contains(&true) || !self.readable_tcp.is_empty();
+        let has_input =
+            self.readable.contains(&true) || !self.readable_tcp.is_empty() || !self.reports.is_empty();
         let mut before = self.world.clock.now();
         let is_quiet = before.since(self.stirred) > QUIET_AFTER && self.table.len() > NAP_SESSIONS;
         if is_quiet && !has_input && !events.is_empty() {
@@ -205,6 +210,7 @@ impl Shard {
         self.take_mail(now);
         self.receive(now);
         self.fan_out(now);
+        self.read_reports(now);
         self.call_due(now);
         self.service_touched(now);
         if now.since(self.housekept) >= HOUSEKEEPING {

@@ -11,6 +11,7 @@ use transport::{DropReason, stun};
 
 use super::session::{Media, Session};
 use super::table::{Route, SessionKey};
+use super::warm::WARM_REPORTS;
 use super::{Shard, service, warm};
 use crate::mesh::Message;
 use crate::registry::{Claim, Lookup};
@@ -42,11 +43,39 @@ impl Shard {
                 *readable = may_hold_more;
             }
             let via = Via::Udp(u8::try_from(lane).unwrap_or(u8::MAX));
-            warm::for_datagrams(&self.table, via, batch);
             for (remote, datagram) in batch.datagrams() {
-                self.handle_datagram(now, Path { via, remote }, datagram);
+                let path = Path { via, remote };
+                if demux::classify(datagram) == Kind::Rtcp {
+                    self.keep_report(now, path, datagram);
+                } else {
+                    self.handle_datagram(now, path, datagram);
+                }
             }
         }
+    }
+
+    /// Keeps a report until this turn's media has gone out; where there is no room for it, those before it are read first.
+    pub(super) fn keep_report(&mut self, now: MonoTime, path: Path, report: &[u8]) {
+        if !self.reports.push(path, report) {
+            while self.read_reports(now) {}
+            self.reports.push(path, report);
+        }
+    }
+
+    /// Reads some of the reports that wait. Says whether there were any.
+    pub(super) fn read_reports(&mut self, now: MonoTime) -> bool {
+        // A session that is called by a report reaches none itself, so nothing is missed meanwhile.
+        let mut reports = std::mem::take(&mut self.reports);
+        let any = !reports.is_empty();
+        for _ in 0..REPORTS_MAX / WARM_REPORTS {
+            warm::for_reports(&self.table, reports.next_paths().take(WARM_REPORTS));
+            for _ in 0..WARM_REPORTS {
+                let Some((path, report)) = reports.pop() else { break };
+                self.handle_datagram(now, path, report);
+            }
+        }
+        self.reports = reports;
+        any
     }
 
     /// Takes a bounded amount of frames of each readable TCP socket and of all: the sockets take turns, and one that may
@@ -270,6 +299,9 @@ impl Shard {
 /// Receive batches per socket and turn, about as much time as a slice of the fan-out; more waits for the next turn. With
 /// fewer, a storm of reports fills the socket's buffer, and a publisher's packets are lost among them.
 const BATCHES_MAX: usize = 16;
+
+/// Reports that are read in one turn: some quarter of a millisecond, and more than come while a slice goes out.
+const REPORTS_MAX: usize = 128;
 
 /// Frames of one TCP socket and turn: as many as one UDP receive call brings.
 const FRAMES_PER_SOCKET_MAX: usize = 64;

@@ -18,6 +18,7 @@ use sfu::viewer::LayerRequest;
 use transport::dtls::Role;
 use transport::ice::Credentials;
 use transport::link::LinkConfig;
+use transport::path::Path;
 use transport::sctp::ChannelId;
 
 use super::load::{Busy, Load};
@@ -200,6 +201,41 @@ fn rtp_from_a_viewer_is_dropped_for_a_reason_of_its_own() {
     assert_eq!(bench.dropped_as("rtp_from_viewer"), 1);
     assert_eq!(bench.dropped_as("unclassified"), 0);
     assert_eq!(bench.shard().world.metrics.packets_received.get(), 0, "it counts packets of publishers");
+}
+
+#[test]
+fn reports_wait_for_the_media_of_a_turn_and_are_read_some_at_a_time() {
+    let mut bench = Bench::new(1);
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = bench.shard().sender.socket(0).unwrap().local_address().unwrap();
+    // A receiver report without blocks (RFC 3550 §6.4.2), from nobody that is known.
+    let report = [0x80, 201, 0, 1, 0, 0, 0, 1];
+    for _ in 0..200 {
+        socket.send_to(&report, address).unwrap();
+    }
+
+    bench.shard().receive(at(0));
+
+    let unread = |bench: &mut Bench| 200 - bench.dropped_as("unvalidated_path");
+    assert_eq!(unread(&mut bench), 200, "what is read is dropped, of who is unknown");
+    let mut left = Vec::new();
+    while bench.shard().read_reports(at(0)) {
+        left.push(unread(&mut bench));
+    }
+    assert_eq!(left, [72, 0]);
+}
+
+#[test]
+fn more_reports_than_may_wait_are_read_at_once_and_none_is_lost() {
+    let mut bench = Bench::new(1);
+    let path = Path::udp(0, ([203, 0, 113, 1], 5_000).into());
+
+    for _ in 0..10_000 {
+        bench.shard().keep_report(at(0), path, &[0x80, 201, 0, 1, 0, 0, 0, 1]);
+    }
+    while bench.shard().read_reports(at(0)) {}
+
+    assert_eq!(bench.dropped_as("unvalidated_path"), 10_000);
 }
 
 #[test]

@@ -7,8 +7,7 @@
 use std::hint;
 
 use rtp::MonoTime;
-use transport::path::{Path, Via};
-use transport::udp::ReceiveBatch;
+use transport::path::Path;
 
 use super::table::{Route, SessionKey, Table};
 
@@ -22,10 +21,12 @@ pub(super) fn for_media(table: &Table, keys: &[SessionKey]) {
     hint::black_box(sessions().fold(0, |read, session| read ^ session.warm_media()));
 }
 
-/// Warms what taking a batch reads. The sources of a crowd's reports are as cold as its viewers; a publisher's run of
-/// packets is one message.
-pub(super) fn for_datagrams(table: &Table, via: Via, batch: &ReceiveBatch) {
-    let routes = batch.remotes().filter_map(|remote| table.route(&Path { via, remote }));
+/// As many as one call to the kernel brings.
+pub(super) const WARM_REPORTS: usize = 64;
+
+/// Warms what reading reports reads: the sources of a crowd's reports are as cold as its viewers.
+pub(super) fn for_reports(table: &Table, paths: impl Iterator<Item = Path>) {
+    let routes = paths.filter_map(|path| table.route(&path));
     let sessions = routes.filter_map(|route| match route {
         Route::Here(key) => table.get(key),
         Route::There(_) => None,

@@ -48,11 +48,6 @@ impl ReceiveBatch {
         Ok(datagrams)
     }
 
-    /// Iterates over who sent the messages of the last call, each of one or more datagrams.
-    pub fn remotes(&self) -> impl Iterator<Item = SocketAddr> {
-        self.received.iter().map(|message| message.remote)
-    }
-
     /// Iterates over the datagrams in the order of their arrival.
     pub fn datagrams(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8])> {
         self.received.iter().zip(self.buffers.chunks_exact_mut(MESSAGE_BYTES)).flat_map(
