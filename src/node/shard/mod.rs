@@ -2,7 +2,8 @@
 //!
 //! A shard does everything that happens to a packet and shares nothing. One turn of its loop: wait; take the mail;
 //! receive; fan out a slice of what arrived; read some of what was reported; call sessions whose time has come; service
-//! every session that was touched; send. Invariants: a turn's work is bounded, so that a large room delays a small one by a slice and not by a frame;
+//! every session that was touched; send. Invariants: a turn's work is bounded, so that a large room delays a small one by
+//! a slice and not by a frame;
 //! a session that panics ends alone; nothing is sent but at the end of a turn or when a batch is full.
 //!
 //! Start reading at [`Shard::run`].

@@ -64,7 +64,7 @@ impl Shard {
 
     /// Reads some of the reports that wait. Says whether there were any.
     pub(super) fn read_reports(&mut self, now: MonoTime) -> bool {
-        // A session that is called by a report reaches none itself, so nothing is missed meanwhile.
+        // Reading one keeps none, so nothing is lost while they are away from the shard.
         let mut reports = std::mem::take(&mut self.reports);
         let any = !reports.is_empty();
         for _ in 0..REPORTS_MAX / WARM_REPORTS {
