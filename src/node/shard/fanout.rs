@@ -92,6 +92,7 @@ impl Shard {
         });
         let count = forwards.len();
         self.send_forwards(now, key);
+        self.send_report_along(now, key);
         if self.table.get_mut(key).is_some_and(|session| session.wants_service()) {
             self.touch(key);
         }
@@ -119,6 +120,27 @@ impl Shard {
                 counters.bytes_forwarded += sealed as u64;
             }
         });
+    }
+
+    /// Sends a report that is due soon behind what has just been gathered for a viewer, where it leaves in the same run:
+    /// alone it would cost as much as a frame.
+    fn send_report_along(&mut self, now: MonoTime, key: SessionKey) {
+        let Self { table, sender, .. } = self;
+        let Some(session) = table.get_mut(key) else { return };
+        if !matches!(&session.media, Media::Viewer(viewer) if viewer.reports_soon(now)) {
+            return;
+        }
+        let Some(path) = session.link.selected_path() else { return };
+        let Some(plain_max) = sender.room_along(path).checked_sub(SRTP_OVERHEAD) else { return };
+        let Some(slot) = sender.slot(path) else { return };
+        let sealed = service::guarded(session, |session| {
+            let Media::Viewer(viewer) = &mut session.media else { return None };
+            let len = viewer.write_rtcp_along(now, slot.get_mut(..plain_max)?)?;
+            session.link.seal_rtcp(slot, len)
+        });
+        if let Some(sealed) = sealed.flatten() {
+            sender.commit(path, sealed);
+        }
     }
 
     /// Tells the shards that have viewers in the room which slots were filled.

@@ -51,6 +51,17 @@ impl Sender {
         }
     }
 
+    /// Returns how many bytes the next datagram on a path may have to leave in one run with the last one; zero when it
+    /// would leave alone.
+    pub(super) fn room_along(&self, path: Path) -> usize {
+        match path.via {
+            Via::Tcp(_) => 0,
+            Via::Udp(lane) => {
+                self.lanes.get(usize::from(lane)).map_or(0, |lane| lane.batch.room_along(path.remote))
+            }
+        }
+    }
+
     /// Takes the first `len` bytes of the slot last returned for this path.
     pub(super) fn commit(&mut self, path: Path, len: usize) {
         match path.via {

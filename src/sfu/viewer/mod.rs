@@ -474,21 +474,48 @@ impl Viewer {
 
     /// Writes the next compound that is due and returns its length; call until `None`. 512 bytes suffice.
     pub fn write_rtcp(&mut self, now: MonoTime, out: &mut [u8]) -> Option<usize> {
-        let ntp = self.clock.ntp(now);
-        for track in [&mut self.video, &mut self.audio].into_iter().flatten() {
-            if !track.reporter.take_due(now) {
-                continue;
-            }
-            let outgoing = track.subscription.outgoing();
-            let Some(timestamp) = outgoing.timestamp_at(now, ntp) else { continue };
-            let answer = self.reference.map(|reference| reference.answer(now));
-            let report = Report { ssrc: outgoing.track().ssrc, ntp, timestamp, cname: &self.cname, answer };
-            if let Some(length) = track.reporter.write(report, out) {
-                self.reference = None;
-                return Some(length);
+        while let Some(kind) = self.next_reporter(now) {
+            let written = self.write_report(now, kind, out);
+            self.track_mut(kind)?.reporter.take(now);
+            if written.is_some() {
+                return written;
             }
         }
         None
+    }
+
+    /// Says whether [`Self::write_rtcp_along`] has something to write.
+    #[must_use]
+    pub fn reports_soon(&self, now: MonoTime) -> bool {
+        self.next_reporter(now + REPORT_ALONG).is_some()
+    }
+
+    /// Writes a compound that is due soon, if it fits into `out`, and returns its length: media has just been written, and
+    /// what leaves with that need not leave alone. Packet path.
+    pub fn write_rtcp_along(&mut self, now: MonoTime, out: &mut [u8]) -> Option<usize> {
+        let kind = self.next_reporter(now + REPORT_ALONG)?;
+        let written = self.write_report(now, kind, out)?;
+        self.track_mut(kind)?.reporter.take(now);
+        Some(written)
+    }
+
+    /// Returns the track that reports first of those whose reports are due by `by`.
+    fn next_reporter(&self, by: MonoTime) -> Option<MediaKind> {
+        let next = |kind| Some((self.track(kind)?.reporter.next()?, kind));
+        let due = [MediaKind::Video, MediaKind::Audio].into_iter().filter_map(next);
+        due.filter(|(at, _)| *at <= by).min_by_key(|(at, _)| *at).map(|(_, kind)| kind)
+    }
+
+    fn write_report(&mut self, now: MonoTime, kind: MediaKind, out: &mut [u8]) -> Option<usize> {
+        let ntp = self.clock.ntp(now);
+        let answer = self.reference.map(|reference| reference.answer(now));
+        let track = self.track(kind)?;
+        let outgoing = track.subscription.outgoing();
+        let timestamp = outgoing.timestamp_at(now, ntp)?;
+        let report = Report { ssrc: outgoing.track().ssrc, ntp, timestamp, cname: &self.cname, answer };
+        let length = track.reporter.write(report, out)?;
+        self.reference = None;
+        Some(length)
     }
 
     /// Writes the goodbye of every source and returns its length, zero when `out` is too short
@@ -732,6 +759,8 @@ fn octets(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
+/// How long before its time a report goes out where media takes it along.
+const REPORT_ALONG: Duration = Duration::from_millis(300);
 /// First sequence numbers are below 2^15: a receiver that misses the first packets of a higher one takes the
 /// wrap that follows for another cycle (RFC 3711 §3.3.1).
 const FIRST_SEQ_MASK: u32 = 0x7fff;

@@ -36,15 +36,11 @@ impl Reporter {
         self.next
     }
 
-    /// Takes the due report away and puts the next one an interval later. The second one without anything sent is the
-    /// last: who has not sent for two intervals is no sender (RFC 3550 §6.3.5, §6.4).
-    pub(crate) fn take_due(&mut self, now: MonoTime) -> bool {
-        let due = self.next.is_some_and(|at| at <= now);
-        if due {
-            self.next = self.has_news.then_some(now + REPORT_INTERVAL);
-            self.has_news = false;
-        }
-        due
+    /// Takes the report away and puts the next one an interval later. The second one without anything sent is the last: who
+    /// has not sent for two intervals is no sender (RFC 3550 §6.3.5, §6.4).
+    pub(crate) fn take(&mut self, now: MonoTime) {
+        self.next = self.has_news.then_some(now + REPORT_INTERVAL);
+        self.has_news = false;
     }
 
     /// Writes the sender report and the canonical name; `None` when there is no room.
@@ -164,13 +160,12 @@ mod tests {
     #[test]
     fn reports_follow_the_first_packet_and_then_each_second() {
         let mut reporter = Reporter::default();
-        assert!(!reporter.take_due(MonoTime::from_millis(500)));
+        assert_eq!(reporter.next(), None);
 
         reporter.note_sent(MonoTime::from_millis(1_000), 100);
 
-        assert!(!reporter.take_due(MonoTime::from_millis(1_049)));
-        assert!(reporter.take_due(MonoTime::from_millis(1_050)));
-        assert!(!reporter.take_due(MonoTime::from_millis(2_049)));
-        assert!(reporter.take_due(MonoTime::from_millis(2_050)));
+        assert_eq!(reporter.next(), Some(MonoTime::from_millis(1_050)));
+        reporter.take(MonoTime::from_millis(1_050));
+        assert_eq!(reporter.next(), Some(MonoTime::from_millis(2_050)));
     }
 }

@@ -74,6 +74,14 @@ impl SendBatch {
         }
     }
 
+    /// Returns how many bytes the next datagram to a remote address may have to leave in the run of the last one; zero when
+    /// it would begin a run of its own.
+    #[must_use]
+    pub fn room_along(&self, remote: SocketAddr) -> usize {
+        let open = self.runs.last().filter(|run| self.gso && run.takes(remote, run.segment));
+        open.map_or(0, |run| run.segment)
+    }
+
     /// Gives everything to the kernel and empties the batch.
     ///
     /// A run that the kernel refuses is sent again datagram by datagram; a device that cannot send runs at all

@@ -70,6 +70,25 @@ fn datagrams_arrive_equal_with_runs_and_without_over_both_families() {
 }
 
 #[test]
+fn a_shorter_datagram_has_room_along_until_the_run_is_closed() {
+    let (sender, receiver, other) = (bind(V4), bind(V4), bind(V4));
+    let (here, there) = (receiver.local_address().unwrap(), other.local_address().unwrap());
+    let mut tray = SendBatch::new(GsoMode::Auto, &sender);
+    assert_eq!(tray.room_along(here), 0, "nothing is on the tray");
+
+    put(&mut tray, &receiver, &[1; 300]);
+    assert_eq!((tray.room_along(here), tray.room_along(there)), (300, 0));
+
+    put(&mut tray, &receiver, &[2; 80]);
+    assert_eq!(tray.room_along(here), 0, "the shorter one has closed the run");
+    assert_eq!(tray.flush(&sender).calls, 1);
+
+    let mut tray = SendBatch::new(GsoMode::Off, &sender);
+    put(&mut tray, &receiver, &[1; 300]);
+    assert_eq!(tray.room_along(here), 0, "without runs everything leaves alone");
+}
+
+#[test]
 fn this_kernel_cuts_runs_apart_and_joins_them() {
     let (sender, receiver) = (bind(V4), bind(V4));
     assert!(sender.knows_gso(), "the tests of runs prove nothing on a kernel without UDP_SEGMENT");

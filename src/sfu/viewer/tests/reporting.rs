@@ -34,6 +34,36 @@ fn reports_begin_soon_after_the_first_packet_and_come_each_second_for_each_sourc
 }
 
 #[test]
+fn a_report_that_is_due_soon_leaves_with_media_and_the_next_one_an_interval_later() {
+    let mut room = Room::new(1);
+    room.viewer.handle_track(room.now, &one_layer(1, Codec::Vp8));
+    room.deliver(&Media::key(0, 100, 0));
+    room.advance(50);
+    assert!(report(&mut room).is_some());
+
+    room.advance(600);
+    assert!(!room.viewer.reports_soon(room.now));
+    assert_eq!(room.viewer.write_rtcp_along(room.now, &mut [0; 512]), None, "it is due in 400 ms");
+
+    room.advance(200);
+    room.deliver(&Media::vp8(0, 101, 72_000));
+    assert!(room.viewer.reports_soon(room.now));
+    assert_eq!(room.viewer.write_rtcp_along(room.now, &mut [0; 20]), None, "there is no room for it");
+    let mut bytes = [0; 512];
+    let length = room.viewer.write_rtcp_along(room.now, &mut bytes).unwrap();
+
+    assert!(matches!(
+        rtcp::packets(&bytes[..length]).next(),
+        Some(Ok(Packet::SenderReport { ssrc, .. })) if ssrc == VIDEO
+    ));
+    assert!(!room.viewer.reports_soon(room.now));
+    room.advance(990);
+    assert!(report(&mut room).is_none());
+    room.advance(10);
+    assert!(report(&mut room).is_some());
+}
+
+#[test]
 fn a_source_that_falls_silent_reports_once_more_and_goes_on_when_it_sends_again() {
     let mut room = Room::new(1);
     room.viewer.handle_track(room.now, &one_layer(1, Codec::Vp8));
