@@ -243,6 +243,12 @@ impl Allocator {
         }
     }
 
+    /// Reads what a report reads; see [`crate::viewer::Viewer::warm_report`].
+    pub(crate) fn warm(&self) -> u64 {
+        let here = self.audio.as_bps() ^ self.arriving.as_bps();
+        [self.rungs, self.standing].into_iter().fold(here, |read, place| read ^ place as u64)
+    }
+
     /// Takes what can be had now: the layers that are being sent and can be decoded, in any order, and the rate of
     /// the sound. Those beyond [`MAX_LAYERS`] are ignored. What follows from it is decided by the estimate or the timeout
     /// that is told next: what is enough has changed, and an estimate claims no more than that.

@@ -30,6 +30,20 @@ pub struct TrackInfo {
     pub layers: Vec<LayerInfo>,
 }
 
+impl TrackInfo {
+    /// Takes over what was measured since, where nothing else has changed; otherwise says no, and takes nothing.
+    /// Allocates nothing: a viewer hears of each sender report.
+    pub(crate) fn take_measured(&mut self, newer: &Self) -> bool {
+        let Self { epoch, kind, layers } = newer;
+        let is_same = (self.epoch, self.kind, self.layers.len()) == (*epoch, *kind, layers.len())
+            && self.layers.iter().zip(layers).all(|(known, newer)| known.is_named_as(newer));
+        if is_same {
+            self.layers.iter_mut().zip(layers).for_each(|(known, newer)| known.take_measured(newer));
+        }
+        is_same
+    }
+}
+
 /// A layer as it is now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerInfo {
@@ -56,6 +70,23 @@ pub struct LayerInfo {
     pub timing: Option<Timing>,
 }
 
+impl LayerInfo {
+    /// Says whether both were negotiated alike.
+    fn is_named_as(&self, other: &Self) -> bool {
+        self.index == other.index
+            && self.codec == other.codec
+            && self.rid == other.rid
+            && self.parameters == other.parameters
+    }
+
+    fn take_measured(&mut self, newer: &Self) {
+        let Self { index: _, rid: _, codec: _, parameters: _, active, size, .. } = *newer;
+        let Self { bitrate_bps, frames_per_second, join_cache, timing, .. } = *newer;
+        (self.active, self.size, self.join_cache, self.timing) = (active, size, join_cache, timing);
+        (self.bitrate_bps, self.frames_per_second) = (bitrate_bps, frames_per_second);
+    }
+}
+
 /// One point of a layer's time line: this RTP timestamp was sampled at that server media time.
 ///
 /// All tracks of one session are mapped by one clock offset, so audio and video keep their distance.
@@ -77,4 +108,65 @@ pub struct Arrival {
     /// The slot in the layer's ring. Rises by one from packet to packet as the publisher sent them, but late
     /// and repaired packets arrive after higher ones.
     pub seq: ExtSeq,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn track() -> TrackInfo {
+        let layer = LayerInfo {
+            index: LayerIndex(0),
+            rid: Some("low".to_owned()),
+            codec: Codec::H264,
+            parameters: "packetization-mode=1".to_owned(),
+            active: false,
+            size: None,
+            bitrate_bps: 0,
+            frames_per_second: 0.0,
+            join_cache: false,
+            timing: None,
+        };
+        TrackInfo { epoch: Epoch(1), kind: MediaKind::Video, layers: vec![layer] }
+    }
+
+    fn with(change: impl FnOnce(&mut LayerInfo)) -> TrackInfo {
+        let mut track = track();
+        change(&mut track.layers[0]);
+        track
+    }
+
+    #[test]
+    fn what_was_measured_is_taken_over_whole() {
+        let mut known = track();
+        let newer = with(|layer| {
+            layer.active = true;
+            layer.size = Some((1_280, 720));
+            layer.bitrate_bps = 2_000_000;
+            layer.frames_per_second = 30.0;
+            layer.join_cache = true;
+            layer.timing = Some(Timing { rtp: RtpTimestamp(9), ntp: NtpTime::from_unix_nanos(7) });
+        });
+
+        assert!(known.take_measured(&newer));
+
+        assert_eq!(known, newer);
+    }
+
+    #[test]
+    fn what_was_negotiated_anew_is_not_taken_for_a_measurement() {
+        let others = [
+            TrackInfo { epoch: Epoch(2), ..track() },
+            TrackInfo { layers: Vec::new(), ..track() },
+            with(|layer| layer.codec = Codec::Vp8),
+            with(|layer| layer.rid = None),
+            with(|layer| layer.parameters = "packetization-mode=0".to_owned()),
+        ];
+
+        for other in others {
+            let mut known = track();
+            assert!(!known.take_measured(&other));
+            assert_eq!(known, track());
+        }
+    }
 }

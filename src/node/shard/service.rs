@@ -12,7 +12,8 @@ use transport::link::{CloseReason, LinkOutput, SRTP_OVERHEAD};
 use super::session::{Media, Session};
 use super::table::SessionKey;
 use super::wanted::LayerSet;
-use super::{Shard, sender};
+use super::warm::WARM_SESSIONS;
+use super::{Shard, sender, warm};
 use crate::api::{LayerBrief, LayerStatus};
 use crate::mesh::{EndReason, Message};
 use crate::name::RoomId;
@@ -143,14 +144,17 @@ impl Shard {
         from: ShardId,
         (info, resting): (TrackInfo, LayerSet),
     ) {
-        let Some(entry) = self.rooms.get_mut(&room) else { return };
+        let Self { rooms, table, touched, .. } = self;
+        let Some(entry) = rooms.get_mut(&room) else { return };
         if !entry.enter(info.epoch) {
             return;
         }
         entry.publisher_shard = Some(from);
-        for index in 0..entry.viewers.len() {
-            let Some(key) = entry.viewers.get(index).copied() else { continue };
-            let Some(session) = self.table.get_mut(key).filter(|session| session.link.is_connected()) else {
+        for (index, key) in entry.viewers.iter().enumerate() {
+            if index.is_multiple_of(WARM_SESSIONS) {
+                warm::for_media(table, entry.viewers.get(index..).unwrap_or_default());
+            }
+            let Some(session) = table.get_mut(*key).filter(|session| session.link.is_connected()) else {
                 continue;
             };
             guarded(session, |session| {
@@ -158,9 +162,9 @@ impl Shard {
                     viewer.handle_track(now, &info);
                 }
             });
-            if !session.touched {
+            if !session.touched && session.wants_service() {
                 session.touched = true;
-                self.touched.push(key);
+                touched.push(*key);
             }
         }
         if info.kind == MediaKind::Video {

@@ -141,6 +141,14 @@ impl Session {
         u64::from(self.touched) ^ self.link.warm_inbound()
     }
 
+    /// Reads what a report reads of a viewer's machine; see [`sfu::viewer::Viewer::warm_report`].
+    pub(super) fn warm_report(&self) -> u64 {
+        match &self.media {
+            Media::Viewer(viewer) => viewer.warm_report(),
+            Media::Publisher(..) => 0,
+        }
+    }
+
     /// Reads what serving a viewer reads of its machine; see [`sfu::viewer::Viewer::warm`].
     pub(super) fn warm_media(&self) -> u64 {
         match &self.media {

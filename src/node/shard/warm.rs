@@ -26,12 +26,17 @@ pub(super) const WARM_REPORTS: usize = 64;
 
 /// Warms what reading reports reads: the sources of a crowd's reports are as cold as its viewers.
 pub(super) fn for_reports(table: &Table, paths: impl Iterator<Item = Path>) {
-    let routes = paths.filter_map(|path| table.route(&path));
-    let sessions = routes.filter_map(|route| match route {
-        Route::Here(key) => table.get(key),
-        Route::There(_) => None,
-    });
-    hint::black_box(sessions.fold(0, |read, session| read ^ session.warm_inbound()));
+    let mut keys = [None; WARM_REPORTS];
+    for (place, path) in keys.iter_mut().zip(paths) {
+        *place = match table.route(&path) {
+            Some(Route::Here(key)) => Some(key),
+            Some(Route::There(_)) | None => None,
+        };
+    }
+    // First where they lead, then the sessions, then what those lead to: each step waits for all at once.
+    let sessions = || keys.iter().flatten().filter_map(|key| table.get(*key));
+    hint::black_box(sessions().fold(0, |read, session| read ^ session.warm_inbound()));
+    hint::black_box(sessions().fold(0, |read, session| read ^ session.warm_report()));
 }
 
 /// Warms what telling sessions the time reads.

@@ -26,6 +26,12 @@ impl Acknowledged {
         Self { bytes: [0; SLOTS], newest: 0, first: None }
     }
 
+    /// Reads what feedback reads; see [`crate::viewer::Viewer::warm_report`].
+    pub(super) fn warm(&self) -> u64 {
+        let first = self.bytes.first().copied().map_or(0, u64::from);
+        first ^ u64::from(self.first.is_some())
+    }
+
     /// Forgets everything: the peer's clock leapt.
     pub(super) fn reset(&mut self) {
         *self = Self::new();

@@ -12,6 +12,10 @@ use super::{Cluster, Sent};
 /// time that feedback gathers; 8 KiB. It is most of what a viewer takes.
 pub(super) const HISTORY: usize = 1_024;
 
+/// How many slots a line of the cache holds, and of how many lines a report mostly speaks: a tenth of a second.
+const SLOTS_PER_LINE: u64 = 8;
+const REPORTED_LINES: u64 = 4;
+
 /// The ring.
 #[derive(Debug)]
 pub(super) struct History {
@@ -78,6 +82,16 @@ impl History {
         let next = self.unwrapper.highest().map_or(0, |seq| seq.0.wrapping_add(1));
         let at = usize::try_from(next % HISTORY as u64).unwrap_or_default();
         self.slots.get(at).map_or(0, |slot| u64::from(slot.packed)) ^ u64::from(self.first.is_some())
+    }
+
+    /// Reads where the newest packets were noted, of which feedback speaks.
+    pub(super) fn warm_report(&self) -> u64 {
+        let highest = self.unwrapper.highest().map_or(0, |seq| seq.0);
+        let newest = (0..REPORTED_LINES).map(|line| highest.wrapping_sub(line * SLOTS_PER_LINE));
+        newest.fold(0, |read, seq| {
+            let at = usize::try_from(seq % HISTORY as u64).unwrap_or_default();
+            read ^ self.slots.get(at).map_or(0, |slot| u64::from(slot.packed))
+        })
     }
 
     /// Notes what feedback says of a number.

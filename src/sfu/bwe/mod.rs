@@ -261,6 +261,18 @@ impl Estimator {
         here ^ self.history.warm() ^ self.demand.warm()
     }
 
+    /// Reads what feedback reads; see [`crate::viewer::Viewer::warm_report`].
+    pub(crate) fn warm_report(&self) -> u64 {
+        let here = self.budget.left ^ self.config.max.as_bps() ^ self.stats.feedbacks;
+        let read = [
+            self.history.warm_report(),
+            self.rate.estimate().as_bps(),
+            self.acknowledged.warm(),
+            self.delay.warm(),
+        ];
+        read.into_iter().fold(here, |all, read| all ^ read)
+    }
+
     /// Takes note of a packet that is being sent.
     pub fn handle_sent(&mut self, now: MonoTime, sent: &Sent) {
         self.history.insert(now, sent);

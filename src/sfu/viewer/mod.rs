@@ -220,9 +220,10 @@ impl Forward {
 /// with room for one byte of padding.
 const HEADROOM: usize = 72;
 
-/// A subscription and what the network side of it keeps.
+/// A subscription and what the network side of it keeps. Begins a line of the cache, so that the lines which a packet
+/// reads are the same of sound and of video.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 struct Track {
     subscription: Subscription,
     reporter: Reporter,
@@ -308,6 +309,14 @@ impl Viewer {
             .into_iter()
             .flatten()
             .fold(own, |read, track| read ^ track.subscription.warm() ^ track.reporter.warm())
+    }
+
+    /// Reads what a report reads, as [`Self::warm`] does for packets. Packet path.
+    #[must_use]
+    pub fn warm_report(&self) -> u64 {
+        let regulator = self.regulator.as_ref().map_or(0, |regulator| regulator.warm_report());
+        let video = self.video.as_ref().map_or(0, |track| track.subscription.warm_report());
+        self.budget.warm() ^ regulator ^ video
     }
 
     /// Learns that the publisher of a track has left, or that forwarding shall pause. The numbering waits;

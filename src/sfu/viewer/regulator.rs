@@ -93,6 +93,12 @@ impl Regulator {
         here ^ u64::from(self.passed.is_some()) ^ self.pacer.warm() ^ self.estimator.warm()
     }
 
+    /// Reads what a report reads; see [`super::Viewer::warm_report`].
+    pub(crate) fn warm_report(&self) -> u64 {
+        let here = self.received_counted ^ self.layers.audio.as_bps();
+        here ^ self.estimator.warm_report() ^ self.allocator.warm()
+    }
+
     /// Takes note of a packet that is being sent.
     pub(crate) fn note_sent(&mut self, now: MonoTime, packet: (Option<u16>, usize), probe: Option<Cluster>) {
         if self.last_sent.is_none_or(|at| now.since(at) > IDLE_AFTER) {

@@ -13,14 +13,15 @@ use rtp::{ExtSeq, MonoTime, SeqNo};
 
 use crate::Bitrate;
 
-/// The retransmission source of one subscription.
+/// The retransmission source of one subscription. Whether something is owed is asked with each report, so it stands first.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Retransmitter {
+    owed: Owed,
     next: SeqNo,
     /// What became of numbers that were asked for, by their low bits. A number that loses its place to another may be
     /// repeated early, which the byte budget bounds.
     recent: Vec<Option<Asked>>,
-    owed: Owed,
 }
 
 /// A number that was asked for. There are hundreds for each viewer, so that times are short.
@@ -53,11 +54,12 @@ impl Moment {
 /// Numbers that were asked for and could not be repeated yet, because too much was asked for at once. Who asks gives up
 /// after some tries, within a few round trips.
 #[derive(Debug)]
+#[repr(C)]
 struct Owed {
-    numbers: [SeqNo; OWED_MAX],
     count: usize,
     /// Since when the first of them is owed.
     since: MonoTime,
+    numbers: [SeqNo; OWED_MAX],
 }
 
 impl Retransmitter {
@@ -154,9 +156,10 @@ impl Retransmitter {
     }
 }
 
-/// What one viewer may still ask for. Its fields are in the order that [`super::Viewer`] tells of.
+/// What one viewer may still ask for. Its fields are in the order that [`super::Viewer`] tells of, and what media earns is
+/// in one line of the cache.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub(crate) struct Budget {
     /// Bytes of retransmission that may go now.
     credit: u64,

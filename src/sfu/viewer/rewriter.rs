@@ -325,8 +325,9 @@ pub(crate) struct Located {
     pub(crate) filler: bool,
 }
 
-/// A run of source numbers and the outgoing numbers that belong to them.
+/// A run of source numbers and the outgoing numbers that belong to them. One line of the cache.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 struct Interval {
     source: Source,
     first: ExtSeq,

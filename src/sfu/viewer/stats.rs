@@ -38,7 +38,10 @@ impl ViewerStats {
     /// Notes that a packet was written, and whether it belongs to a keyframe.
     pub(crate) fn note_written(&mut self, now: MonoTime, kind: MediaKind, is_keyframe: bool) {
         let stats = self.track_mut(kind);
-        stats.first_packet.get_or_insert(now);
+        // Of the others nothing but the counters is read, which may stand in another line of the cache.
+        if stats.packets == 0 {
+            stats.first_packet.get_or_insert(now);
+        }
         if is_keyframe {
             stats.first_keyframe.get_or_insert(now);
             stats.last_keyframe = Some(now);

@@ -82,23 +82,26 @@ pub(crate) struct Subscription {
     /// The burst that brings the current layer to the live edge.
     catch_up: Option<CatchUp>,
     outgoing: Outgoing,
-    // What no packet asks for.
-    request: LayerRequest,
-    retransmitter: Retransmitter,
+    // What reports ask for.
     /// What the path carries besides sound, once that was measured.
     path: Option<Bitrate>,
     /// How long the path's queue is.
     queue: Duration,
-    /// Since when the target is a lower layer because the path does not carry the current one.
-    falls_since: Option<MonoTime>,
-    /// Which packet a probe repeats next.
-    pad_turn: u64,
     /// The publisher session that was forwarded last.
     joined: Option<Epoch>,
+    /// Whether the viewer takes packets twice.
+    takes_rtx: bool,
     /// How many packets the burst may still send before the path has shown that it keeps up; `None` where nobody says.
     burst_room: Option<u64>,
     /// When the path showed that last.
     burst_widened: MonoTime,
+    retransmitter: Retransmitter,
+    // What is seldom asked for.
+    request: LayerRequest,
+    /// Since when the target is a lower layer because the path does not carry the current one.
+    falls_since: Option<MonoTime>,
+    /// Which packet a probe repeats next.
+    pad_turn: u64,
     replays: Replays,
     /// Until when this publisher session is not joined by a burst, because the path did not carry the last one.
     barred: Option<(Epoch, MonoTime)>,
@@ -130,8 +133,10 @@ struct Pending {
 impl Subscription {
     /// Makes a subscription that waits for its publisher.
     pub(crate) fn new(track: ViewedTrack, start: Start) -> Self {
+        let takes_rtx = track.rtx_ssrc.is_some() && track.formats.iter().any(|format| format.rtx.is_some());
         Self {
             kind: track.kind,
+            takes_rtx,
             outgoing: Outgoing::new(track, start.seq, start.timestamp),
             retransmitter: Retransmitter::new(start.rtx),
             request: LayerRequest::Auto,
@@ -183,11 +188,13 @@ impl Subscription {
                 Some(_) => SwitchReason::NewPublisher,
             };
         }
-        self.outgoing.formats_mut().set_layers(&info.layers);
+        if !self.info.as_mut().is_some_and(|known| known.take_measured(info)) {
+            self.outgoing.formats_mut().set_layers(&info.layers);
+            self.info = Some(info.clone());
+        }
         if let Some(current) = self.current() {
             self.outgoing.set_timing(timing_of(info, current));
         }
-        self.info = Some(info.clone());
     }
 
     /// Forgets the publisher; the numbering stays for the next one.
@@ -254,6 +261,12 @@ impl Subscription {
         let highest = self.highest.first().copied().flatten().map_or(0, |seq| seq.0);
         let waits = [self.info.is_some(), self.target.is_some(), self.pending.is_some()];
         waits.into_iter().fold(highest, |read, waits| read ^ u64::from(waits)) ^ self.outgoing.warm()
+    }
+
+    /// Reads what a report reads; see [`super::Viewer::warm_report`].
+    pub(crate) fn warm_report(&self) -> u64 {
+        let here = [self.takes_rtx, self.retransmitter.owes(), self.catch_up.is_some(), self.is_broken];
+        here.into_iter().fold(0, |read, here| read ^ u64::from(here))
     }
 
     /// Takes the viewer's wish for a keyframe: answers it from the ring where that is sooner, and else passes it on, at

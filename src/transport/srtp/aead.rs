@@ -4,12 +4,13 @@ use super::kdf::{Label, derive, derive_into};
 use super::{Profile, RTCP_HEADER_LEN, RTCP_INDEX_LEN};
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
-/// The keys of one direction, expanded.
+/// The keys of one direction, expanded. What a packet of either kind reads first stands in one line of the cache.
+#[repr(C, align(64))]
 pub(super) struct Keys {
-    rtp: LessSafeKey,
     rtp_salt: [u8; NONCE_LEN],
-    rtcp: LessSafeKey,
     rtcp_salt: [u8; NONCE_LEN],
+    rtp: LessSafeKey,
+    rtcp: LessSafeKey,
 }
 
 impl Keys {

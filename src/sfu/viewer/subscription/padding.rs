@@ -20,13 +20,11 @@ pub(crate) enum Asking {
 impl Subscription {
     /// Says how the path can be asked for more. Before the first picture, and while a burst brings one, there is nothing
     /// to ask for.
-    pub(crate) fn asking(&self) -> Asking {
-        let viewed = self.outgoing.track();
-        let takes_rtx = viewed.rtx_ssrc.is_some() && viewed.formats.iter().any(|format| format.rtx.is_some());
+    pub(crate) const fn asking(&self) -> Asking {
         match self.joined {
             None => Asking::NotNow,
             Some(_) if self.catch_up.is_some() => Asking::NotNow,
-            Some(_) if takes_rtx => Asking::ByProbes,
+            Some(_) if self.takes_rtx => Asking::ByProbes,
             Some(_) => Asking::ByTrying,
         }
     }
