@@ -15,8 +15,8 @@ use crate::name::RoomId;
 
 impl Shard {
     /// Sends a slice of what has arrived. Rooms take turns, so that one room's keyframe delays the frames of others
-    /// by a turn and not by all of it.
-    pub(super) fn fan_out(&mut self, now: MonoTime) {
+    /// by a turn and not by all of it. Says whether more waits.
+    pub(super) fn fan_out(&mut self, now: MonoTime) -> bool {
         let mut left = SLICE_PACKETS;
         while left > 0 {
             let before = left;
@@ -24,9 +24,10 @@ impl Shard {
                 left -= self.serve_turn(now, left.min(TURN_PACKETS));
             }
             if left == before {
-                return;
+                return false;
             }
         }
+        true
     }
 
     /// Sends up to about `most` packets of the room whose turn it is; returns how many, at most `most`.

@@ -1,10 +1,10 @@
 //! One thread with its sockets and sessions. Packet path.
 //!
 //! A shard does everything that happens to a packet and shares nothing. One turn of its loop: wait; take the mail;
-//! receive; fan out a slice of what arrived; read some of what was reported; call sessions whose time has come; service
-//! every session that was touched; send. Invariants: a turn's work is bounded, so that a large room delays a small one by
-//! a slice and not by a frame;
-//! a session that panics ends alone; nothing is sent but at the end of a turn or when a batch is full.
+//! receive; fan out a slice of what arrived; if that was all, read some of what was reported; call sessions whose time
+//! has come; service every session that was touched; send. Invariants: a turn's work is bounded, so that a large room
+//! delays a small one by a slice and not by a frame; a session that panics ends alone; nothing is sent but at the end of
+//! a turn or when a batch is full.
 //!
 //! Start reading at [`Shard::run`].
 
@@ -210,8 +210,10 @@ impl Shard {
         let now = self.world.clock.now();
         self.take_mail(now);
         self.receive(now);
-        self.fan_out(now);
-        self.read_reports(now);
+        let more_waits = self.fan_out(now);
+        if !more_waits || self.reports.are_many() {
+            self.read_reports(now);
+        }
         self.call_due(now);
         self.service_touched(now);
         if now.since(self.housekept) >= HOUSEKEEPING {

@@ -2,9 +2,10 @@
 //!
 //! A publisher's packets and the reports of thousands of viewers come in one queue. A thousand reports take two
 //! milliseconds to read, and a frame that came behind them would be late by that at every viewer, while no report is the
-//! worse for waiting so long. So they are only copied when they are received, and read some at a time behind the media
-//! of each turn, in the order in which they came. Bounded: what does not fit is no reason to lose any, they are read at
-//! once then.
+//! worse for waiting so long. So they are only copied when they are received, and read some at a time, in the order in
+//! which they came, when no media waits; where a shard falls behind, the time that they take is what it needs to catch
+//! up. Bounded: once half of the place is taken some are read in each turn, and what does not fit is no reason to lose
+//! any, they are read at once then.
 
 use std::collections::VecDeque;
 
@@ -28,6 +29,10 @@ impl Reports {
 
     /// Keeps a report. Says whether there was room for it.
     pub(super) fn push(&mut self, path: Path, report: &[u8]) -> bool {
+        if self.bytes.len().saturating_add(report.len()) > BYTES_MAX {
+            self.bytes.drain(..self.begin);
+            self.begin = 0;
+        }
         let has_room =
             self.waiting.len() < WAITING_MAX && self.bytes.len().saturating_add(report.len()) <= BYTES_MAX;
         if has_room {
@@ -51,6 +56,11 @@ impl Reports {
 
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    /// Says whether so many wait that some have to be read even where media waits.
+    pub(super) fn are_many(&self) -> bool {
+        self.waiting.len() > WAITING_MAX / 2 || self.bytes.len().saturating_sub(self.begin) > BYTES_MAX / 2
     }
 
     /// Returns where the next ones came from.
@@ -96,6 +106,40 @@ mod tests {
 
         assert_eq!(drain(&mut reports), [(path(2), b"another".to_vec()), (path(1), b"later".to_vec())]);
         assert!(reports.is_empty());
+    }
+
+    #[test]
+    fn what_was_read_makes_room_without_all_being_read() {
+        let mut reports = Reports::new();
+        let report = [7; 1_000];
+        for _ in 0..100 {
+            assert!(reports.push(path(1), &report));
+        }
+
+        for turn in 0..10 * BYTES_MAX / report.len() {
+            assert!(reports.push(path(2), &report), "in turn {turn}");
+            assert_eq!(reports.pop().map(|(_, report)| report.len()), Some(1_000));
+        }
+
+        assert_eq!(drain(&mut reports).len(), 100);
+        assert!(reports.bytes.capacity() <= BYTES_MAX);
+    }
+
+    #[test]
+    fn half_of_the_place_is_many() {
+        for (report, many) in [(vec![0; 8], WAITING_MAX / 2 + 1), (vec![0; 1_024], BYTES_MAX / 2_048 + 1)] {
+            let mut reports = Reports::new();
+            for _ in 1..many {
+                reports.push(path(1), &report);
+            }
+            assert!(!reports.are_many());
+
+            reports.push(path(1), &report);
+            assert!(reports.are_many());
+
+            reports.pop();
+            assert!(!reports.are_many());
+        }
     }
 
     #[test]

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use mio::Events;
 use rtp::negotiation::{Format, PublishedTrack, ViewedTrack};
 use rtp::rtcp::Writer;
-use rtp::{Codec, ExtensionMap, MediaKind, MonoTime, PayloadType, SeqNo, Ssrc};
+use rtp::{Codec, ExtSeq, ExtensionMap, MediaKind, MonoTime, PayloadType, SeqNo, Ssrc};
 use sfu::ring::Rings;
-use sfu::track::{Epoch, LayerIndex};
+use sfu::track::{Arrival, Epoch, LayerIndex};
 use sfu::viewer::LayerRequest;
 use transport::dtls::Role;
 use transport::ice::Credentials;
@@ -223,6 +223,34 @@ fn reports_wait_for_the_media_of_a_turn_and_are_read_some_at_a_time() {
         left.push(unread(&mut bench));
     }
     assert_eq!(left, [72, 0]);
+}
+
+#[test]
+fn reports_wait_as_long_as_a_frame_goes_out_unless_they_are_many() {
+    for (reports, read_behind_the_first_slice) in [(10, 0), (2_100, 128)] {
+        let mut bench = Bench::new(1);
+        for _ in 0..2_000 {
+            bench.watch(LayerRequest::Auto);
+        }
+        let path = Path::udp(0, ([203, 0, 113, 1], 5_000).into());
+        for _ in 0..reports {
+            bench.shard().keep_report(at(0), path, &[0x80, 201, 0, 1, 0, 0, 0, 1]);
+        }
+        let arrival = Arrival { kind: MediaKind::Video, layer: TOP, seq: ExtSeq(7) };
+        let shard = bench.shard();
+        let now = shard.world.clock.now();
+        shard.rooms.get_mut(&ROOM).unwrap().note_arrival(now, arrival).unwrap();
+        shard.dirty_rooms.push_back(ROOM);
+
+        shard.turn();
+        assert_eq!(
+            bench.dropped_as("unvalidated_path"),
+            read_behind_the_first_slice,
+            "half the room is served"
+        );
+        bench.shard().turn();
+        assert!(bench.dropped_as("unvalidated_path") >= 10, "nothing waits any more");
+    }
 }
 
 #[test]
