@@ -268,10 +268,10 @@ fn quickened(scenario: &Scenario) -> Scenario {
     quick
 }
 
-const PROBES_MAX: usize = 4;
+const PROBES_MAX: usize = 5;
 const PROBE_WARM_UP: Duration = Duration::from_secs(2);
 const PROBE_DURATION: Duration = Duration::from_secs(5);
-const BUSY_TOLERANCE_PERCENT: f64 = 4.0;
+const BUSY_TOLERANCE_PERCENT: f64 = 2.0;
 /// A load that has this little left is late now and then, and what it measures is itself.
 const LOAD_BUSY_PERCENT_MAX: f64 = 95.0;
 const LOAD_BUSY_PERCENT_AIM: f64 = 85.0;
