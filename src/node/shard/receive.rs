@@ -68,6 +68,9 @@ impl Shard {
         let mut reports = std::mem::take(&mut self.reports);
         let any = !reports.is_empty();
         for _ in 0..REPORTS_MAX / WARM_REPORTS {
+            if reports.is_empty() {
+                break;
+            }
             warm::for_reports(&self.table, reports.next_paths().take(WARM_REPORTS));
             for _ in 0..WARM_REPORTS {
                 let Some((path, report)) = reports.pop() else { break };

@@ -29,7 +29,7 @@ impl Reports {
 
     /// Keeps a report. Says whether there was room for it.
     pub(super) fn push(&mut self, path: Path, report: &[u8]) -> bool {
-        if self.bytes.len().saturating_add(report.len()) > BYTES_MAX {
+        if self.waiting.is_empty() || self.bytes.len().saturating_add(report.len()) > BYTES_MAX {
             self.bytes.drain(..self.begin);
             self.begin = 0;
         }
@@ -44,11 +44,7 @@ impl Reports {
 
     /// Takes the oldest one.
     pub(super) fn pop(&mut self) -> Option<(Path, &mut [u8])> {
-        let Some((path, len)) = self.waiting.pop_front() else {
-            self.bytes.clear();
-            self.begin = 0;
-            return None;
-        };
+        let (path, len) = self.waiting.pop_front()?;
         let from = self.begin;
         self.begin = from.saturating_add(len);
         Some((path, self.bytes.get_mut(from..self.begin)?))

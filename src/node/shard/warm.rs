@@ -27,12 +27,15 @@ pub(super) const WARM_REPORTS: usize = 64;
 /// Warms what reading reports reads: the sources of a crowd's reports are as cold as its viewers.
 pub(super) fn for_reports(table: &Table, paths: impl Iterator<Item = Path>) {
     let mut keys = [None; WARM_REPORTS];
+    let mut count = 0;
     for (place, path) in keys.iter_mut().zip(paths) {
         *place = match table.route(&path) {
             Some(Route::Here(key)) => Some(key),
             Some(Route::There(_)) | None => None,
         };
+        count += 1;
     }
+    let keys = keys.get(..count).unwrap_or_default();
     // First where they lead, then the sessions, then what those lead to: each step waits for all at once.
     let sessions = || keys.iter().flatten().filter_map(|key| table.get(*key));
     hint::black_box(sessions().fold(0, |read, session| read ^ session.warm_inbound()));
