@@ -79,6 +79,7 @@ impl Shard {
         let Self { table, rooms, forwards, sender, .. } = self;
         let (Some(entry), Some(session)) = (rooms.get(&room), table.get_mut(key)) else { return 0 };
         let readiness = session.readiness(sender);
+        let is_sound = entry.serving.first().is_some_and(|first| first.kind == MediaKind::Audio);
         if readiness == Readiness::Waits {
             return 0;
         }
@@ -93,7 +94,10 @@ impl Shard {
         });
         let count = forwards.len();
         self.send_forwards(now, key);
-        self.send_report_along(now, key);
+        // Behind a frame a report would wait for it on a slow path, and the round trip that it measures would be longer.
+        if is_sound {
+            self.send_report_along(now, key);
+        }
         if self.table.get_mut(key).is_some_and(|session| session.wants_service()) {
             self.touch(key);
         }
@@ -123,8 +127,8 @@ impl Shard {
         });
     }
 
-    /// Sends a report that is due soon behind what has just been gathered for a viewer, where it leaves in the same run:
-    /// alone it would cost as much as a frame.
+    /// Sends a report that is due soon behind the sound that has just been gathered for a viewer, where it leaves in the same
+    /// run: alone it would cost as much as a frame.
     fn send_report_along(&mut self, now: MonoTime, key: SessionKey) {
         let Self { table, sender, .. } = self;
         let Some(session) = table.get_mut(key) else { return };
