@@ -79,7 +79,6 @@ impl Shard {
         let Self { table, rooms, forwards, sender, .. } = self;
         let (Some(entry), Some(session)) = (rooms.get(&room), table.get_mut(key)) else { return 0 };
         let readiness = session.readiness(sender);
-        let is_sound = entry.serving.first().is_some_and(|first| first.kind == MediaKind::Audio);
         if readiness == Readiness::Waits {
             return 0;
         }
@@ -93,6 +92,7 @@ impl Shard {
             viewer.handle_arrivals(now, &entry.rings, &entry.serving, forwards);
         });
         let count = forwards.len();
+        let is_sound = count > 0 && forwards.iter().all(|forward| forward.kind == MediaKind::Audio);
         self.send_forwards(now, key);
         // Behind a frame a report would wait for it on a slow path, and the round trip that it measures would be longer.
         if is_sound {
@@ -131,21 +131,13 @@ impl Shard {
     /// run: alone it would cost as much as a frame.
     fn send_report_along(&mut self, now: MonoTime, key: SessionKey) {
         let Self { table, sender, .. } = self;
-        let Some(session) = table.get_mut(key) else { return };
-        if !matches!(&session.media, Media::Viewer(viewer) if viewer.reports_soon(now)) {
-            return;
-        }
-        let Some(path) = session.link.selected_path() else { return };
-        let Some(plain_max) = sender.room_along(path).checked_sub(SRTP_OVERHEAD) else { return };
-        let Some(slot) = sender.slot(path) else { return };
-        let sealed = service::guarded(session, |session| {
-            let Media::Viewer(viewer) = &mut session.media else { return None };
-            let len = viewer.write_rtcp_along(now, slot.get_mut(..plain_max)?)?;
-            session.link.seal_rtcp(slot, len)
+        let Some(Session { link, media: Media::Viewer(viewer), .. }) = table.get(key) else { return };
+        let Some(path) = link.selected_path().filter(|_| viewer.reports_soon(now)) else { return };
+        let Some(most) = sender.room_along(path).checked_sub(SRTP_OVERHEAD) else { return };
+        self.send_rtcp(key, most, |session, out| match &mut session.media {
+            Media::Viewer(viewer) => viewer.write_rtcp_along(now, out),
+            Media::Publisher(..) => None,
         });
-        if let Some(sealed) = sealed.flatten() {
-            sender.commit(path, sealed);
-        }
     }
 
     /// Tells the shards that have viewers in the room which slots were filled.

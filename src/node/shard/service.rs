@@ -208,27 +208,42 @@ impl Shard {
     }
 
     fn send_reports(&mut self, now: MonoTime, key: SessionKey) {
-        let Self { table, sender, .. } = self;
-        let Some(session) = table.get_mut(key) else { return };
-        let Some(path) = session.link.selected_path().filter(|_| session.link.is_connected()) else { return };
         for _ in 0..REPORTS_MAX {
-            let Some(slot) = sender.slot(path) else { return };
-            let written = guarded(session, |session| {
-                let plain = slot.get_mut(..sender::PACKET_MAX - SRTP_OVERHEAD)?;
-                let len = match &mut session.media {
-                    Media::Publisher(publisher, _) => publisher.write_rtcp(now, plain),
-                    Media::Viewer(viewer) => viewer.write_rtcp(now, plain),
-                }?;
-                session.link.seal_rtcp(slot, len)
+            let is_sent = self.send_rtcp(key, RTCP_MAX, |session, out| match &mut session.media {
+                Media::Publisher(publisher, _) => publisher.write_rtcp(now, out),
+                Media::Viewer(viewer) => viewer.write_rtcp(now, out),
             });
-            let Some(sealed) = written.flatten() else { return };
-            sender.commit(path, sealed);
+            if !is_sent {
+                return;
+            }
         }
+    }
+
+    /// Gathers a compound that `write` makes in at most `most` bytes, sealed. Says whether there was one.
+    pub(super) fn send_rtcp(
+        &mut self,
+        key: SessionKey,
+        most: usize,
+        write: impl FnOnce(&mut Session, &mut [u8]) -> Option<usize>,
+    ) -> bool {
+        let Self { table, sender, .. } = self;
+        let Some(session) = table.get_mut(key) else { return false };
+        let Some(path) = session.link.selected_path().filter(|_| session.link.is_connected()) else {
+            return false;
+        };
+        let Some(slot) = sender.slot(path) else { return false };
+        let sealed = guarded(session, |session| {
+            let len = write(session, slot.get_mut(..most)?)?;
+            session.link.seal_rtcp(slot, len)
+        });
+        let Some(sealed) = sealed.flatten() else { return false };
+        sender.commit(path, sealed);
+        true
     }
 
     /// Ends a session here and, where that is not where it came from, in the registry.
     pub(super) fn end_session(&mut self, now: MonoTime, key: SessionKey, reason: EndReason) {
-        self.send_bye(key);
+        self.send_rtcp(key, RTCP_MAX, |session, out| Some(session.write_bye(out)));
         if let Some(session) = self.table.get_mut(key) {
             guarded(session, |session| session.link.close(now));
             while let Some(output) = guarded(session, |session| session.link.poll_output()).flatten() {
@@ -253,20 +268,6 @@ impl Shard {
         self.world.metrics.sessions_ended.with_label_values(&[reason.as_str()]).inc();
         tracing::info!(session = %session.public_id, role = session.role(), reason = reason.as_str(), "session ended");
         self.leave_room(now, key, &session);
-    }
-
-    fn send_bye(&mut self, key: SessionKey) {
-        let Self { table, sender, .. } = self;
-        let Some(session) = table.get_mut(key) else { return };
-        let Some(path) = session.link.selected_path().filter(|_| session.link.is_connected()) else { return };
-        let Some(slot) = sender.slot(path) else { return };
-        let sealed = guarded(session, |session| {
-            let len = session.write_bye(slot.get_mut(..sender::PACKET_MAX - SRTP_OVERHEAD)?);
-            session.link.seal_rtcp(slot, len)
-        });
-        if let Some(sealed) = sealed.flatten() {
-            sender.commit(path, sealed);
-        }
     }
 
     fn leave_room(&mut self, now: MonoTime, key: SessionKey, session: &Session) {
@@ -425,6 +426,9 @@ impl Shard {
         }
     }
 }
+
+/// A compound packet before it is sealed.
+const RTCP_MAX: usize = sender::PACKET_MAX - SRTP_OVERHEAD;
 
 /// Compound packets of one session and turn.
 const REPORTS_MAX: usize = 8;
