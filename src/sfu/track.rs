@@ -80,10 +80,21 @@ impl LayerInfo {
     }
 
     fn take_measured(&mut self, newer: &Self) {
-        let Self { index: _, rid: _, codec: _, parameters: _, active, size, .. } = *newer;
-        let Self { bitrate_bps, frames_per_second, join_cache, timing, .. } = *newer;
-        (self.active, self.size, self.join_cache, self.timing) = (active, size, join_cache, timing);
-        (self.bitrate_bps, self.frames_per_second) = (bitrate_bps, frames_per_second);
+        // Each field by its name, so that a new one cannot be forgotten here.
+        let Self {
+            index: _,
+            rid: _,
+            codec: _,
+            parameters: _,
+            active,
+            size,
+            bitrate_bps,
+            frames_per_second,
+            join_cache,
+            timing,
+        } = newer;
+        (self.active, self.size, self.join_cache, self.timing) = (*active, *size, *join_cache, *timing);
+        (self.bitrate_bps, self.frames_per_second) = (*bitrate_bps, *frames_per_second);
     }
 }
 
