@@ -2,7 +2,7 @@
 #
 #   make run     install what is missing, build pages and server, start it for this machine and its LAN
 #   make test    install what is missing, run every test (also what .ci/run calls)
-#   make bench   measure the server on this machine against its targets: twenty minutes on a machine that
+#   make bench   measure the server on this machine against its targets: half an hour on a machine that
 #                does nothing else (BENCH="--only fanout" for one scenario)
 #   make sim     play the simulation's committed seeds; SEEDS=10000 plays so many others, and keeps
 #                the first that break a property more often than is known

@@ -1,6 +1,7 @@
 //! `bench`: the standard scenarios, or some of them, or your own, as one table.
 
 use std::fs;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use anyhow::{Context, bail, ensure};
 
 use super::affinity::{self, Split};
 use super::conditions::Conditions;
-use super::figures::Verdict;
+use super::figures::{Figures, Verdict};
 use super::limit::{self, Limits, Receiver};
 use super::run::{self, Outcome, Rig};
 use super::scenario::Scenario;
@@ -135,6 +136,18 @@ fn result(rig: &Rig, scenario: &Scenario, arguments: &Arguments) -> Row {
 
 fn measure(rig: &Rig, scenario: &Scenario, quick: bool) -> anyhow::Result<Outcome> {
     let viewers = if quick { scenario.viewers.count } else { fitting_viewers(rig, scenario)? };
+    let mut outcome = round(rig, scenario, viewers)?;
+    let mut rounds = vec![outcome.figures];
+    for _ in 1..scenario.rounds.get() {
+        rounds.push(round(rig, scenario, viewers)?.figures);
+    }
+    outcome.figures = Figures::of_rounds(&rounds, &scenario.targets);
+    outcome.figures.derive_shares(&bare_limits(rig, viewers, quick)?);
+    Ok(outcome)
+}
+
+/// The baseline, where there is one, and the run, compared with it.
+fn round(rig: &Rig, scenario: &Scenario, viewers: u32) -> anyhow::Result<Outcome> {
     let baseline = match &scenario.baseline {
         Some(baseline) => Some(run_told(rig, baseline, viewers)?),
         None => None,
@@ -144,7 +157,6 @@ fn measure(rig: &Rig, scenario: &Scenario, quick: bool) -> anyhow::Result<Outcom
         outcome.figures.compare(&baseline.figures);
         outcome.commands = [baseline.commands, outcome.commands].concat();
     }
-    outcome.figures.derive_shares(&bare_limits(rig, viewers, quick)?);
     Ok(outcome)
 }
 
@@ -261,6 +273,7 @@ fn quickened(scenario: &Scenario) -> Scenario {
     quick.viewers.count = quick.viewers.count.min(QUICK_VIEWERS);
     quick.warm_up = QUICK_WARM_UP;
     quick.duration = QUICK_DURATION;
+    quick.rounds = NonZeroU16::MIN;
     if quick.publisher.leaves_after.is_some() {
         quick.publisher.leaves_after = Some(QUICK_WARM_UP);
     }

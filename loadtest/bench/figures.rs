@@ -24,6 +24,9 @@ pub enum Verdict {
     NotMeasured,
 }
 
+/// What begins the name of a figure that relates a run to its baseline.
+const RELATIVES: [&str; 2] = ["ratio.", "increase."];
+
 impl Figures {
     /// The numbers of a JSON report; truth values count as 0 and 1, everything else is left out.
     pub fn of_report(report: &serde_json::Value) -> Self {
@@ -99,6 +102,28 @@ impl Figures {
                 self.set(&format!("baseline.{name}"), before);
             }
         }
+    }
+
+    /// What several rounds come to: the median of each figure, but the worst one where a target is set on a figure of the run
+    /// itself. One that was not measured in every round is absent.
+    pub fn of_rounds(rounds: &[Self], targets: &[Target]) -> Self {
+        let mut all = Self::default();
+        for name in rounds.iter().flat_map(|round| round.0.keys()) {
+            let mut values: Vec<f64> = rounds.iter().filter_map(|round| round.get(name)).collect();
+            if values.len() < rounds.len() {
+                continue;
+            }
+            values.sort_by(f64::total_cmp);
+            let is_relative = RELATIVES.iter().any(|prefix| name.starts_with(prefix));
+            let target = targets.iter().find(|target| target.figure == *name && !is_relative);
+            let value = match target {
+                Some(target) if target.at_most.is_some() => values.last(),
+                Some(_) => values.first(),
+                None => values.get(values.len() / 2),
+            };
+            value.into_iter().for_each(|value| all.set(name, *value));
+        }
+        all
     }
 
     /// The figure of that name.
@@ -232,6 +257,28 @@ mod tests {
         assert!((figures.get("increase.added_delay_ms.p99").unwrap() - 0.8).abs() < 1e-9);
         assert!((figures.get("ratio.added_delay_ms.p99").unwrap() - 1.25).abs() < 1e-9);
         assert_eq!(figures.get("ratio.server_cpu_s"), None);
+    }
+
+    #[test]
+    fn of_several_rounds_the_median_relates_and_the_worst_counts() {
+        let round = |ratio, lost, answered| {
+            let mut figures = Figures::default();
+            figures.set("ratio.server_cpu_s", ratio);
+            figures.set("lost_percent", lost);
+            figures.set("answered_percent", answered);
+            figures
+        };
+        let mut rounds = vec![round(1.2, 0.0, 97.0), round(1.0, 0.3, 99.0), round(1.1, 0.1, 95.0)];
+        rounds.iter_mut().take(2).for_each(|round| round.set("seldom", 1.0));
+        let answered = Target { at_most: None, at_least: Some(96.0), ..target("answered_percent", 0.0) };
+        let targets = [target("ratio.server_cpu_s", 1.11), target("lost_percent", 0.0), answered];
+
+        let figures = Figures::of_rounds(&rounds, &targets);
+
+        assert_eq!(figures.get("ratio.server_cpu_s"), Some(1.1));
+        assert_eq!(figures.get("lost_percent"), Some(0.3));
+        assert_eq!(figures.get("answered_percent"), Some(95.0));
+        assert_eq!(figures.get("seldom"), None);
     }
 
     #[test]

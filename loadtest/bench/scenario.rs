@@ -9,10 +9,13 @@
 //! one that is written in their place counts instead.
 //!
 //! `[baseline]` repeats the run with some keys changed, on a server of its own, before the run proper. A figure then
-//! has two relatives: `ratio.F` is F of the run over F of the baseline, `increase.F` is the difference.
+//! has two relatives: `ratio.F` is F of the run over F of the baseline, `increase.F` is the difference. Where these swing
+//! more than what they are to show, `rounds` repeats both in turns: then the relatives are the median of all rounds, and
+//! of every other figure with a target the worst counts.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZeroU16;
 use std::path::Path;
 use std::time::Duration;
 
@@ -50,6 +53,9 @@ pub struct Scenario {
     /// Who watches and misbehaves.
     #[serde(default)]
     pub hostile: Hostile,
+    /// How often baseline and run are made, in turns. Default: once.
+    #[serde(default = "default_rounds")]
+    pub rounds: NonZeroU16,
     /// The run to compare with: this one with the keys of `[baseline]` changed.
     #[serde(skip)]
     pub baseline: Option<Box<Self>>,
@@ -298,6 +304,10 @@ fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Du
 
 const fn default_warm_up() -> Duration {
     Duration::from_secs(5)
+}
+
+const fn default_rounds() -> NonZeroU16 {
+    NonZeroU16::MIN
 }
 
 const fn default_duration() -> Duration {
