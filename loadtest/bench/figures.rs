@@ -108,7 +108,7 @@ impl Figures {
     /// itself. One that was not measured in every round is absent.
     pub fn of_rounds(rounds: &[Self], targets: &[Target]) -> Self {
         let mut all = Self::default();
-        for name in rounds.iter().flat_map(|round| round.0.keys()) {
+        for name in rounds.iter().take(1).flat_map(|round| round.0.keys()) {
             let mut values: Vec<f64> = rounds.iter().filter_map(|round| round.get(name)).collect();
             if values.len() < rounds.len() {
                 continue;
@@ -116,9 +116,14 @@ impl Figures {
             values.sort_by(f64::total_cmp);
             let is_relative = RELATIVES.iter().any(|prefix| name.starts_with(prefix));
             let target = targets.iter().find(|target| target.figure == *name && !is_relative);
+            let lowest_is_worst = |target: &Target| {
+                target.at_least.is_some_and(|least| {
+                    target.at_most.is_none() || values.iter().any(|value| *value < least)
+                })
+            };
             let value = match target {
-                Some(target) if target.at_most.is_some() => values.last(),
-                Some(_) => values.first(),
+                Some(target) if lowest_is_worst(target) => values.first(),
+                Some(_) => values.last(),
                 None => values.get(values.len() / 2),
             };
             value.into_iter().for_each(|value| all.set(name, *value));
@@ -271,13 +276,16 @@ mod tests {
         let mut rounds = vec![round(1.2, 0.0, 97.0), round(1.0, 0.3, 99.0), round(1.1, 0.1, 95.0)];
         rounds.iter_mut().take(2).for_each(|round| round.set("seldom", 1.0));
         let answered = Target { at_most: None, at_least: Some(96.0), ..target("answered_percent", 0.0) };
-        let targets = [target("ratio.server_cpu_s", 1.11), target("lost_percent", 0.0), answered];
+        rounds.iter_mut().zip([503.0, 404.0, 503.0]).for_each(|(round, status)| round.set("status", status));
+        let status = Target { at_least: Some(503.0), ..target("status", 503.0) };
+        let targets = [target("ratio.server_cpu_s", 1.11), target("lost_percent", 0.0), answered, status];
 
         let figures = Figures::of_rounds(&rounds, &targets);
 
         assert_eq!(figures.get("ratio.server_cpu_s"), Some(1.1));
         assert_eq!(figures.get("lost_percent"), Some(0.3));
         assert_eq!(figures.get("answered_percent"), Some(95.0));
+        assert_eq!(figures.get("status"), Some(404.0), "the one that breaks a bound, whichever");
         assert_eq!(figures.get("seldom"), None);
     }
 
