@@ -3,6 +3,8 @@
 //! Think of a short waiting room in front of the rewriter. While it is open ([`Pacer::room`]) packets pass by it and
 //! are only counted ([`Pacer::spend`]): that is how nearly all leave. Else they are pushed as they arrive and released
 //! at [`SPEED`] times the estimate, so that a keyframe does not fill the viewer's path at once; audio waits for nobody.
+//! A keyframe on a path without room, or one that begins another layer, leaves at [`SPEED_KEYFRAME`] times the estimate:
+//! others who share the path go up at the same one.
 //! While a probe is under way the release follows the probe's rate, marks what leaves, and asks for padding where
 //! media is missing.
 //!
@@ -28,6 +30,9 @@ pub const SPEED: f64 = 2.5;
 
 /// The same when more comes than the path carries.
 pub const SPEED_SHORT: f64 = 1.15;
+
+/// The same of a keyframe that may fill the path's queue alone.
+pub const SPEED_KEYFRAME: f64 = 1.25;
 
 /// The longest that anything waits.
 pub const WAIT_MAX: Duration = Duration::from_millis(200);
@@ -98,6 +103,11 @@ pub struct Pacer<T> {
     /// The last packet that was dropped behind all that wait.
     dropped: Option<Item<T>>,
     drops: Drops,
+    /// The rate of release of a keyframe that may fill the path's queue alone, and whether every one may.
+    careful: Bitrate,
+    is_careful: bool,
+    /// The first frame of the layer that was gone over to last.
+    went_over: Option<Frame>,
 }
 
 /// A packet in the waiting room, and the last one that was dropped before it.
@@ -215,6 +225,9 @@ impl<T: Copy> Pacer<T> {
             waiting: false,
             dropped: None,
             drops: Drops::default(),
+            careful: estimate.scaled(SPEED_KEYFRAME).max(RATE_MIN),
+            is_careful: true,
+            went_over: None,
         }
     }
 
@@ -222,7 +235,10 @@ impl<T: Copy> Pacer<T> {
     pub fn set_pace(&mut self, now: MonoTime, pace: Pace) {
         self.refill(now);
         let speed = if pace.is_short { SPEED_SHORT } else { SPEED };
-        self.usual = pace.estimate.scaled(speed).max(pace.floor).max(RATE_MIN);
+        let rate = |speed| pace.estimate.scaled(speed).max(pace.floor).max(RATE_MIN);
+        self.usual = rate(speed);
+        self.careful = rate(speed.min(SPEED_KEYFRAME));
+        self.is_careful = !pace.relaxed;
         self.is_short = pace.is_short;
         self.burst = if pace.relaxed { BURST_RELAXED } else { BURST };
     }
@@ -440,11 +456,19 @@ impl<T: Copy> Pacer<T> {
     fn pop_video(&mut self) -> Option<Waiting<T>> {
         let waiting = self.video.pop_front()?;
         self.video_bytes = self.video_bytes.saturating_sub(u64::from(waiting.item.size));
+        if self.begins_layer(waiting.item.frame) {
+            self.went_over = Some(waiting.item.frame);
+        }
         self.begun = Some(waiting.item.frame);
         if self.video.is_empty() && self.video.capacity() > KEPT_CAPACITY {
             self.video.shrink_to(0);
         }
         Some(waiting)
+    }
+
+    /// Says whether a frame is the first of another layer than the one before.
+    fn begins_layer(&self, frame: Frame) -> bool {
+        self.begun.is_some_and(|begun| begun.layer != frame.layer) || self.went_over == Some(frame)
     }
 
     fn holds_frame(&self, frame: Frame) -> bool {
@@ -532,6 +556,9 @@ impl<T: Copy> Pacer<T> {
         if !first.keyframe && self.begun != Some(first.frame) {
             return usual.as_bps();
         }
+        let is_careful =
+            first.keyframe && self.probe.is_none() && (self.is_careful || self.begins_layer(first.frame));
+        let usual = if is_careful { self.careful } else { usual };
         let bytes = self.front_bytes();
         let time_left = OUT_WITHIN.saturating_sub(now.since(first.at)).max(STEP);
         usual.max(Bitrate::of(bytes, time_left)).as_bps()
