@@ -71,19 +71,27 @@ impl Excess {
         if queue <= QUEUE || probes {
             return None;
         }
-        let (sent, passed) = self.rates()?;
+        let (sent, passed) = self.rates().filter(|_| !self.has_hole())?;
         let is_choked = sent > estimate.scaled(OURS) && sent > passed.scaled(FACTOR);
         is_choked.then(|| passed.as_bps() as f64 / sent.as_bps() as f64)
     }
 
-    /// Returns what was sent and what of it passed, as rates, over the last 300 ms.
+    /// Says whether nothing at all arrived for a while: a path that is full still passes a part, a radio link may not.
+    fn has_hole(&self) -> bool {
+        let (mut run, mut longest) = (0_usize, 0);
+        for slot in self.last().filter(|slot| slot.sent > 0) {
+            run = if slot.arrived == 0 { run.saturating_add(1) } else { 0 };
+            longest = longest.max(run);
+        }
+        longest >= HOLE_SLOTS
+    }
+
+    /// Returns what was sent and what of it passed, as rates, over the last slots.
     fn rates(&self) -> Option<(Bitrate, Bitrate)> {
-        let known =
-            || (1..SLOTS as i64).filter_map(|back| self.slots.get(index(self.newest.saturating_sub(back))));
-        let (sent, arrived) = known().fold((0_u64, 0_u64), |(sent, arrived), slot| {
+        let (sent, arrived) = self.last().fold((0_u64, 0_u64), |(sent, arrived), slot| {
             (sent.saturating_add(u64::from(slot.sent)), arrived.saturating_add(u64::from(slot.arrived)))
         });
-        let mut delays = known().filter_map(|slot| slot.delay_us);
+        let mut delays = self.last().filter_map(|slot| slot.delay_us);
         let last = delays.next()?;
         let first = delays.next_back()?;
         let span_us = (SLOTS as i64 - 1) * SLOT_US;
@@ -91,15 +99,24 @@ impl Excess {
         let of = |bytes, us: i64| Bitrate::of(bytes, Duration::from_micros(us.unsigned_abs()));
         Some((of(sent, span_us), of(arrived, took_us)))
     }
+
+    /// Gives the slots that are over, newest first.
+    fn last(&self) -> impl DoubleEndedIterator<Item = &Slot> {
+        (1..SLOTS as i64).filter_map(|back| self.slots.get(index(self.newest.saturating_sub(back))))
+    }
 }
 
 fn index(slot: i64) -> usize {
     usize::try_from(slot.rem_euclid(SLOTS as i64)).unwrap_or_default()
 }
 
-/// A keyframe that is spread over the path makes up for a third of a second at most.
+/// Nearly a quarter of a second: shorter, a keyframe that is spread over the path is too much of it; longer, a path that
+/// has become slow is told of late.
 const SLOT_US: i64 = 25_000;
-const SLOTS: usize = 13;
+const SLOTS: usize = 10;
+
+/// Where something is sent in so many of them in a row, a path that is full passes a part.
+const HOLE_SLOTS: usize = 3;
 
 /// Without a queue of this, losses are not the path's for being full.
 const QUEUE: Duration = Duration::from_millis(60);
@@ -143,6 +160,17 @@ mod tests {
 
         assert_eq!(lossy.choked(Duration::from_millis(40), RATE), None);
         assert_eq!(standing.choked(LONG, RATE), None);
+    }
+
+    #[test]
+    fn a_moment_in_which_nothing_comes_chokes_nobody_as_a_full_path_passes_a_part() {
+        let mut cut = Excess::new();
+        send(&mut cut, |ms| (!(200..300).contains(&ms)).then_some(200_000 + ms * 500));
+        let mut full = Excess::new();
+        send(&mut full, |ms| (!(200..300).contains(&ms) || ms % 50 == 0).then_some(200_000 + ms * 500));
+
+        assert_eq!(cut.choked(LONG, RATE), None);
+        assert!(full.choked(LONG, RATE).is_some());
     }
 
     #[test]

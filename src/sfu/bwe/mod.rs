@@ -32,6 +32,7 @@
 
 mod acknowledged;
 mod arrival_clock;
+mod budget;
 mod delay;
 mod demand;
 mod excess;
@@ -56,6 +57,7 @@ use rtp::{MonoTime, SeqNo};
 
 use self::acknowledged::Acknowledged;
 use self::arrival_clock::{ArrivalClock, MICROS_PER_TICK, Reference, is_plausible};
+use self::budget::Budget;
 use self::delay::{DelayDetector, Usage};
 use self::demand::Demand;
 use self::excess::Excess;
@@ -70,6 +72,7 @@ use self::silence::Silence;
 use self::trial::Trials;
 use crate::Bitrate;
 
+pub use self::budget::STATUSES_PER_SECOND;
 pub use self::probe::{Cluster, Probe};
 pub use self::sharing::Enough;
 pub use self::stats::{Disbelief, Stats};
@@ -238,7 +241,7 @@ impl Estimator {
             rtt: RoundTrip::default(),
             remb: None,
             silence: Silence::default(),
-            budget: Budget { left: STATUSES_PER_SECOND, refilled: now },
+            budget: Budget::new(now),
             source: Limiter::Start,
             enough: Enough::default(),
             tick_at: now + TICK,
@@ -263,7 +266,7 @@ impl Estimator {
 
     /// Reads what feedback reads; see [`crate::viewer::Viewer::warm_report`].
     pub(crate) fn warm_report(&self) -> u64 {
-        let here = self.budget.left ^ self.config.max.as_bps() ^ self.stats.feedbacks;
+        let here = self.budget.warm() ^ self.config.max.as_bps() ^ self.stats.feedbacks;
         let read = [
             self.history.warm_report(),
             self.rate.estimate().as_bps(),
@@ -463,6 +466,12 @@ impl Estimator {
     #[must_use]
     pub fn queue(&self) -> Duration {
         self.delay.queue()
+    }
+
+    /// Says whether the path's queue is long, or far less passed than was sent a moment ago.
+    #[must_use]
+    pub fn is_full(&self, now: MonoTime) -> bool {
+        self.queue() > QUEUE_FULL || self.rate.was_choked(now)
     }
 
     /// Returns the rate at which packets arrive; `None` until enough have.
@@ -723,39 +732,6 @@ impl Estimator {
     }
 }
 
-/// What feedback may cost.
-#[derive(Debug)]
-struct Budget {
-    left: u64,
-    refilled: MonoTime,
-}
-
-impl Budget {
-    fn take(&mut self, now: MonoTime, statuses: u16) -> bool {
-        let millis = u64::try_from(now.since(self.refilled).as_millis()).unwrap_or(u64::MAX);
-        if millis > 0 {
-            self.refilled = now;
-            let refill = millis.saturating_mul(STATUSES_PER_SECOND) / 1_000;
-            self.left = self.left.saturating_add(refill).min(STATUSES_PER_SECOND);
-        }
-        // An empty feedback packet costs something as well.
-        match self.left.checked_sub(u64::from(statuses.max(FEEDBACK_COST))) {
-            Some(left) => {
-                self.left = left;
-                true
-            }
-            None => false,
-        }
-    }
-}
-
-/// How many statuses are read in a second: five times the packets of a 30 Mbit/s viewer. Beyond, feedback is
-/// ignored and counted.
-pub const STATUSES_PER_SECOND: u64 = 16_384;
-
-/// What a feedback packet costs at least, in statuses.
-const FEEDBACK_COST: u16 = 16;
-
 /// How often what needs no feedback is looked at.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -779,6 +755,9 @@ const IDLE: Bitrate = Bitrate::from_kbps(90);
 
 /// Above this queue no probe goes out.
 const QUEUE_FREE: Duration = Duration::from_millis(50);
+
+/// A queue that is long, where it can be.
+const QUEUE_FULL: Duration = Duration::from_millis(75);
 
 /// The round trip before one is known.
 const RTT_START: Duration = Duration::from_millis(100);

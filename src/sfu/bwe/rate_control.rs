@@ -47,6 +47,9 @@ const PACKET_TIME: Duration = Duration::from_millis(20);
 /// How long a queue that made the estimate fall to what passes may take to drain.
 const DRAINS: Duration = Duration::from_secs(4);
 
+/// For how long a path counts as full after that.
+const CHOKED: Duration = Duration::from_millis(600);
+
 /// A queue that is gone after this was another's keyframe or probe, as far as we send little ourselves.
 const PASSING: Duration = Duration::from_millis(300);
 /// The same of another who is known, and who has to find out that a step up was too much.
@@ -133,6 +136,11 @@ impl RateControl {
     /// Returns the estimate.
     pub(super) const fn estimate(&self) -> Bitrate {
         self.estimate
+    }
+
+    /// Says whether the estimate fell to what passes a moment ago.
+    pub(super) fn was_choked(&self, now: MonoTime) -> bool {
+        self.choked_at.is_some_and(|at| now.since(at) < CHOKED)
     }
 
     /// Sets the estimate: a probe or a limit knows better.
@@ -404,6 +412,8 @@ mod tests {
         assert_eq!(control.estimate(), Bitrate::from_kbps(475));
 
         assert!(!control.update(MonoTime::from_millis(1_100), &measured), "it answers that already");
+        assert!([1_000, 1_599].map(MonoTime::from_millis).iter().all(|now| control.was_choked(*now)));
+        assert!(!control.was_choked(MonoTime::from_millis(1_600)));
     }
 
     #[test]
