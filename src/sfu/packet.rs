@@ -25,6 +25,9 @@ use rtp::{ExtSeq, MonoTime, RtpTimestamp};
 /// 12-byte RTP header.
 pub const PACKET_BYTES_MAX: usize = 1_488;
 
+/// What header, extensions and tag take of a viewer's path, about.
+const HEADER_BYTES: usize = 48;
+
 /// The header extensions that are carried from publisher to viewer. Transport-wide numbers, MID and RID are
 /// made anew or left out, because they belong to one path.
 pub const CARRIED: [Extension; 5] = [
@@ -108,6 +111,11 @@ impl Packet {
     #[must_use]
     pub fn carried_len(&self) -> usize {
         self.carried.iter().map(|span| usize::from(span.end.saturating_sub(span.start))).sum()
+    }
+
+    /// Returns about how many bytes a viewer's path takes it for.
+    pub(crate) fn wire_len(&self) -> usize {
+        self.payload().len().saturating_add(self.carried_len()).saturating_add(HEADER_BYTES)
     }
 
     /// Returns where in the payload the primary block lies, when this is a RED packet (RFC 2198 §3).

@@ -64,11 +64,11 @@ impl Property {
     pub(crate) const fn broken_permille_max(self) -> usize {
         match self {
             Self::Numbering => 0,
-            Self::AfterDrop | Self::Queue => 10,
-            Self::Stall => 55,
-            Self::Estimate => 15,
-            Self::Switches => 40,
-            Self::Apart => 30,
+            Self::Queue | Self::Estimate => 10,
+            Self::AfterDrop => 15,
+            Self::Stall => 45,
+            Self::Switches => 35,
+            Self::Apart => 20,
             Self::Alike => 75,
         }
     }

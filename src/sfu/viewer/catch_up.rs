@@ -6,7 +6,8 @@
 //! it is sent. When the burst reaches the packets that are just arriving, timestamps run on as for a viewer who was
 //! there before: no latency is left behind. What arrives during the burst follows it in order, from the ring.
 //!
-//! **Invariants.** A burst lasts at most [`BURST_MAX`], or as long as a path needs that is known to be slow. A frame's outgoing timestamp is a pure function of its own, so
+//! **Invariants.** A burst lasts at most [`BURST_MAX`], or as long as a path needs that is known to be slow; on such a path
+//! not even its keyframe leaves faster than that takes it. A frame's outgoing timestamp is a pure function of its own, so
 //! that a retransmission says the same. Timestamps rise strictly from frame to frame.
 //!
 //! Start reading at [`CatchUp`]; which layer, and whether at all, is `subscription`'s to say, by [`Cache`].
@@ -27,16 +28,27 @@ pub(crate) struct CatchUp {
     squeeze: Squeeze,
     /// How long it takes to the live edge.
     lasts: Duration,
+    /// How fast a known path takes it, and how many bytes were sent of it.
+    pace: Option<Bitrate>,
+    sent: u64,
     /// The packet of the ring that comes next.
     pub(crate) next: ExtSeq,
 }
 
 impl CatchUp {
-    /// Plans the burst of a cached group of pictures, to take so long.
-    pub(crate) fn new(now: MonoTime, cache: &Cache<'_>, lasts: Duration) -> Self {
+    /// Plans the burst of a cached group of pictures, to take so long, on a path that takes no more than `pace`.
+    pub(crate) fn new(now: MonoTime, cache: &Cache<'_>, lasts: Duration, pace: Option<Bitrate>) -> Self {
         let backlog = cache.backlog();
         let squeeze = Squeeze::new(cache.newest.timestamp, ticks(backlog), ticks(lasts));
-        Self { began: now, first: cache.first.timestamp, squeeze, lasts, next: cache.first.seq }
+        Self {
+            began: now,
+            first: cache.first.timestamp,
+            squeeze,
+            lasts,
+            pace,
+            sent: 0,
+            next: cache.first.seq,
+        }
     }
 
     /// Returns what draws the timestamps together.
@@ -64,13 +76,27 @@ impl CatchUp {
         now.since(self.end()) > LATE_MAX
     }
 
-    /// Returns when a packet of the layer is due.
+    /// Goes on behind a packet that was sent.
+    pub(crate) fn advance(&mut self, packet: &Packet) {
+        self.next = self.next.plus(1);
+        self.sent = self.sent.saturating_add(u64::try_from(packet.wire_len()).unwrap_or(0));
+    }
+
+    /// Returns when a packet of the layer is due: in its time, and not before the path has taken what went before it.
     pub(crate) fn due(&self, packet: &Packet) -> MonoTime {
         let shifted = |timestamp: RtpTimestamp| timestamp.plus(self.squeeze.shift(timestamp));
         let ahead = shifted(packet.timestamp).distance(shifted(self.first));
         let ahead = u64::try_from(ahead).unwrap_or(0);
-        (self.began + Duration::from_nanos(ahead.saturating_mul(NANOS_PER_SECOND) / CLOCK_RATE))
-            .min(self.end())
+        let in_time = (self.began
+            + Duration::from_nanos(ahead.saturating_mul(NANOS_PER_SECOND) / CLOCK_RATE))
+        .min(self.end());
+        in_time.max(self.not_before())
+    }
+
+    /// Returns when the path has taken what was sent, but for what may wait in its queue.
+    fn not_before(&self) -> MonoTime {
+        let taken = self.pace.map_or(Duration::ZERO, |pace| pace.time_for(self.sent));
+        self.began + taken.saturating_sub(AHEAD_MAX)
     }
 }
 
@@ -177,6 +203,8 @@ const BURST_MAX: Duration = Duration::from_millis(400);
 /// The part of a known path that a burst and what is made meanwhile may take, and what is left for a burst at least.
 const PATH_PART: f64 = 0.8;
 const SPARE_MIN: f64 = 0.1;
+/// How far ahead of what a known path takes a burst may be: a queue that is held by any.
+const AHEAD_MAX: Duration = Duration::from_millis(40);
 /// What a keyframe is more than the frames around it, in time at the layer's rate.
 const KEYFRAME: Duration = Duration::from_millis(200);
 /// A burst that takes longer than this is slower than a publisher who answers a request.
@@ -220,6 +248,26 @@ mod tests {
         // A megabit beside 500 kbit/s of 1,500 kbit/s, four fifths of which are taken.
         assert_eq!(lasts(1_500).as_millis(), 1_428);
         assert_eq!(lasts(500), LASTS_MAX);
+    }
+
+    #[test]
+    fn not_even_a_keyframe_leaves_faster_than_a_known_path_takes_it() {
+        let began = MonoTime::from_millis(5_000);
+        let squeeze = Squeeze::new(RtpTimestamp(0), 90_000, 9_000);
+        let burst = |pace, sent| CatchUp {
+            began,
+            first: RtpTimestamp(0),
+            squeeze,
+            lasts: Duration::from_millis(100),
+            pace,
+            sent,
+            next: ExtSeq(1),
+        };
+        let pace = Some(Bitrate::from_kbps(800));
+
+        assert_eq!(burst(None, 1_000_000).not_before(), began);
+        assert_eq!(burst(pace, 4_000).not_before(), began, "what a queue holds goes at once");
+        assert_eq!(burst(pace, 24_000).not_before(), began + Duration::from_millis(200));
     }
 
     #[test]

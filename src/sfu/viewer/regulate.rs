@@ -46,7 +46,7 @@ impl Viewer {
         let Self { regulator: Some(regulator), video: Some(video), budget, .. } = self else { return };
         let asking = video.subscription.asking();
         let path = regulator.measured_path();
-        video.subscription.set_path(path, regulator.path_queue());
+        video.subscription.set_path(path, regulator.path_queue(), regulator.is_path_full(now));
         budget.set_path(now, path);
         if let Some(allocation) = regulator.settle(now, asking) {
             let falls = regulator.is_below(allocation.layer, video.subscription.current());

@@ -244,6 +244,11 @@ impl Regulator {
         self.estimator.queue()
     }
 
+    /// Says whether the path takes no more than what is under way.
+    pub(crate) fn is_path_full(&self, now: MonoTime) -> bool {
+        self.estimator.is_full(now)
+    }
+
     /// Says whether the viewer reports what arrives, as far as is known.
     pub(crate) fn is_told_of_arrivals(&self) -> bool {
         self.estimator.is_led_by_arrivals()

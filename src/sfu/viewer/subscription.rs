@@ -87,6 +87,8 @@ pub(crate) struct Subscription {
     path: Option<Bitrate>,
     /// How long the path's queue is.
     queue: Duration,
+    /// Whether the path takes no more than what is under way.
+    is_full: bool,
     /// The publisher session that was forwarded last.
     joined: Option<Epoch>,
     /// Whether the viewer takes packets twice.
@@ -146,6 +148,7 @@ impl Subscription {
             target: None,
             path: None,
             queue: Duration::ZERO,
+            is_full: false,
             is_silenced: false,
             falls_since: None,
             is_starved: false,
@@ -462,8 +465,7 @@ impl Subscription {
             // What the path does not carry is not brought to the live edge.
             self.fall_silent();
         }
-        self.next_attempt =
-            Some(now + if self.falls_since.is_some() { FALL_INTERVAL } else { REQUEST_INTERVAL });
+        self.next_attempt = Some(self.next_look(now));
         if self.pending.is_some() {
             return;
         }
@@ -527,7 +529,7 @@ impl Subscription {
         let source = self.source(epoch, layer);
         // A keyframe that finds the path's queue full is lost in part, and repairs of it find the same.
         let drain = if self.is_overfull() { self.queue.min(DRAIN_MAX) } else { Duration::ZERO };
-        let burst = CatchUp::new(now + drain, &cache, self.lasts(&cache, layer));
+        let burst = CatchUp::new(now + drain, &cache, self.lasts(&cache, layer), self.pace(layer));
         let from = self.current();
         self.outgoing.join(source, (cache.first, cache.newest), timing, Some(burst.squeeze()));
         self.note_joined(source, from, step);
@@ -589,7 +591,7 @@ impl Subscription {
                 return;
             }
             self.forward(source, packet, step);
-            burst.next = burst.next.plus(1);
+            burst.advance(packet);
             left = left.saturating_sub(1);
             self.burst_room = self.burst_room.map(|room| room.saturating_sub(1));
         };
@@ -787,7 +789,6 @@ const REPORT_MAX: Duration = Duration::from_secs(1);
 /// How soon a path that took nothing is tried again.
 const BLOCKED_INTERVAL: Duration = Duration::from_millis(10);
 /// A queue of the path that a burst lets drain before it begins, and the longest that it waits for that.
-const QUEUE_LONG: Duration = Duration::from_millis(100);
 const DRAIN_MAX: Duration = Duration::from_millis(250);
 /// After a burst that was broken off: as long as a group of pictures, so that the next try is a keyframe.
 const BAR: Duration = Duration::from_secs(4);

@@ -44,19 +44,22 @@ impl Subscription {
         self.outgoing.set_temporal_limit(limit.min(*wished));
     }
 
-    /// Sets what the path carries besides sound, `None` while nobody knows, and how long its queue is.
-    pub(crate) const fn set_path(&mut self, path: Option<Bitrate>, queue: Duration) {
+    /// Sets what the path carries besides sound, `None` while nobody knows, how long its queue is, and whether it takes no
+    /// more than what is under way.
+    pub(crate) const fn set_path(&mut self, path: Option<Bitrate>, queue: Duration, is_full: bool) {
         self.path = path;
         self.queue = queue;
+        self.is_full = is_full;
     }
 
     /// Sets what the path carries of the track. `falls` says that the viewer has to leave what it gets.
     pub(crate) fn set_grant(&mut self, now: MonoTime, grant: Grant, (reason, falls): (SwitchReason, bool)) {
         self.grant = grant;
-        let before = self.target;
+        let (before, fell_at) = (self.target, self.falls_since);
         self.retarget(now, Some(reason));
         if self.target != before {
-            self.falls_since = (falls && self.is_waiting()).then_some(now);
+            // Who falls once more has waited already.
+            self.falls_since = (falls && self.is_waiting()).then(|| fell_at.unwrap_or(now));
             if self.falls_since.is_some() && self.is_shown() && !self.is_overfull() {
                 // The next keyframe may come by itself, and a request disturbs everybody.
                 self.next_attempt = Some(now + FALL_PATIENCE);
@@ -113,8 +116,8 @@ impl Subscription {
             return Place::Now;
         }
         let keyframe = begins || ring.gop().is_some_and(|gop| gop.timestamp == packet.timestamp);
-        let bytes = packet.payload().len().saturating_add(packet.carried_len()).saturating_add(HEADER_BYTES);
-        let size = if self.outgoing.withholds(packet) { 0 } else { u16::try_from(bytes).unwrap_or(u16::MAX) };
+        let bytes = u16::try_from(packet.wire_len()).unwrap_or(u16::MAX);
+        let size = if self.outgoing.withholds(packet) { 0 } else { bytes };
         let held =
             Held { frame: Frame { layer: arrival.layer, timestamp: packet.timestamp }, keyframe, size };
         Place::InTurn { held, switches: !is_current && begins }
@@ -157,5 +160,3 @@ impl Subscription {
 const FALL_PATIENCE: Duration = Duration::from_millis(200);
 /// What a burst sends before the first report, besides its keyframe: what a short queue of a slow path holds.
 const BURST_WINDOW: u64 = 24;
-/// Header, extensions and tag.
-const HEADER_BYTES: usize = 48;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rtp::MonoTime;
 
-use super::{KEYFRAME_LATE, QUEUE_LONG, Subscription, WANTED_INTERVAL};
+use super::{FALL_INTERVAL, KEYFRAME_LATE, REQUEST_INTERVAL, Subscription, WANTED_INTERVAL};
 use crate::ring::GOP_MAX;
 use crate::viewer::catch_up::{Cache, SLOW};
 use crate::viewer::selector;
@@ -31,13 +31,7 @@ impl Subscription {
         let cache = |layer| Cache::find(now, rings.get(self.kind, layer));
         let of_target = cache(target).map(|cache| cache.backlog());
         if self.is_shown() {
-            let patience = if !self.is_overfull() {
-                FALL_MAX
-            } else if of_target.is_some_and(|backlog| backlog <= FALL_BACKLOG_MAX) {
-                Duration::ZERO
-            } else {
-                FALL_FULL_MAX
-            };
+            let patience = self.fall_patience(of_target);
             if self.falls_since.is_some_and(|since| now.since(since) >= patience) {
                 // No keyframe came. What is shown breaks soon: rather go back a little.
                 return of_target.map(|_| target);
@@ -62,16 +56,44 @@ impl Subscription {
         selector::lowest(cached, None).map(|layer| layer.index)
     }
 
-    /// Says whether the path's queue is long.
+    /// Returns how long a viewer whose path does not carry what it sees waits for a keyframe of a lower layer, before it is
+    /// given what the ring has of that, so far back.
+    fn fall_patience(&self, backlog: Option<Duration>) -> Duration {
+        if !self.is_overfull() {
+            FALL_MAX
+        } else if backlog.is_some_and(|backlog| backlog <= FALL_BACKLOG_MAX) {
+            Duration::ZERO
+        } else {
+            FALL_FULL_MAX
+        }
+    }
+
+    /// Returns when to see again how the target can be joined.
+    pub(super) fn next_look(&self, now: MonoTime) -> MonoTime {
+        let Some(since) = self.falls_since else { return now + REQUEST_INTERVAL };
+        let soon = now + FALL_INTERVAL;
+        Some(since + self.fall_patience(None)).filter(|at| *at > now).map_or(soon, |at| at.min(soon))
+    }
+
+    /// Says whether the path takes no more than what is under way.
     pub(super) fn is_overfull(&self) -> bool {
-        self.queue > QUEUE_LONG
+        self.is_full
     }
 
     /// Returns how long a burst of a layer takes to the live edge.
     pub(super) fn lasts(&self, cache: &Cache<'_>, layer: LayerIndex) -> Duration {
+        cache.lasts(self.rate_of(layer), self.path)
+    }
+
+    /// Returns how fast a known path takes a burst of a layer. What is known may be too little, of a path that was cut:
+    /// it carries the layer, or nothing helps.
+    pub(super) fn pace(&self, layer: LayerIndex) -> Option<Bitrate> {
+        self.path.map(|path| path.max(self.rate_of(layer).scaled(PACE_MIN)))
+    }
+
+    fn rate_of(&self, layer: LayerIndex) -> Bitrate {
         let mut layers = self.info.iter().flat_map(|info| &info.layers);
-        let bps = layers.find(|info| info.index == layer).map_or(0, |info| info.bitrate_bps);
-        cache.lasts(Bitrate::from_bps(bps), self.path)
+        Bitrate::from_bps(layers.find(|info| info.index == layer).map_or(0, |info| info.bitrate_bps))
     }
 
     /// Until when a keyframe is waited for because it is there sooner than a burst would get through.
@@ -106,6 +128,8 @@ const FALL_MAX: Duration = Duration::from_millis(600);
 const FALL_FULL_MAX: Duration = Duration::from_millis(250);
 /// A group of pictures that is shorter is taken from the ring at once then.
 const FALL_BACKLOG_MAX: Duration = Duration::from_millis(800);
+/// How much faster than it was made a burst may go at least.
+const PACE_MIN: f64 = 1.2;
 /// How long a viewer whose path does not carry what it sees waits for a keyframe rather than for a burst.
 const FALL_WAIT_MAX: Duration = Duration::from_millis(400);
 /// For how long a picture may stand still rather than go on slowly from an older one.
