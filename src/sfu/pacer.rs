@@ -91,11 +91,16 @@ pub struct Pacer<T> {
     /// The usual rate of release, and what it is at least.
     usual: Bitrate,
     is_short: bool,
+    /// Whether the frame that has begun is the first of another layer than the one before.
+    goes_over: bool,
     /// Whether video is dropped until a keyframe begins.
     waiting: bool,
     video: VecDeque<Waiting<T>>,
     audio: VecDeque<Item<T>>,
-    burst: Duration,
+    /// The rate of release of a keyframe that may fill the path's queue alone.
+    careful: Bitrate,
+    /// Whether the path has room for a whole frame at once.
+    is_relaxed: bool,
     probe: Option<Running>,
     /// The frame whose first packets have left.
     begun: Option<Frame>,
@@ -103,11 +108,6 @@ pub struct Pacer<T> {
     /// The last packet that was dropped behind all that wait.
     dropped: Option<Item<T>>,
     drops: Drops,
-    /// The rate of release of a keyframe that may fill the path's queue alone, and whether every one may.
-    careful: Bitrate,
-    is_careful: bool,
-    /// The first frame of the layer that was gone over to last.
-    went_over: Option<Frame>,
 }
 
 /// A packet in the waiting room, and the last one that was dropped before it.
@@ -216,8 +216,10 @@ impl<T: Copy> Pacer<T> {
             video: VecDeque::new(),
             video_bytes: 0,
             usual: estimate.scaled(SPEED).max(RATE_MIN),
-            burst: BURST,
+            careful: estimate.scaled(SPEED_KEYFRAME).max(RATE_MIN),
+            is_relaxed: false,
             is_short: false,
+            goes_over: false,
             credit: 0.0,
             refilled: now,
             probe: None,
@@ -225,9 +227,6 @@ impl<T: Copy> Pacer<T> {
             waiting: false,
             dropped: None,
             drops: Drops::default(),
-            careful: estimate.scaled(SPEED_KEYFRAME).max(RATE_MIN),
-            is_careful: true,
-            went_over: None,
         }
     }
 
@@ -238,9 +237,8 @@ impl<T: Copy> Pacer<T> {
         let rate = |speed| pace.estimate.scaled(speed).max(pace.floor).max(RATE_MIN);
         self.usual = rate(speed);
         self.careful = rate(speed.min(SPEED_KEYFRAME));
-        self.is_careful = !pace.relaxed;
         self.is_short = pace.is_short;
-        self.burst = if pace.relaxed { BURST_RELAXED } else { BURST };
+        self.is_relaxed = pace.relaxed;
     }
 
     /// Reads what [`Self::room`] and [`Self::spend`] read; see [`crate::viewer::Viewer::warm`].
@@ -280,7 +278,8 @@ impl<T: Copy> Pacer<T> {
     }
 
     /// Takes note that the first packets of a frame have left without waiting: what follows of it is not dropped.
-    pub const fn note_begun(&mut self, frame: Frame) {
+    pub fn note_begun(&mut self, frame: Frame) {
+        self.goes_over &= self.begun == Some(frame);
         self.begun = Some(frame);
     }
 
@@ -456,9 +455,7 @@ impl<T: Copy> Pacer<T> {
     fn pop_video(&mut self) -> Option<Waiting<T>> {
         let waiting = self.video.pop_front()?;
         self.video_bytes = self.video_bytes.saturating_sub(u64::from(waiting.item.size));
-        if self.begins_layer(waiting.item.frame) {
-            self.went_over = Some(waiting.item.frame);
-        }
+        self.goes_over = self.goes_over(waiting.item.frame);
         self.begun = Some(waiting.item.frame);
         if self.video.is_empty() && self.video.capacity() > KEPT_CAPACITY {
             self.video.shrink_to(0);
@@ -467,8 +464,9 @@ impl<T: Copy> Pacer<T> {
     }
 
     /// Says whether a frame is the first of another layer than the one before.
-    fn begins_layer(&self, frame: Frame) -> bool {
-        self.begun.is_some_and(|begun| begun.layer != frame.layer) || self.went_over == Some(frame)
+    fn goes_over(&self, frame: Frame) -> bool {
+        self.begun
+            .is_some_and(|begun| if begun == frame { self.goes_over } else { begun.layer != frame.layer })
     }
 
     fn holds_frame(&self, frame: Frame) -> bool {
@@ -557,7 +555,7 @@ impl<T: Copy> Pacer<T> {
             return usual.as_bps();
         }
         let is_careful =
-            first.keyframe && self.probe.is_none() && (self.is_careful || self.begins_layer(first.frame));
+            first.keyframe && self.probe.is_none() && (!self.is_relaxed || self.goes_over(first.frame));
         let usual = if is_careful { self.careful } else { usual };
         let bytes = self.front_bytes();
         let time_left = OUT_WITHIN.saturating_sub(now.since(first.at)).max(STEP);
@@ -578,7 +576,8 @@ impl<T: Copy> Pacer<T> {
         }
         let rate = Bitrate::from_bps(self.rate(now));
         let earned = rate.as_bps() as f64 / 8.0 * elapsed.as_secs_f64();
-        let most = rate.bytes_in(self.burst).max(1) as f64;
+        let burst = if self.is_relaxed { BURST_RELAXED } else { BURST };
+        let most = rate.bytes_in(burst).max(1) as f64;
         let idle = self.is_empty() && self.probe.is_none();
         // A late call makes up for at most so much.
         let busy_most = rate.bytes_in(BUSY_BURST) as f64;

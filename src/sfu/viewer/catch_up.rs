@@ -28,27 +28,16 @@ pub(crate) struct CatchUp {
     squeeze: Squeeze,
     /// How long it takes to the live edge.
     lasts: Duration,
-    /// How fast a known path takes it, and how many bytes were sent of it.
-    pace: Option<Bitrate>,
-    sent: u64,
     /// The packet of the ring that comes next.
     pub(crate) next: ExtSeq,
 }
 
 impl CatchUp {
-    /// Plans the burst of a cached group of pictures, to take so long, on a path that takes no more than `pace`.
-    pub(crate) fn new(now: MonoTime, cache: &Cache<'_>, lasts: Duration, pace: Option<Bitrate>) -> Self {
+    /// Plans the burst of a cached group of pictures, to take so long.
+    pub(crate) fn new(now: MonoTime, cache: &Cache<'_>, lasts: Duration) -> Self {
         let backlog = cache.backlog();
         let squeeze = Squeeze::new(cache.newest.timestamp, ticks(backlog), ticks(lasts));
-        Self {
-            began: now,
-            first: cache.first.timestamp,
-            squeeze,
-            lasts,
-            pace,
-            sent: 0,
-            next: cache.first.seq,
-        }
+        Self { began: now, first: cache.first.timestamp, squeeze, lasts, next: cache.first.seq }
     }
 
     /// Returns what draws the timestamps together.
@@ -76,27 +65,40 @@ impl CatchUp {
         now.since(self.end()) > LATE_MAX
     }
 
-    /// Goes on behind a packet that was sent.
-    pub(crate) fn advance(&mut self, packet: &Packet) {
-        self.next = self.next.plus(1);
-        self.sent = self.sent.saturating_add(u64::try_from(packet.wire_len()).unwrap_or(0));
-    }
-
-    /// Returns when a packet of the layer is due: in its time, and not before the path has taken what went before it.
+    /// Returns when a packet of the layer is due.
     pub(crate) fn due(&self, packet: &Packet) -> MonoTime {
         let shifted = |timestamp: RtpTimestamp| timestamp.plus(self.squeeze.shift(timestamp));
         let ahead = shifted(packet.timestamp).distance(shifted(self.first));
         let ahead = u64::try_from(ahead).unwrap_or(0);
-        let in_time = (self.began
-            + Duration::from_nanos(ahead.saturating_mul(NANOS_PER_SECOND) / CLOCK_RATE))
-        .min(self.end());
-        in_time.max(self.not_before())
+        (self.began + Duration::from_nanos(ahead.saturating_mul(NANOS_PER_SECOND) / CLOCK_RATE))
+            .min(self.end())
+    }
+}
+
+/// Holds a burst to what a known path takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tap {
+    opened: MonoTime,
+    /// `None` where nobody knows what the path takes.
+    rate: Option<Bitrate>,
+    sent: u64,
+}
+
+impl Tap {
+    /// Opens it for a burst.
+    pub(crate) const fn open(now: MonoTime, rate: Option<Bitrate>) -> Self {
+        Self { opened: now, rate, sent: 0 }
     }
 
-    /// Returns when the path has taken what was sent, but for what may wait in its queue.
-    fn not_before(&self) -> MonoTime {
-        let taken = self.pace.map_or(Duration::ZERO, |pace| pace.time_for(self.sent));
-        self.began + taken.saturating_sub(AHEAD_MAX)
+    /// Takes note of a packet that was sent.
+    pub(crate) fn note_sent(&mut self, packet: &Packet) {
+        self.sent = self.sent.saturating_add(u64::try_from(packet.wire_len()).unwrap_or(0));
+    }
+
+    /// Returns when the path has taken what was sent, but for what may wait in its queue: nothing is due before.
+    pub(crate) fn free_at(&self) -> MonoTime {
+        let taken = self.rate.map_or(Duration::ZERO, |rate| rate.time_for(self.sent));
+        self.opened + taken.saturating_sub(AHEAD_MAX)
     }
 }
 
@@ -252,22 +254,13 @@ mod tests {
 
     #[test]
     fn not_even_a_keyframe_leaves_faster_than_a_known_path_takes_it() {
-        let began = MonoTime::from_millis(5_000);
-        let squeeze = Squeeze::new(RtpTimestamp(0), 90_000, 9_000);
-        let burst = |pace, sent| CatchUp {
-            began,
-            first: RtpTimestamp(0),
-            squeeze,
-            lasts: Duration::from_millis(100),
-            pace,
-            sent,
-            next: ExtSeq(1),
-        };
-        let pace = Some(Bitrate::from_kbps(800));
+        let opened = MonoTime::from_millis(5_000);
+        let free_at = |rate, sent| Tap { sent, ..Tap::open(opened, rate) }.free_at();
+        let rate = Some(Bitrate::from_kbps(800));
 
-        assert_eq!(burst(None, 1_000_000).not_before(), began);
-        assert_eq!(burst(pace, 4_000).not_before(), began, "what a queue holds goes at once");
-        assert_eq!(burst(pace, 24_000).not_before(), began + Duration::from_millis(200));
+        assert_eq!(free_at(None, 1_000_000), opened);
+        assert_eq!(free_at(rate, 4_000), opened, "what a queue holds goes at once");
+        assert_eq!(free_at(rate, 24_000), opened + Duration::from_millis(200));
     }
 
     #[test]

@@ -292,7 +292,7 @@ impl Regulator {
     }
 
     /// Takes note that a frame has begun to leave.
-    pub(crate) const fn note_begun(&mut self, frame: Frame) {
+    pub(crate) fn note_begun(&mut self, frame: Frame) {
         self.pacer.note_begun(frame);
     }
 

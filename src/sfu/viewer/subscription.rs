@@ -26,7 +26,7 @@ use std::time::Duration;
 use rtp::negotiation::ViewedTrack;
 use rtp::{Codec, ExtSeq, MediaKind, MonoTime, RtpTimestamp, SeqNo};
 
-use super::catch_up::{Cache, CatchUp};
+use super::catch_up::{Cache, CatchUp, Tap};
 use super::outgoing::Outgoing;
 use super::retransmit::Retransmitter;
 use super::rewriter::Source;
@@ -38,7 +38,7 @@ use crate::track::{Arrival, MAX_LAYERS, TrackInfo};
 use crate::{Bitrate, DropReason, Epoch, LayerIndex, Packet, Rings};
 
 pub(crate) use self::granted::{Grant, Place};
-use self::joining::STILL_MAX;
+use self::joining::{STILL_MAX, wait_dark};
 pub(crate) use self::padding::Asking;
 pub(crate) use self::repairing::Repair;
 use self::replays::Replays;
@@ -87,12 +87,12 @@ pub(crate) struct Subscription {
     path: Option<Bitrate>,
     /// How long the path's queue is.
     queue: Duration,
-    /// Whether the path takes no more than what is under way.
-    is_full: bool,
     /// The publisher session that was forwarded last.
     joined: Option<Epoch>,
     /// Whether the viewer takes packets twice.
     takes_rtx: bool,
+    /// Whether the path takes no more than what is under way.
+    is_full: bool,
     /// How many packets the burst may still send before the path has shown that it keeps up; `None` where nobody says.
     burst_room: Option<u64>,
     /// When the path showed that last.
@@ -109,6 +109,7 @@ pub(crate) struct Subscription {
     barred: Option<(Epoch, MonoTime)>,
     last_wanted: Option<MonoTime>,
     requests: Requests,
+    tap: Tap,
 }
 
 /// Where the numbering of a subscription starts; random.
@@ -170,6 +171,7 @@ impl Subscription {
             barred: None,
             last_wanted: None,
             requests: Requests::default(),
+            tap: Tap::open(MonoTime::ZERO, None),
             unsupported: None,
             outputs: VecDeque::with_capacity(OUTPUTS_MAX),
         }
@@ -529,7 +531,8 @@ impl Subscription {
         let source = self.source(epoch, layer);
         // A keyframe that finds the path's queue full is lost in part, and repairs of it find the same.
         let drain = if self.is_overfull() { self.queue.min(DRAIN_MAX) } else { Duration::ZERO };
-        let burst = CatchUp::new(now + drain, &cache, self.lasts(&cache, layer), self.pace(layer));
+        let burst = CatchUp::new(now + drain, &cache, self.lasts(&cache, layer));
+        self.tap = Tap::open(now + drain, self.pace(layer));
         let from = self.current();
         self.outgoing.join(source, (cache.first, cache.newest), timing, Some(burst.squeeze()));
         self.note_joined(source, from, step);
@@ -563,7 +566,7 @@ impl Subscription {
             if burst.is_stuck(now) && self.outgoing.is_other_frame(packet) {
                 return self.lose_burst(now, rings, source.layer);
             }
-            let due = burst.due(packet);
+            let due = burst.due(packet).max(self.tap.free_at());
             if due > now {
                 break Some(due);
             }
@@ -591,7 +594,8 @@ impl Subscription {
                 return;
             }
             self.forward(source, packet, step);
-            burst.advance(packet);
+            self.tap.note_sent(packet);
+            burst.next = burst.next.plus(1);
             left = left.saturating_sub(1);
             self.burst_room = self.burst_room.map(|room| room.saturating_sub(1));
         };
@@ -761,12 +765,6 @@ fn newest_before(ring: &Ring, late: ExtSeq) -> Option<ExtSeq> {
     (late.0..=newest.0.min(late.0.saturating_add(CATCH_UP_MAX))).rev().map(ExtSeq).find(came_before)
 }
 
-/// Until when a keyframe of the target is waited for while nothing is shown, because it should come in a moment.
-fn wait_dark(now: MonoTime, rings: &Rings, target: LayerIndex) -> Option<MonoTime> {
-    let due = rings.get(MediaKind::Video, target).next_keyframe()?;
-    (due.since(now) <= DARK_PATIENCE && due + KEYFRAME_LATE > now).then(|| due + KEYFRAME_LATE)
-}
-
 /// How often a keyframe is asked for while a switch waits; the publisher's side merges all viewers.
 const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a viewer's wish for a keyframe is passed on.
@@ -777,8 +775,6 @@ const FALL_INTERVAL: Duration = Duration::from_millis(250);
 const SWITCH_DELAY_MAX: Duration = Duration::from_millis(100);
 /// The most packets that one switch takes from the ring: under half of the numbers that are remembered.
 const CATCH_UP_MAX: u64 = 1_000;
-/// How near the next keyframe must be for a viewer without a picture to wait for it.
-const DARK_PATIENCE: Duration = Duration::from_millis(100);
 /// How late an expected keyframe may be.
 const KEYFRAME_LATE: Duration = Duration::from_millis(50);
 /// Packets that one step of a burst sends: a large keyframe takes a few steps, and delays others by a few at a time.
@@ -788,7 +784,7 @@ const STEP_INTERVAL: Duration = Duration::from_millis(1);
 const REPORT_MAX: Duration = Duration::from_secs(1);
 /// How soon a path that took nothing is tried again.
 const BLOCKED_INTERVAL: Duration = Duration::from_millis(10);
-/// A queue of the path that a burst lets drain before it begins, and the longest that it waits for that.
+/// The longest that a burst waits for a full path's queue to drain.
 const DRAIN_MAX: Duration = Duration::from_millis(250);
 /// After a burst that was broken off: as long as a group of pictures, so that the next try is a keyframe.
 const BAR: Duration = Duration::from_secs(4);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rtp::MonoTime;
+use rtp::{MediaKind, MonoTime};
 
 use super::{FALL_INTERVAL, KEYFRAME_LATE, REQUEST_INTERVAL, Subscription, WANTED_INTERVAL};
 use crate::ring::GOP_MAX;
@@ -120,6 +120,14 @@ impl Subscription {
     }
 }
 
+/// Until when a keyframe of the target is waited for while nothing is shown, because it should come in a moment.
+pub(super) fn wait_dark(now: MonoTime, rings: &Rings, target: LayerIndex) -> Option<MonoTime> {
+    let due = rings.get(MediaKind::Video, target).next_keyframe()?;
+    (due.since(now) <= DARK_PATIENCE && due + KEYFRAME_LATE > now).then(|| due + KEYFRAME_LATE)
+}
+
+/// How near the next keyframe must be for a viewer without a picture to wait for it.
+const DARK_PATIENCE: Duration = Duration::from_millis(100);
 /// A target whose keyframe is at most this old is joined at once, without a lower layer first: its burst is short.
 const DIRECT_BACKLOG_MAX: Duration = Duration::from_millis(500);
 /// When a lower layer that the path asks for is taken from the ring, however old.
