@@ -109,6 +109,7 @@ pub(crate) struct Subscription {
     barred: Option<(Epoch, MonoTime)>,
     last_wanted: Option<MonoTime>,
     requests: Requests,
+    /// What holds the burst to the path.
     tap: Tap,
 }
 
