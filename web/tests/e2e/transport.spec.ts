@@ -57,14 +57,13 @@ test('an ICE restart moves the session, and the picture goes on', async ({ open,
   const exchanges = await viewer.evaluate(() => window.lab.exchanges);
 
   figure('after an ICE restart', words(reading));
-  const restart = exchanges.filter(
-    ({ method, headers }) => method === 'PATCH' && headers['if-match'] === '*',
-  );
-  expect(restart.map(({ status }) => status)).toEqual([200]);
-  const trickles = exchanges.filter(
-    ({ method, headers }) => method === 'PATCH' && headers['if-match'] !== '*',
-  );
+  const patches = exchanges.filter(({ method }) => method === 'PATCH');
+  const restarted = patches.findIndex(({ headers }) => headers['if-match'] === '*');
+  expect(patches[restarted]?.status).toBe(200);
+  // One that is under way may be overtaken by the restart, and is then refused as one of before (RFC 9725 §4.3.1).
+  for (const { status } of patches.slice(0, restarted)) expect([204, 412]).toContain(status);
+  const trickles = patches.slice(restarted + 1);
   expect(trickles.length).toBeGreaterThan(0);
-  expect(trickles.every(({ status }) => status === 204)).toBe(true);
+  expect(trickles.map(({ status }) => status)).toEqual(trickles.map(() => 204));
   expect(reading.fps).toBeGreaterThanOrEqual(15);
 });
