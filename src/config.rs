@@ -82,9 +82,11 @@ pub(crate) struct Media {
     /// How many sessions may exist at once; a viewer takes up to 128 kB. Viewers leave an eighth of the places, 64 at
     /// most, to publishers, so that a show can begin on a full node.
     pub sessions_max: usize,
-    /// How many viewers may watch at once, in all rooms; the next is refused and told so. Below that, new viewers are
-    /// refused while a shard works more than 85 % of the time, until all work less than 70 %.
+    /// How many viewers may watch at once, in all rooms; the next is refused and told so.
     pub max_viewers: usize,
+    /// New viewers are refused once a shard works more than this part of a second, in percent, until all work less than 15
+    /// below it.
+    pub max_busy_percent: u16,
     /// How long a room and its viewers stay without a publisher.
     pub room_linger: Span,
 }
@@ -99,6 +101,7 @@ impl Default for Media {
             gso: Gso::Auto,
             sessions_max: node.sessions_max,
             max_viewers: node.max_viewers,
+            max_busy_percent: node.max_busy_percent,
             room_linger: Span(node.room_linger),
         }
     }
@@ -240,6 +243,9 @@ impl Config {
         expect(media.shards <= SHARDS_MAX, "media.shards", message);
         expect(media.sessions_max >= 1, "media.sessions_max", "is 0; a good value is 20000".into());
         expect(media.max_viewers >= 1, "media.max_viewers", "is 0; a good value is 20000".into());
+        let percent = media.max_busy_percent;
+        let message = format!("is {percent}; a good value is 85, at least 50 and at most 100");
+        expect((50..=100).contains(&percent), "media.max_busy_percent", message);
         let message = format!("is {}; a good value is \"30s\", at most \"1h\"", media.room_linger);
         expect(media.room_linger.0 <= ROOM_LINGER_MAX, "media.room_linger", message);
         let message = format!("is {}, which is a file; a good value is a folder", server.data_dir.display());
@@ -268,6 +274,7 @@ impl Config {
             },
             sessions_max: self.media.sessions_max,
             max_viewers: self.media.max_viewers,
+            max_busy_percent: self.media.max_busy_percent,
             room_linger: self.media.room_linger.0,
         }
     }

@@ -1,7 +1,7 @@
 //! Whether another viewer may come in: the door that closes before those inside are harmed.
 //!
-//! Two rules. A shard that was busy for more than [`CLOSE_AT`] of a second closes the door, and it opens again when every
-//! shard is below [`OPEN_AT`], so that it does not flap. And there are never more than `max_viewers`. Neither is asked of
+//! Two rules. A shard that was busy for more of a second than `max_busy_percent` closes the door, and it opens again when
+//! every shard is [`OPENS_BELOW`] under that, so that it does not flap. And there are never more than `max_viewers`. Neither is asked of
 //! publishers, for whom viewers also leave some of the `sessions_max` places: a show that cannot begin helps no viewer.
 
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -36,12 +36,17 @@ pub enum Overload {
 #[derive(Debug)]
 pub(crate) struct Admission {
     shards: Box<[AtomicU16]>,
+    closes_above: Busy,
     is_closed: AtomicBool,
 }
 
 impl Admission {
-    pub(crate) fn new(shards: usize) -> Self {
-        Self { shards: (0..shards).map(|_| AtomicU16::new(0)).collect(), is_closed: AtomicBool::new(false) }
+    pub(crate) fn new(shards: usize, max_busy_percent: u16) -> Self {
+        Self {
+            shards: (0..shards).map(|_| AtomicU16::new(0)).collect(),
+            closes_above: Busy(max_busy_percent.saturating_mul(10)),
+            is_closed: AtomicBool::new(false),
+        }
     }
 
     /// Takes a shard's share of the last second.
@@ -51,7 +56,8 @@ impl Admission {
         }
         let busiest = self.busiest();
         let was_closed = self.is_closed.load(Ordering::Relaxed);
-        let closed = if was_closed { busiest >= OPEN_AT } else { busiest > CLOSE_AT };
+        let stays_closed = busiest.0 >= self.closes_above.0.saturating_sub(OPENS_BELOW.0);
+        let closed = if was_closed { stays_closed } else { busiest > self.closes_above };
         // Two shards may both see the change; the swap lets one of them tell.
         if closed != was_closed && self.is_closed.swap(closed, Ordering::Relaxed) == was_closed {
             let percent = busiest.0 / 10;
@@ -80,10 +86,8 @@ impl Admission {
     }
 }
 
-/// Above this the door closes.
-const CLOSE_AT: Busy = Busy(850);
-/// Below this it opens again.
-const OPEN_AT: Busy = Busy(700);
+/// So far under what closes the door it opens again.
+const OPENS_BELOW: Busy = Busy(150);
 
 #[cfg(test)]
 mod tests {
@@ -91,7 +95,7 @@ mod tests {
 
     #[test]
     fn the_door_closes_above_85_percent_and_opens_again_below_70() {
-        let admission = Admission::new(2);
+        let admission = Admission::new(2, 85);
         let after = |shard, busy| {
             admission.note(shard, Busy(busy));
             admission.check().is_ok()
@@ -106,8 +110,22 @@ mod tests {
     }
 
     #[test]
+    fn an_operator_may_let_the_shards_work_harder() {
+        let admission = Admission::new(1, 95);
+        let after = |busy| {
+            admission.note(0, Busy(busy));
+            admission.check().is_ok()
+        };
+
+        assert!(after(950));
+        assert!(!after(951));
+        assert!(!after(800));
+        assert!(after(799));
+    }
+
+    #[test]
     fn a_refusal_says_how_busy_the_busiest_shard_is() {
-        let admission = Admission::new(2);
+        let admission = Admission::new(2, 85);
         admission.note(0, Busy(100));
         admission.note(1, Busy(930));
 

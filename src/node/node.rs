@@ -49,6 +49,8 @@ pub struct NodeConfig {
     pub sessions_max: usize,
     /// How many viewers may watch at once, in all rooms together.
     pub max_viewers: usize,
+    /// The part of a second, in percent, that a shard may work before new viewers are refused.
+    pub max_busy_percent: u16,
     /// How long a room and its viewers stay without a publisher.
     pub room_linger: Duration,
 }
@@ -63,6 +65,7 @@ impl Default for NodeConfig {
             gso: GsoMode::Auto,
             sessions_max: 20_000,
             max_viewers: 20_000,
+            max_busy_percent: 85,
             room_linger: Duration::from_secs(30),
         }
     }
@@ -160,7 +163,7 @@ pub(crate) fn assemble(config: &NodeConfig) -> Result<Assembled, StartError> {
             Certificate::generate().map_err(|error| StartError::Certificate(error.to_string()))?,
         ),
         advertised: Advertised::new(config, &udp),
-        admission: Admission::new(shards),
+        admission: Admission::new(shards, config.max_busy_percent),
         draining: AtomicBool::new(false),
         stopped,
     });
