@@ -105,7 +105,7 @@ impl Figures {
     }
 
     /// What several rounds come to: the median of each figure, but the worst one where a target is set on a figure of the run
-    /// itself. One that was not measured in every round is absent.
+    /// itself and does not ask for the median. One that was not measured in every round is absent.
     pub fn of_rounds(rounds: &[Self], targets: &[Target]) -> Self {
         let mut all = Self::default();
         for name in rounds.iter().take(1).flat_map(|round| round.0.keys()) {
@@ -115,7 +115,8 @@ impl Figures {
             }
             values.sort_by(f64::total_cmp);
             let is_relative = RELATIVES.iter().any(|prefix| name.starts_with(prefix));
-            let target = targets.iter().find(|target| target.figure == *name && !is_relative);
+            let is_of_all = |target: &&Target| target.figure == *name && !is_relative && !target.median;
+            let target = targets.iter().find(is_of_all);
             let lowest_is_worst = |target: &Target| {
                 target.at_least.is_some_and(|least| {
                     target.at_most.is_none() || values.iter().any(|value| *value < least)
@@ -212,6 +213,7 @@ mod tests {
             unit: String::new(),
             at_most: Some(at_most),
             at_least: None,
+            median: false,
             or: None,
             unsaid: false,
         }
@@ -278,7 +280,10 @@ mod tests {
         let answered = Target { at_most: None, at_least: Some(96.0), ..target("answered_percent", 0.0) };
         rounds.iter_mut().zip([503.0, 404.0, 503.0]).for_each(|(round, status)| round.set("status", status));
         let status = Target { at_least: Some(503.0), ..target("status", 503.0) };
-        let targets = [target("ratio.server_cpu_s", 1.11), target("lost_percent", 0.0), answered, status];
+        rounds.iter_mut().zip([7.0, 2.0, 3.0]).for_each(|(round, delay)| round.set("delay", delay));
+        let delay = Target { median: true, ..target("delay", 5.0) };
+        let targets =
+            [target("ratio.server_cpu_s", 1.11), target("lost_percent", 0.0), answered, status, delay];
 
         let figures = Figures::of_rounds(&rounds, &targets);
 
@@ -286,6 +291,7 @@ mod tests {
         assert_eq!(figures.get("lost_percent"), Some(0.3));
         assert_eq!(figures.get("answered_percent"), Some(95.0));
         assert_eq!(figures.get("status"), Some(404.0), "the one that breaks a bound, whichever");
+        assert_eq!(figures.get("delay"), Some(3.0), "the median where the target asks for it");
         assert_eq!(figures.get("seldom"), None);
     }
 

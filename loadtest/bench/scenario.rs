@@ -11,7 +11,7 @@
 //! `[baseline]` repeats the run with some keys changed, on a server of its own, before the run proper. A figure then
 //! has two relatives: `ratio.F` is F of the run over F of the baseline, `increase.F` is the difference. Where these swing
 //! more than what they are to show, `rounds` repeats both in turns: then the relatives are the median of all rounds, and
-//! of every other figure with a target the worst counts.
+//! of every other figure with a target the worst counts, or, where the target says so, the median.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -141,6 +141,9 @@ pub struct Target {
     pub at_most: Option<f64>,
     /// The smallest good value.
     pub at_least: Option<f64>,
+    /// Whether of several rounds the median counts, and not the worst: for what a moment of the machine decides.
+    #[serde(default)]
+    pub median: bool,
     /// Another figure that makes up for a missed bound.
     pub or: Option<Alternative>,
     /// Whether it goes without saying: the table shows it only when it is not reached.
@@ -240,7 +243,16 @@ impl Target {
     /// A figure that must be zero.
     fn unsaid(figure: &str, name: &str) -> Self {
         let (figure, name) = (figure.to_owned(), name.to_owned());
-        Self { figure, name, unit: String::new(), at_most: Some(0.0), at_least: None, or: None, unsaid: true }
+        Self {
+            figure,
+            name,
+            unit: String::new(),
+            at_most: Some(0.0),
+            at_least: None,
+            median: false,
+            or: None,
+            unsaid: true,
+        }
     }
 }
 
