@@ -6,7 +6,8 @@
 //!
 //! Some publishers ignore requests (OBS on all but its top layer). A layer whose first losses bring no answer is
 //! marked, and from then on a hole asks for a keyframe at once. An answer clears the mark however late it comes:
-//! where there is no RTX, only the hole that it fills shows that it is one, so what was given up is remembered.
+//! where there is no RTX, only the hole that it fills shows that it is one, so what was given up is remembered. Now and
+//! then a marked layer is asked again, as a path that was bad for a moment takes requests and answers alike.
 
 use std::time::Duration;
 
@@ -41,6 +42,11 @@ const TRIAL_LOSSES: usize = 2;
 
 /// How long past two round trips the trial waits for an answer.
 const TRIAL_GRACE: Duration = Duration::from_millis(50);
+
+/// How long after a trial in vain the next one may begin, doubled by each further one, up to the most: to who never
+/// answers they are keyframes that come a little later.
+const TRIAL_AGAIN: Duration = Duration::from_secs(10);
+const TRIAL_AGAIN_MAX: Duration = Duration::from_secs(320);
 
 /// A packet that has not come.
 #[derive(Clone, Copy, Debug)]
@@ -106,9 +112,8 @@ impl Nack {
     }
 
     /// Takes note that a retransmission came, of whichever packet: the publisher answers.
-    pub(super) const fn handle_answer(&mut self) {
-        self.trial.answered = true;
-        self.trial.failed = false;
+    pub(super) fn handle_answer(&mut self) {
+        self.trial = Trial { answered: true, ..Trial::default() };
     }
 
     /// Takes note that a keyframe begins at this packet.
@@ -128,10 +133,8 @@ impl Nack {
         if self.missing.is_empty() {
             return;
         }
-        if self.trial.is_over(now) {
-            self.trial.failed = true;
-        }
-        let repairs = pace.repairs && !self.trial.failed;
+        self.trial.handle_timeout(now);
+        let repairs = pace.repairs && !self.trial.is_waiting();
         let (arrivals, keyframe) = (self.arrivals, self.keyframe);
         let mut matters = false;
         self.missing.retain_mut(|missing| {
@@ -152,7 +155,7 @@ impl Nack {
     /// Puts the numbers that are to be asked for now into `out`, at most as many as it has room for, and counts
     /// them as asked for. Call [`Self::handle_timeout`] first.
     pub(super) fn take_due(&mut self, now: MonoTime, pace: Pace, out: &mut Vec<ExtSeq>) {
-        if !pace.repairs || self.trial.failed {
+        if !pace.repairs || self.trial.is_waiting() {
             return;
         }
         for missing in self.missing.iter_mut().filter(|missing| !missing.given_up) {
@@ -186,9 +189,9 @@ impl Nack {
             .min()
     }
 
-    /// True when the first losses brought no answer.
+    /// True when the losses that were asked for so far brought no answer.
     pub(super) const fn is_unanswered(&self) -> bool {
-        self.trial.failed
+        self.trial.failures > 0
     }
 
     /// Remembers the numbers between the highest packet and the one that showed the hole.
@@ -255,7 +258,10 @@ struct Trial {
     /// The losses asked for, and when their answer is overdue.
     losses: [Option<(ExtSeq, MonoTime)>; TRIAL_LOSSES],
     answered: bool,
-    failed: bool,
+    /// How often it was held in vain.
+    failures: u32,
+    /// When the next may begin, after one in vain.
+    again_at: Option<MonoTime>,
 }
 
 impl Trial {
@@ -268,8 +274,24 @@ impl Trial {
         }
     }
 
-    fn is_over(&self, now: MonoTime) -> bool {
-        !self.answered && self.losses.iter().all(|loss| loss.is_some_and(|(_, overdue)| overdue <= now))
+    /// Ends the trial when no answer came in time, and begins the next one when the wait is over.
+    fn handle_timeout(&mut self, now: MonoTime) {
+        if self.answered {
+            return;
+        }
+        if self.again_at.is_some_and(|at| at <= now) {
+            self.again_at = None;
+        } else if self.losses.iter().all(|loss| loss.is_some_and(|(_, overdue)| overdue <= now)) {
+            self.losses = [None; TRIAL_LOSSES];
+            let doubled = TRIAL_AGAIN.saturating_mul(1 << self.failures.min(8));
+            self.failures = self.failures.saturating_add(1);
+            self.again_at = Some(now + doubled.min(TRIAL_AGAIN_MAX));
+        }
+    }
+
+    /// Says whether nothing is asked for, because nothing was answered.
+    const fn is_waiting(&self) -> bool {
+        self.again_at.is_some()
     }
 }
 

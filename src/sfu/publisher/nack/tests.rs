@@ -139,6 +139,44 @@ fn publisher_whose_first_two_losses_bring_no_answer_is_asked_no_more() {
 }
 
 #[test]
+fn publisher_that_answered_nothing_is_asked_again_each_time_after_twice_as_long() {
+    let mut nack = Nack::new();
+    let mut begun = Vec::new();
+    let mut seq = 100;
+
+    // A packet of two is lost, all the time.
+    for now in (0..200_000).step_by(10) {
+        let was_asked = begun.last().is_some_and(|begun| now - begun < 1_000);
+        receive(&mut nack, now, &[seq]);
+        seq += 2;
+        if !due(&mut nack, now).is_empty() && !was_asked {
+            begun.push(now);
+        }
+    }
+
+    // A trial is over 150 ms after its second request, which is 10 ms behind the first one.
+    assert_eq!(begun, [20, 10_180, 30_340, 70_500, 150_660]);
+    assert!(nack.is_unanswered(), "what is asked once more is not answered yet");
+}
+
+#[test]
+fn publisher_that_answers_at_last_is_asked_for_every_hole() {
+    let mut nack = Nack::new();
+    receive(&mut nack, 0, &[100, 102, 104]);
+    due(&mut nack, 10);
+    due(&mut nack, 160);
+    receive(&mut nack, 10_160, &[106]);
+    assert_eq!(due(&mut nack, 10_170), [105]);
+
+    receive(&mut nack, 10_200, &[105]);
+    nack.handle_answer();
+
+    assert!(!nack.is_unanswered());
+    receive(&mut nack, 10_210, &[108]);
+    assert_eq!(due(&mut nack, 10_220), [107]);
+}
+
+#[test]
 fn one_unanswered_loss_condemns_nobody() {
     let mut nack = Nack::new();
     receive(&mut nack, 0, &[100, 102]);
