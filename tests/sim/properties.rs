@@ -65,11 +65,11 @@ impl Property {
         match self {
             Self::Numbering => 0,
             Self::Queue | Self::Estimate => 10,
-            Self::AfterDrop => 15,
+            Self::AfterDrop => 5,
             Self::Stall => 45,
             Self::Switches => 35,
             Self::Apart => 20,
-            Self::Alike => 75,
+            Self::Alike => 70,
         }
     }
 }
