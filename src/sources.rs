@@ -190,19 +190,25 @@ fn read_environment(
     settings
 }
 
-/// Reads a variable as its default is typed; what does not fit stays text, and the type check will say so.
+/// Reads a variable as its default is typed, a list with commas or as it stands in a file; what does not fit stays text, and the type check will say so.
 fn value_of(text: &str, default: &Value) -> Value {
     let own = || Value::String(text.to_owned());
     match default {
         Value::Integer(_) => text.parse().map_or_else(|_| own(), Value::Integer),
         Value::Float(_) => text.parse().map_or_else(|_| own(), Value::Float),
         Value::Boolean(_) => text.parse().map_or_else(|_| own(), Value::Boolean),
+        Value::Array(_) if text.trim_start().starts_with('[') => toml_value(text).unwrap_or_else(own),
         Value::Array(_) => {
             let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
             Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
         }
         _ => own(),
     }
+}
+
+/// Reads a value as it stands in a file.
+fn toml_value(text: &str) -> Option<Value> {
+    format!("value = {text}").parse::<Table>().ok()?.remove("value")
 }
 
 fn variable(key: &str) -> String {
@@ -279,6 +285,7 @@ mod tests {
             None,
             variables(&[
                 ("NEARCAST_HTTP__LISTEN", "127.0.0.1:0, [::1]:0"),
+                ("NEARCAST_HTTP__ALLOWED_ORIGINS", "[\"https://a.example\", \"https://b.example\"]"),
                 ("NEARCAST_HTTP__REQUESTS_PER_SECOND", "2.5"),
                 ("NEARCAST_HTTP__ADMIN_FROM_LOOPBACK", "false"),
                 ("NEARCAST_MEDIA__ROOM_LINGER", "2m"),
@@ -288,6 +295,7 @@ mod tests {
         .unwrap();
 
         assert_eq!(config.http.listen.len(), 2);
+        assert_eq!(config.http.allowed_origins, ["https://a.example", "https://b.example"], "as in a file");
         assert_eq!(config.http.requests_per_second.to_bits(), 2.5_f64.to_bits());
         assert!(!config.http.admin_from_loopback);
         assert_eq!(config.media.room_linger.to_string(), "2m");
