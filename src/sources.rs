@@ -190,7 +190,8 @@ fn read_environment(
     settings
 }
 
-/// Reads a variable as its default is typed, a list with commas or as it stands in a file; what does not fit stays text, and the type check will say so.
+/// Reads a variable as its default is typed, a list with commas or as it stands in a file; what does not fit stays text,
+/// and the type check will say so.
 fn value_of(text: &str, default: &Value) -> Value {
     let own = || Value::String(text.to_owned());
     match default {

@@ -1,8 +1,9 @@
 //! Whether another viewer may come in: the door that closes before those inside are harmed.
 //!
 //! Two rules. A shard that was busy for more of a second than `max_busy_percent` closes the door, and it opens again when
-//! every shard is [`OPENS_BELOW`] under that, so that it does not flap. And there are never more than `max_viewers`. Neither is asked of
-//! publishers, for whom viewers also leave some of the `sessions_max` places: a show that cannot begin helps no viewer.
+//! every shard is [`OPENS_BELOW`] under that, so that it does not flap. And there are never more than `max_viewers`.
+//! Neither is asked of publishers, for whom viewers also leave some of the `sessions_max` places: a show that cannot
+//! begin helps no viewer.
 
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
