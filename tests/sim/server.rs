@@ -228,7 +228,7 @@ impl Served {
     /// Notes how long a packet was in the server. What a burst brings is old on purpose, and what follows one or a
     /// switch comes from the ring as well.
     fn note_wait(&mut self, now: MonoTime, rings: &Rings, forward: &Forward) {
-        if self.viewer.is_catching_up(now) {
+        if self.viewer.is_catching_up() {
             self.old_until = now + BURST_TAIL;
         }
         if forward.rtx.is_some() || now < self.old_until {

@@ -192,7 +192,7 @@ pub(crate) fn explain(
     let facts = Facts {
         connected: head.connected,
         blocked,
-        catching_up: viewer.is_catching_up(now),
+        catching_up: viewer.is_catching_up(),
         has_publisher: [MediaKind::Audio, MediaKind::Video]
             .iter()
             .any(|kind| viewer.track_info(*kind).is_some()),

@@ -85,7 +85,7 @@ impl Shard {
         forwards.clear();
         service::guarded(session, |session| {
             let Media::Viewer(viewer) = &mut session.media else { return };
-            if readiness == Readiness::Resumes && !viewer.is_catching_up(now) {
+            if readiness == Readiness::Resumes && !viewer.is_catching_up() {
                 viewer.handle_track_gone(now, MediaKind::Video);
                 entry.tracks().for_each(|info| viewer.handle_track(now, info));
             }

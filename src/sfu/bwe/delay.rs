@@ -80,6 +80,8 @@ pub(super) struct DelayDetector {
     delays: [(f64, f64); WINDOW],
     count: usize,
     usage: Usage,
+    /// How long the newest packet took, by two clocks.
+    newest_us: i64,
 }
 
 /// Runs that left together.
@@ -90,6 +92,13 @@ struct Burst {
     last_sent_us: i64,
     /// The first arrival.
     arrival_us: i64,
+}
+
+impl Burst {
+    /// Returns how long the first packet took, by two clocks.
+    fn delay_ms(&self) -> f64 {
+        millis(self.arrival_us.saturating_sub(self.sent_us))
+    }
 }
 
 impl DelayDetector {
@@ -111,6 +120,7 @@ impl DelayDetector {
             delays: [(0.0, 0.0); WINDOW],
             count: 0,
             usage: Usage::Normal,
+            newest_us: 0,
         }
     }
 
@@ -123,6 +133,7 @@ impl DelayDetector {
 
     /// Takes a packet that arrived, in the order of sending.
     pub(super) fn handle_received(&mut self, status: &Status, arrival_us: i64) {
+        self.newest_us = arrival_us.saturating_sub(status.sent_us);
         let begun =
             Burst { run: status.run, sent_us: status.sent_us, last_sent_us: status.sent_us, arrival_us };
         let Some(burst) = &mut self.burst else {
@@ -141,8 +152,10 @@ impl DelayDetector {
         }
         let ended = *burst;
         self.burst = Some(begun);
-        if let Some(before) = self.before.replace(ended) {
-            self.compare(&before, &ended);
+        match self.before.replace(ended) {
+            Some(before) => self.compare(&before, &ended),
+            // What begins with a keyframe fills the path's queue at once: only its first packet finds it empty.
+            None => self.level.add(millis(ended.sent_us), ended.delay_ms()),
         }
     }
 
@@ -159,6 +172,15 @@ impl DelayDetector {
     /// Returns how much longer packets take than the fastest of the last ten seconds did.
     pub(super) fn queue(&self) -> Duration {
         Duration::from_secs_f64(self.level.queue_ms() / 1_000.0)
+    }
+
+    /// Returns how much longer the newest packet took than the fastest did: the queue as it is, jitter and what waits for
+    /// its own run included.
+    pub(super) fn newest(&self) -> Duration {
+        let floor_ms = self.level.floor_ms().or_else(|| self.burst.map(|burst| burst.delay_ms()));
+        let newest_ms = millis(self.newest_us);
+        let above_ms = newest_ms - floor_ms.unwrap_or(newest_ms);
+        Duration::from_secs_f64(above_ms.clamp(0.0, LEAP_MS) / 1_000.0)
     }
 
     /// Returns the queue without what jitter alone makes look like one.
@@ -204,7 +226,7 @@ impl DelayDetector {
             self.reset();
             return;
         }
-        let delay_ms = millis(ended.arrival_us.saturating_sub(ended.sent_us));
+        let delay_ms = ended.delay_ms();
         let at_ms = millis(ended.sent_us);
         self.level.add(at_ms, delay_ms);
         if let Some(place) = self.delays.get_mut(self.count % WINDOW) {
@@ -287,8 +309,13 @@ impl QueueLevel {
     }
 
     fn queue_ms(&self) -> f64 {
-        let floor = self.floor_ms.min(self.floor_before_ms);
-        self.smoothed_ms.map_or(0.0, |smoothed| (smoothed - floor).clamp(0.0, LEAP_MS))
+        self.smoothed_ms
+            .zip(self.floor_ms())
+            .map_or(0.0, |(smoothed, floor)| (smoothed - floor).clamp(0.0, LEAP_MS))
+    }
+
+    fn floor_ms(&self) -> Option<f64> {
+        self.smoothed_ms.map(|_| self.floor_ms.min(self.floor_before_ms))
     }
 }
 
@@ -460,6 +487,23 @@ mod tests {
         }
 
         assert_eq!(over, 0);
+    }
+
+    #[test]
+    fn what_the_first_packets_fill_the_queue_with_is_a_queue_of_the_newest_and_soon_of_all() {
+        let mut detector = DelayDetector::new();
+        // A keyframe of forty packets at once, of which the path takes one each two milliseconds, and what follows it.
+        for packet in 0..40 {
+            detector.handle_received(&status(0, 0), 20_000 + packet * 2_000);
+        }
+        assert_eq!(detector.newest(), Duration::from_millis(78));
+
+        for run in 1..=20 {
+            detector.handle_received(&status(run * 10_000, run), 20_000 + 80_000 + run * 10_000);
+        }
+
+        assert_eq!(detector.newest(), Duration::from_millis(80));
+        assert!(detector.queue() > Duration::from_millis(60), "{:?}", detector.queue());
     }
 
     #[test]

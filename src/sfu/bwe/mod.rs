@@ -468,6 +468,12 @@ impl Estimator {
         self.delay.queue()
     }
 
+    /// Returns the queue that the newest packet found, jitter and what left together with it included.
+    #[must_use]
+    pub fn newest_queue(&self) -> Duration {
+        self.delay.newest()
+    }
+
     /// Says whether the path's queue is long, or far less passed than was sent a moment ago.
     #[must_use]
     pub fn is_full(&self, now: MonoTime) -> bool {
@@ -579,6 +585,8 @@ impl Estimator {
         self.excess.handle_status(status, received.then_some(arrival));
         let count = if received { &mut self.stats.received } else { &mut self.stats.lost };
         *count = count.saturating_add(1);
+        let bytes = if received { u64::from(status.size) } else { 0 };
+        self.stats.received_bytes = self.stats.received_bytes.saturating_add(bytes);
         if let Some(arrival_us) = arrival {
             self.acknowledged.add(arrival_us, status.size);
             self.delay.handle_received(status, arrival_us);

@@ -7,6 +7,8 @@ pub struct Stats {
     pub feedbacks: u64,
     /// Packets reported as received, for the first time.
     pub received: u64,
+    /// Their bytes on the wire.
+    pub received_bytes: u64,
     /// Packets reported as lost, for the first time.
     pub lost: u64,
     /// Statuses of packets that were reported before.

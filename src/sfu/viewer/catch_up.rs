@@ -61,7 +61,7 @@ impl CatchUp {
     }
 
     /// Says whether the path has not carried the burst, long after its end.
-    pub(crate) fn is_stuck(&self, now: MonoTime) -> bool {
+    pub(crate) fn is_late(&self, now: MonoTime) -> bool {
         now.since(self.end()) > LATE_MAX
     }
 

@@ -12,6 +12,7 @@
 //! Start reading at [`Viewer`], then `subscription` (which layer, when), `outgoing` and `rewriter` (under which
 //! numbers).
 
+mod burst_window;
 mod catch_up;
 mod congestion;
 mod equalise;
@@ -550,8 +551,8 @@ impl Viewer {
     /// Says whether the viewer is being brought to the live edge: packets that could not be sent meanwhile are not lost
     /// to it, they come from the ring.
     #[must_use]
-    pub fn is_catching_up(&self, now: MonoTime) -> bool {
-        self.video.as_ref().is_some_and(|track| track.subscription.is_catching_up(now))
+    pub fn is_catching_up(&self) -> bool {
+        self.video.as_ref().is_some_and(|track| track.subscription.is_bursting())
     }
 
     /// Returns the layer of a track that is being forwarded.

@@ -191,10 +191,8 @@ impl Viewer {
         if !regulator.is_told_of_arrivals() {
             return;
         }
-        let received = regulator.take_received();
-        let more =
-            if regulator.is_queue_long() { received / 2 } else { received.saturating_mul(BURST_GROWTH) };
-        video.subscription.widen_burst(now, more);
+        let (received, queue) = (regulator.take_received(), regulator.newest_queue());
+        video.subscription.widen_burst(now, received, queue);
     }
 
     /// Tells the subscription when what it sends cannot be decoded any more.
@@ -287,9 +285,6 @@ fn grant(allocation: &Allocation) -> Grant {
 
 /// The most packets that are looked for behind the beginning of a keyframe: as many as may wait.
 const BEHIND_MAX: u64 = 640;
-/// Packets that a burst may send for each one that arrived, while the path's queue is short; else half of one, so that
-/// it drains.
-const BURST_GROWTH: u64 = 4;
 
 /// Marks what belongs to a probe.
 pub(super) fn mark(forwards: &mut [Forward], probe: Option<Cluster>) {

@@ -49,7 +49,7 @@ pub(crate) struct Regulator {
     layers: Layers,
     /// Packets that the pacer had dropped when that was counted last.
     drops_counted: u64,
-    /// Packets that had been received when that was counted last.
+    /// Bytes that had been received when that was counted last.
     received_counted: u64,
 }
 
@@ -244,6 +244,11 @@ impl Regulator {
         self.estimator.queue()
     }
 
+    /// Returns the queue that the newest packet found.
+    pub(crate) fn newest_queue(&self) -> Duration {
+        self.estimator.queue().max(self.estimator.newest_queue())
+    }
+
     /// Says whether the path takes no more than what is under way.
     pub(crate) fn is_path_full(&self, now: MonoTime) -> bool {
         self.estimator.is_full(now)
@@ -254,9 +259,9 @@ impl Regulator {
         self.estimator.is_led_by_arrivals()
     }
 
-    /// Returns how many packets were reported since that was asked last.
+    /// Returns how many bytes were reported since that was asked last.
     pub(crate) fn take_received(&mut self) -> u64 {
-        let received = self.estimator.stats().received;
+        let received = self.estimator.stats().received_bytes;
         let before = std::mem::replace(&mut self.received_counted, received);
         received.saturating_sub(before)
     }

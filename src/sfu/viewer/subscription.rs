@@ -26,6 +26,7 @@ use std::time::Duration;
 use rtp::negotiation::ViewedTrack;
 use rtp::{Codec, ExtSeq, MediaKind, MonoTime, RtpTimestamp, SeqNo};
 
+use super::burst_window::BurstWindow;
 use super::catch_up::{Cache, CatchUp, Tap};
 use super::outgoing::Outgoing;
 use super::retransmit::Retransmitter;
@@ -93,10 +94,7 @@ pub(crate) struct Subscription {
     takes_rtx: bool,
     /// Whether the path takes no more than what is under way.
     is_full: bool,
-    /// How many packets the burst may still send before the path has shown that it keeps up; `None` where nobody says.
-    burst_room: Option<u64>,
-    /// When the path showed that last.
-    burst_widened: MonoTime,
+    window: BurstWindow,
     retransmitter: Retransmitter,
     // What is seldom asked for.
     request: LayerRequest,
@@ -164,8 +162,7 @@ impl Subscription {
             next_attempt: None,
             catch_up: None,
             next_step: None,
-            burst_room: None,
-            burst_widened: MonoTime::ZERO,
+            window: BurstWindow::new(),
             starts_low: false,
             passes: [0; MAX_LAYERS],
             replays: Replays::default(),
@@ -356,11 +353,6 @@ impl Subscription {
     /// Returns when [`Self::handle_timeout`] has something to do.
     pub(crate) fn next_timeout(&self) -> Option<MonoTime> {
         [self.next_step, self.next_attempt].into_iter().flatten().min()
-    }
-
-    /// Says whether a burst is under way that still gets somewhere.
-    pub(crate) fn is_catching_up(&self, now: MonoTime) -> bool {
-        self.catch_up.is_some_and(|burst| !burst.is_stuck(now))
     }
 
     /// Gives the numbering.
@@ -564,8 +556,11 @@ impl Subscription {
                 burst.next = burst.next.plus(1);
                 continue;
             };
-            if burst.is_stuck(now) && self.outgoing.is_other_frame(packet) {
-                return self.lose_burst(now, rings, source.layer);
+            if burst.is_late(now) && self.outgoing.is_other_frame(packet) {
+                if ring.next_keyframe().is_some_and(|due| due > now && due.since(now) < STILL_MAX) {
+                    return self.lose_burst(now, rings, source.layer);
+                }
+                self.ask_instead_of(now, rings, source.layer);
             }
             let due = burst.due(packet).max(self.tap.free_at());
             if due > now {
@@ -575,9 +570,7 @@ impl Subscription {
                 break Some(now + STEP_INTERVAL);
             }
             // The keyframe goes out whole: without it there is nothing to see.
-            let is_held = self.burst_room == Some(0)
-                && !burst.is_first(packet)
-                && now.since(self.burst_widened) < REPORT_MAX;
+            let is_held = !burst.is_first(packet) && self.window.is_shut(now);
             if (is_held || self.path.is_some())
                 && self.outgoing.is_other_frame(packet)
                 && has_newer_keyframe(ring, packet)
@@ -598,14 +591,23 @@ impl Subscription {
             self.tap.note_sent(packet);
             burst.next = burst.next.plus(1);
             left = left.saturating_sub(1);
-            self.burst_room = self.burst_room.map(|room| room.saturating_sub(1));
+            self.window.note_sent(packet.wire_len());
         };
         self.catch_up = next_step.is_some().then_some(burst);
         self.next_step = next_step;
     }
 
-    /// Ends a burst that the path does not carry, long after it should have been over: what it still has is too old to
-    /// be sent, or has left the ring. A keyframe is waited for.
+    /// Asks for a keyframe, which cuts short a burst that should have been over long ago. Until it comes, what is old goes
+    /// on: the picture would stand still.
+    fn ask_instead_of(&mut self, now: MonoTime, rings: &Rings, layer: LayerIndex) {
+        if self.last_wanted.is_none_or(|at| now.since(at) >= WANTED_INTERVAL * 2) {
+            self.last_wanted = Some(now);
+            self.request_keyframe(now, rings, layer);
+        }
+    }
+
+    /// Ends a burst that the path does not carry, long after it should have been over: a keyframe is about to come, or what
+    /// the burst still has has left the ring.
     fn lose_burst(&mut self, now: MonoTime, rings: &Rings, layer: LayerIndex) {
         self.fall_silent();
         self.request_keyframe(now, rings, layer);
@@ -781,8 +783,6 @@ const KEYFRAME_LATE: Duration = Duration::from_millis(50);
 /// Packets that one step of a burst sends: a large keyframe takes a few steps, and delays others by a few at a time.
 const STEP_PACKETS: usize = 32;
 const STEP_INTERVAL: Duration = Duration::from_millis(1);
-/// How long a burst waits for a report: a viewer that sends none gets it at last.
-const REPORT_MAX: Duration = Duration::from_secs(1);
 /// How soon a path that took nothing is tried again.
 const BLOCKED_INTERVAL: Duration = Duration::from_millis(10);
 /// The longest that a burst waits for a full path's queue to drain.

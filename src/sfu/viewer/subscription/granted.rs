@@ -87,14 +87,9 @@ impl Subscription {
         }
     }
 
-    /// Says that a burst may send so many packets more; each report that some came allows for others.
-    pub(crate) fn widen_burst(&mut self, now: MonoTime, packets: u64) {
-        if packets > 0 || self.burst_room.is_none() {
-            self.burst_widened = now;
-        }
-        let room =
-            if self.catch_up.is_some() { self.burst_room.unwrap_or(BURST_WINDOW) } else { BURST_WINDOW };
-        self.burst_room = Some(room.saturating_add(packets));
+    /// Lets a burst send more, by how many bytes were reported and how long the path's queue was for the newest of them.
+    pub(crate) fn widen_burst(&mut self, now: MonoTime, received: u64, queue: Duration) {
+        self.window.widen(now, (received, queue), self.catch_up.is_some());
     }
 
     /// Says where a packet that cannot leave at once belongs. `switching` is the layer whose keyframe waits already.
@@ -158,5 +153,3 @@ impl Subscription {
 /// How long a viewer whose path does not carry what it gets waits for a keyframe of the lower layer before one is asked
 /// for, unless the path is full already.
 const FALL_PATIENCE: Duration = Duration::from_millis(200);
-/// What a burst sends before the first report, besides its keyframe: what a short queue of a slow path holds.
-const BURST_WINDOW: u64 = 24;

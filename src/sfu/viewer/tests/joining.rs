@@ -315,12 +315,36 @@ fn burst_that_the_path_holds_up_goes_on_where_it_stopped() {
         show.room.viewer.handle_blocked(show.room.now);
         show.send_unseen();
     }
-    assert!(show.room.viewer.is_catching_up(show.room.now));
+    assert!(show.room.viewer.is_catching_up());
     sent.extend(show.watch(500));
 
     assert!(sent.windows(2).all(|pair| pair[1].1.forward.source.0 == pair[0].1.forward.source.0 + 1));
-    assert!(!show.room.viewer.is_catching_up(show.room.now));
+    assert!(!show.room.viewer.is_catching_up());
     assert!(show.arrived(&sent.last().unwrap().1).since_millis(show.now()) <= FRAME_MS);
+}
+
+#[test]
+fn burst_that_is_late_goes_on_until_a_keyframe_is_about_to_come() {
+    for (blocked, goes_on) in [(2_500, true), (3_300, false)] {
+        let mut show = Show::after(300);
+        let before = show.join_and_watch(10).len() as u64;
+        for _ in 0..blocked {
+            show.room.viewer.handle_blocked(show.room.now);
+            show.send_unseen();
+        }
+
+        let sent = show.watch(100);
+
+        assert_eq!(show.room.viewer.current_layer(MediaKind::Video).is_some(), goes_on);
+        assert_eq!(show.asked, [0], "another picture than this");
+        if goes_on {
+            assert_eq!(sent[0].1.forward.source.0, show.keyframe + before);
+            assert!(sent.windows(2).all(|pair| pair[1].1.forward.source.0 == pair[0].1.forward.source.0 + 1));
+        } else {
+            let first = show.watch(400).first().map(|(_, first)| first.forward.source.0);
+            assert_eq!(first, Some(show.keyframe));
+        }
+    }
 }
 
 /// Content never goes back to an earlier capture time, layers being sampled together.
