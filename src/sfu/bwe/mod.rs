@@ -474,6 +474,12 @@ impl Estimator {
         self.delay.newest()
     }
 
+    /// Says whether far less passed than was sent a moment ago, and nobody else is known to send over the same bottleneck.
+    #[must_use]
+    pub fn is_choked(&self, now: MonoTime) -> bool {
+        self.rate.was_choked(now) && !self.sharing.is_shared()
+    }
+
     /// Says whether the path's queue is long, or far less passed than was sent a moment ago.
     #[must_use]
     pub fn is_full(&self, now: MonoTime) -> bool {

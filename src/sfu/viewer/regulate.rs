@@ -46,7 +46,8 @@ impl Viewer {
         let Self { regulator: Some(regulator), video: Some(video), budget, .. } = self else { return };
         let asking = video.subscription.asking();
         let path = regulator.measured_path();
-        video.subscription.set_path(path, regulator.path_queue(), regulator.is_path_full(now));
+        let fullness = (regulator.is_path_full(now), regulator.is_choked(now));
+        video.subscription.set_path(path, regulator.path_queue(), fullness);
         budget.set_path(now, path);
         if let Some(allocation) = regulator.settle(now, asking) {
             let falls = regulator.is_below(allocation.layer, video.subscription.current());

@@ -249,6 +249,11 @@ impl Regulator {
         self.estimator.queue().max(self.estimator.newest_queue())
     }
 
+    /// Says whether far less passes than was sent a moment ago, and that is this viewer's doing alone.
+    pub(crate) fn is_choked(&self, now: MonoTime) -> bool {
+        self.estimator.is_choked(now)
+    }
+
     /// Says whether the path takes no more than what is under way.
     pub(crate) fn is_path_full(&self, now: MonoTime) -> bool {
         self.estimator.is_full(now)

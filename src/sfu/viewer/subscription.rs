@@ -92,8 +92,9 @@ pub(crate) struct Subscription {
     joined: Option<Epoch>,
     /// Whether the viewer takes packets twice.
     takes_rtx: bool,
-    /// Whether the path takes no more than what is under way.
+    /// Whether the path takes no more than what is under way, and whether far less passes than was sent.
     is_full: bool,
+    is_choked: bool,
     window: BurstWindow,
     retransmitter: Retransmitter,
     // What is seldom asked for.
@@ -149,6 +150,7 @@ impl Subscription {
             path: None,
             queue: Duration::ZERO,
             is_full: false,
+            is_choked: false,
             is_silenced: false,
             falls_since: None,
             is_starved: false,

@@ -44,12 +44,18 @@ impl Subscription {
         self.outgoing.set_temporal_limit(limit.min(*wished));
     }
 
-    /// Sets what the path carries besides sound, `None` while nobody knows, how long its queue is, and whether it takes no
-    /// more than what is under way.
-    pub(crate) const fn set_path(&mut self, path: Option<Bitrate>, queue: Duration, is_full: bool) {
+    /// Sets what the path carries besides sound, `None` while nobody knows, how long its queue is, whether it takes no
+    /// more than what is under way, and whether far less passes than was sent.
+    pub(crate) const fn set_path(
+        &mut self,
+        path: Option<Bitrate>,
+        queue: Duration,
+        (is_full, is_choked): (bool, bool),
+    ) {
         self.path = path;
         self.queue = queue;
         self.is_full = is_full;
+        self.is_choked = is_choked;
     }
 
     /// Sets what the path carries of the track. `falls` says that the viewer has to leave what it gets.
@@ -60,11 +66,21 @@ impl Subscription {
         if self.target != before {
             // Who falls once more has waited already.
             self.falls_since = (falls && self.is_waiting()).then(|| fell_at.unwrap_or(now));
+            if self.falls_since.is_some() && self.chokes() {
+                // What goes on would only fill the queue in which the lower layer's keyframe has to wait.
+                self.fall_silent();
+            }
             if self.falls_since.is_some() && self.is_shown() && !self.is_overfull() {
                 // The next keyframe may come by itself, and a request disturbs everybody.
                 self.next_attempt = Some(now + FALL_PATIENCE);
             }
         }
+    }
+
+    /// Says whether what is forwarded is far more than the path carries, and fills it.
+    fn chokes(&self) -> bool {
+        let forwarded = self.current().map(|layer| self.rate_of(layer));
+        self.is_choked && forwarded.zip(self.path).is_some_and(|(rate, path)| rate > path.scaled(CHOKES))
     }
 
     /// Learns whether what goes out cannot be decoded until a keyframe comes. The target is joined then as if nothing
@@ -153,3 +169,5 @@ impl Subscription {
 /// How long a viewer whose path does not carry what it gets waits for a keyframe of the lower layer before one is asked
 /// for, unless the path is full already.
 const FALL_PATIENCE: Duration = Duration::from_millis(200);
+/// A path that is choked by a layer of so many times what it carries is not sent the rest of it.
+const CHOKES: f64 = 1.5;

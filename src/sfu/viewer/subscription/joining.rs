@@ -49,9 +49,11 @@ impl Subscription {
         let formats = self.outgoing.formats();
         // What the path does not carry is not begun once more.
         let falls_from = self.current().filter(|_| self.falls_since.is_some());
+        let is_too_much = |layer| self.falls_since.is_some() && self.rate_of(layer) > self.rate_of(target);
         let cached = info.layers.iter().filter(|layer| {
             let usable = layer.active && formats.decodes(layer.index);
-            usable && falls_from != Some(layer.index) && cache(layer.index).is_some()
+            let fits = falls_from != Some(layer.index) && !is_too_much(layer.index);
+            usable && fits && cache(layer.index).is_some()
         });
         selector::lowest(cached, None).map(|layer| layer.index)
     }
@@ -91,7 +93,7 @@ impl Subscription {
         self.path.map(|path| path.max(self.rate_of(layer).scaled(PACE_MIN)))
     }
 
-    fn rate_of(&self, layer: LayerIndex) -> Bitrate {
+    pub(super) fn rate_of(&self, layer: LayerIndex) -> Bitrate {
         let mut layers = self.info.iter().flat_map(|info| &info.layers);
         Bitrate::from_bps(layers.find(|info| info.index == layer).map_or(0, |info| info.bitrate_bps))
     }

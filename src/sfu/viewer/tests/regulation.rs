@@ -1,5 +1,7 @@
 //! What a viewer gets of what its path carries.
 
+use std::time::Duration;
+
 use rtp::rtcp::Writer;
 use rtp::{Codec, MediaKind, SeqNo, Ssrc};
 
@@ -11,7 +13,7 @@ use crate::allocator::Reason;
 use crate::bwe::Limiter;
 use crate::viewer::subscription::Grant;
 use crate::viewer::{LayerRequest, SwitchReason};
-use crate::{DropReason, LayerIndex};
+use crate::{Bitrate, DropReason, LayerIndex};
 
 #[test]
 fn viewer_begins_low_and_has_the_best_picture_within_five_seconds_on_a_fast_path() {
@@ -488,6 +490,29 @@ fn who_falls_to_a_lower_layer_asks_for_its_keyframe_only_if_none_comes_in_200_ms
         assert_eq!(room.requests(), if comes_by_itself { vec![] } else { vec![0] });
         let shown = LayerIndex(u8::from(!comes_by_itself));
         assert_eq!(room.viewer.current_layer(MediaKind::Video), Some(shown));
+    }
+}
+
+#[test]
+fn a_layer_that_chokes_the_path_is_sent_no_more_and_none_but_a_lower_one_takes_its_place() {
+    for (path_kbps, is_choked, goes_on) in [(400, true, false), (600, true, true), (400, false, true)] {
+        let mut room = Room::new(1);
+        room.viewer.handle_track(room.now, &two_layers(1));
+        room.deliver(&Media::key(1, 100, 0));
+        room.deliver(&Media::vp8(1, 101, 3_000));
+        let subscription = &mut room.viewer.video.as_mut().unwrap().subscription;
+        // The layer takes 720 kbit/s.
+        let path = Some(Bitrate::from_kbps(path_kbps));
+        subscription.set_path(path, Duration::from_millis(60), (true, is_choked));
+        subscription.set_grant(room.now, Grant::Layer(LayerIndex(0)), (SwitchReason::Path, true));
+
+        assert!(room.tick().is_empty());
+        let next = room.deliver(&Media::vp8(1, 102, 6_000));
+
+        assert_eq!(!next.is_empty(), goes_on, "{path_kbps} kbit/s, {is_choked}");
+        assert_eq!(room.requests(), [0]);
+        assert_eq!(room.deliver(&Media::key(0, 200, 9_000)).len(), 1);
+        assert_eq!(room.viewer.current_layer(MediaKind::Video), Some(LayerIndex(0)));
     }
 }
 
