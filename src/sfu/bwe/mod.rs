@@ -690,7 +690,9 @@ impl Estimator {
         if self.led_by != Feedback::TransportCc || is_barred {
             return;
         }
-        if self.delay.usage() == Usage::Over || self.delay.queue() > QUEUE_FREE {
+        // Sound alone makes no queue: what looks like one to who sees nothing is others', or the path itself.
+        let free = if self.probes.is_urgent() { QUEUE_URGENT } else { QUEUE_FREE };
+        if self.delay.usage() == Usage::Over || self.delay.queue() > free {
             return;
         }
         if let Some(trials) = &mut self.trials {
@@ -767,8 +769,9 @@ const PASSED_BYTES_MIN: u64 = 10_000;
 /// Sound alone takes less.
 const IDLE: Bitrate = Bitrate::from_kbps(90);
 
-/// Above this queue no probe goes out.
+/// Above this queue no probe goes out, and none to who has no picture.
 const QUEUE_FREE: Duration = Duration::from_millis(50);
+const QUEUE_URGENT: Duration = Duration::from_millis(150);
 
 /// A queue that is long, where it can be.
 const QUEUE_FULL: Duration = Duration::from_millis(75);

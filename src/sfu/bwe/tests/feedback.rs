@@ -211,6 +211,25 @@ fn timeouts_that_come_early_late_or_twice_do_no_harm() {
 }
 
 #[test]
+fn who_has_no_picture_is_probed_though_the_path_has_become_longer() {
+    for (longer_ms, is_urgent, is_probed) in [(90, true, true), (90, false, false), (400, true, false)] {
+        let mut viewer = Viewer::new();
+        viewer.hear(50, 20);
+        viewer.hear(15, 20 + longer_ms);
+        while viewer.estimator.poll_output().is_some() {}
+        let wanted = Some(viewer.estimator.estimate().bitrate.scaled(2.0));
+
+        viewer.estimator.set_urgent(is_urgent);
+        viewer.estimator.set_wanted(viewer.now(), wanted);
+        viewer.hear(25, 20 + longer_ms);
+
+        let outputs = std::iter::from_fn(|| viewer.estimator.poll_output());
+        let probes = outputs.filter(|output| matches!(output, Output::Probe(_))).count();
+        assert_eq!(probes > 0, is_probed, "{longer_ms} ms longer, {:?}", viewer.estimator.queue());
+    }
+}
+
+#[test]
 fn an_estimator_takes_less_than_its_share_of_a_viewers_memory() {
     assert!(Estimator::footprint() <= 20 * 1_024, "{}", Estimator::footprint());
 }
@@ -244,6 +263,18 @@ impl Viewer {
             let sent = Sent { seq: SeqNo(self.next), size: 1_200, run: self.next, probe: None };
             self.estimator.handle_sent(now, &sent);
             self.estimator.handle_timeout(now);
+            self.next = self.next.wrapping_add(1);
+        }
+    }
+
+    /// Sends sound, a packet each 20 ms, over a path of so many milliseconds; jitter keeps it from standing still.
+    fn hear(&mut self, count: u16, delay_ms: u64) {
+        for _ in 0..count {
+            self.pass(20);
+            let (now, seq) = (self.now(), SeqNo(self.next));
+            self.estimator.handle_sent(now, &Sent { seq, size: 130, run: self.next, probe: None });
+            let jitter_ms = u64::from(self.next % 40);
+            self.report(seq, &[Some(time(self.now_us + (delay_ms + jitter_ms) * 1_000))]);
             self.next = self.next.wrapping_add(1);
         }
     }
