@@ -66,9 +66,9 @@ impl Property {
             Self::Numbering => 0,
             Self::Queue | Self::Estimate => 10,
             Self::AfterDrop => 5,
-            Self::Stall => 45,
+            Self::Stall => 25,
             Self::Switches => 35,
-            Self::Apart => 20,
+            Self::Apart => 30,
             Self::Alike => 70,
         }
     }

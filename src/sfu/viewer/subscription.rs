@@ -684,6 +684,8 @@ impl Subscription {
         if Some(to) == self.target {
             self.next_attempt = None;
             self.starts_low = false;
+        }
+        if self.target.is_some_and(|target| self.rate_of(to) <= self.rate_of(target)) {
             self.falls_since = None;
         }
         if from == Some(to) {

@@ -6,14 +6,16 @@ use rtp::rtcp::Writer;
 use rtp::{Codec, MediaKind, SeqNo, Ssrc};
 
 use super::feedback::nack;
-use super::harness::{Media, Place, Room, Sent, VIDEO, audio_track, one_layer, two_layers, video_track};
+use super::harness::{
+    Media, Place, Room, Sent, VIDEO, audio_track, layer_info, one_layer, two_layers, video_track,
+};
 use super::hostile::pli;
 use super::path::{Path, Published, Reports, SECOND, SIMULCAST};
 use crate::allocator::Reason;
 use crate::bwe::Limiter;
 use crate::viewer::subscription::Grant;
-use crate::viewer::{LayerRequest, SwitchReason};
-use crate::{Bitrate, DropReason, LayerIndex};
+use crate::viewer::{LayerRequest, SwitchReason, ViewerOutput};
+use crate::{Bitrate, DropReason, LayerIndex, TrackInfo};
 
 #[test]
 fn viewer_begins_low_and_has_the_best_picture_within_five_seconds_on_a_fast_path() {
@@ -514,6 +516,30 @@ fn a_layer_that_chokes_the_path_is_sent_no_more_and_none_but_a_lower_one_takes_i
         assert_eq!(room.deliver(&Media::key(0, 200, 9_000)).len(), 1);
         assert_eq!(room.viewer.current_layer(MediaKind::Video), Some(LayerIndex(0)));
     }
+}
+
+#[test]
+fn who_falls_and_is_started_still_lower_is_started_once() {
+    let mut room = Room::new(1);
+    let layers = [(0, "low", 180), (1, "middle", 360), (2, "high", 720)];
+    let layers = layers.map(|(index, rid, height)| layer_info(index, rid, height)).to_vec();
+    room.viewer.handle_track(room.now, &TrackInfo { layers, ..two_layers(1) });
+    room.deliver(&Media::key(2, 100, 0));
+    room.deliver(&Media::key(0, 200, 0));
+    let subscription = &mut room.viewer.video.as_mut().unwrap().subscription;
+    subscription.set_path(Some(Bitrate::from_kbps(100)), Duration::from_millis(60), (true, true));
+    subscription.set_grant(room.now, Grant::Layer(LayerIndex(1)), (SwitchReason::Path, true));
+
+    let mut started = 0;
+    for seq in 201..230 {
+        room.tick();
+        room.advance(100);
+        room.deliver(&Media::vp8(0, seq, (seq as u32 - 200) * 9_000));
+        let outputs = room.outputs();
+        started += outputs.iter().filter(|it| matches!(it, ViewerOutput::LayerChanged { .. })).count();
+    }
+
+    assert_eq!(started, 2, "the high layer at first, and then the low one");
 }
 
 /// A room whose viewer was sent so much at once that it waits for a keyframe, the last packet that came, and the number of
