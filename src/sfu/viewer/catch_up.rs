@@ -6,8 +6,9 @@
 //! it is sent. When the burst reaches the packets that are just arriving, timestamps run on as for a viewer who was
 //! there before: no latency is left behind. What arrives during the burst follows it in order, from the ring.
 //!
-//! **Invariants.** A burst lasts at most [`BURST_MAX`], or as long as a path needs that is known to be slow; on such a path
-//! not even its keyframe leaves faster than that takes it. A frame's outgoing timestamp is a pure function of its own, so
+//! **Invariants.** A burst is to last [`BURST_MAX`] at most, or as long as a path needs that is known to be slow; on such a
+//! path not even its keyframe leaves faster than that takes it. On one of which nothing is known it is held back by what
+//! arrives (`burst_window`), and lasts longer. A frame's outgoing timestamp is a pure function of its own, so
 //! that a retransmission says the same. Timestamps rise strictly from frame to frame.
 //!
 //! Start reading at [`CatchUp`]; which layer, and whether at all, is `subscription`'s to say, by [`Cache`].
@@ -213,8 +214,7 @@ const KEYFRAME: Duration = Duration::from_millis(200);
 pub(crate) const SLOW: Duration = Duration::from_millis(800);
 /// No burst takes longer; the next keyframe will have come by then.
 const LASTS_MAX: Duration = Duration::from_secs(4);
-/// How late a burst may end on a path that takes nothing at times; it is not begun anew for that, as the ring holds
-/// whatever waits.
+/// How late a burst may end before another keyframe is sought. It goes on until then, as the ring holds whatever waits.
 const LATE_MAX: Duration = Duration::from_secs(2);
 /// A layer without media for this long has stopped: what it sent last is not a picture of now.
 const SILENCE_MAX: Duration = Duration::from_secs(1);
