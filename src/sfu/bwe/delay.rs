@@ -248,6 +248,8 @@ impl DelayDetector {
 #[derive(Debug, Default)]
 struct QueueLevel {
     smoothed_ms: Option<f64>,
+    /// How many points were smoothed.
+    points: u32,
     /// The lowest of the running period and of the one before.
     floor_ms: f64,
     floor_before_ms: f64,
@@ -265,6 +267,7 @@ impl QueueLevel {
         let Some(before) = self.smoothed_ms else {
             *self = Self {
                 smoothed_ms: Some(delay_ms),
+                points: 0,
                 floor_ms: delay_ms,
                 floor_before_ms: delay_ms,
                 began_ms: at_ms,
@@ -275,8 +278,11 @@ impl QueueLevel {
             };
             return;
         };
-        let smoothed = before + (delay_ms - before) * LEVEL_SHARE;
+        // The queue that a join makes is gone as soon as a packet finds none.
+        let is_drained = self.points < FIRST_POINTS && delay_ms < before;
+        let smoothed = if is_drained { delay_ms } else { before + (delay_ms - before) * LEVEL_SHARE };
         self.smoothed_ms = Some(smoothed);
+        self.points = self.points.saturating_add(1);
         if let Some(floor_ms) = self.length.add(at_ms, smoothed, self.queue_ms()) {
             (self.floor_ms, self.floor_before_ms) = (floor_ms, floor_ms);
         }
@@ -325,6 +331,9 @@ const SLICE_MS: f64 = 100.0;
 /// How much of the present level enters the usual one, and the most that counts as usual.
 const USUAL_SHARE: f64 = 0.01;
 const USUAL_MAX_MS: f64 = 25.0;
+
+/// for so many points, half a second, a shorter delay counts at once.
+const FIRST_POINTS: u32 = 24;
 
 /// How much of a new delay enters the smoothed one.
 const LEVEL_SHARE: f64 = 0.15;
@@ -504,6 +513,20 @@ mod tests {
 
         assert_eq!(detector.newest(), Duration::from_millis(80));
         assert!(detector.queue() > Duration::from_millis(60), "{:?}", detector.queue());
+    }
+
+    #[test]
+    fn the_queue_that_a_join_makes_is_gone_with_the_first_packet_that_finds_none() {
+        let queue_after = |quiet_runs| {
+            let mut detector = DelayDetector::new();
+            feed(&mut detector, 0..quiet_runs, |_| 0.0);
+            feed(&mut detector, quiet_runs..quiet_runs + 8, |_| 80.0);
+            feed(&mut detector, quiet_runs + 8..quiet_runs + 10, |_| 0.0);
+            detector.queue()
+        };
+
+        assert_eq!(queue_after(1), Duration::ZERO);
+        assert!(queue_after(100) > Duration::from_millis(30), "a single packet may be early");
     }
 
     #[test]
