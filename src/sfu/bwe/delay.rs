@@ -332,7 +332,7 @@ const SLICE_MS: f64 = 100.0;
 const USUAL_SHARE: f64 = 0.01;
 const USUAL_MAX_MS: f64 = 25.0;
 
-/// for so many points, half a second, a shorter delay counts at once.
+/// For so many points, most of a second, a shorter delay counts at once.
 const FIRST_POINTS: u32 = 24;
 
 /// How much of a new delay enters the smoothed one.
