@@ -562,7 +562,8 @@ impl Subscription {
                 if ring.next_keyframe().is_some_and(|due| due > now && due.since(now) < STILL_MAX) {
                     return self.lose_burst(now, rings, source.layer);
                 }
-                self.ask_instead_of(now, rings, source.layer);
+                // It cuts the burst short. Until it comes, what is old goes on: the picture would stand still.
+                self.ask_seldom(now, rings, source.layer);
             }
             let due = burst.due(packet).max(self.tap.free_at());
             if due > now {
@@ -597,15 +598,6 @@ impl Subscription {
         };
         self.catch_up = next_step.is_some().then_some(burst);
         self.next_step = next_step;
-    }
-
-    /// Asks for a keyframe, which cuts short a burst that should have been over long ago. Until it comes, what is old goes
-    /// on: the picture would stand still.
-    fn ask_instead_of(&mut self, now: MonoTime, rings: &Rings, layer: LayerIndex) {
-        if self.last_wanted.is_none_or(|at| now.since(at) >= WANTED_INTERVAL * 2) {
-            self.last_wanted = Some(now);
-            self.request_keyframe(now, rings, layer);
-        }
     }
 
     /// Ends a burst that the path does not carry, long after it should have been over: a keyframe is about to come, or what

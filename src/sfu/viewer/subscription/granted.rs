@@ -97,9 +97,8 @@ impl Subscription {
         let Some(layer) = self.current() else { return };
         let due = rings.get(self.kind, layer).next_keyframe();
         let comes = due.is_some_and(|due| due + KEYFRAME_LATE > now && due.since(now) <= REQUEST_INTERVAL);
-        if !comes && self.last_wanted.is_none_or(|at| now.since(at) >= REQUEST_INTERVAL) {
-            self.last_wanted = Some(now);
-            self.request_keyframe(now, rings, layer);
+        if !comes {
+            self.ask_seldom(now, rings, layer);
         }
     }
 

@@ -112,12 +112,7 @@ impl Subscription {
             Some(due) if due + KEYFRAME_LATE > now => {
                 (due.since(now) < lasts.min(STILL_MAX)).then(|| due + KEYFRAME_LATE)
             }
-            _ if lasts > SLOW && self.last_wanted.is_none_or(|at| now.since(at) >= WANTED_INTERVAL * 2) => {
-                self.last_wanted = Some(now);
-                self.request_keyframe(now, rings, target);
-                Some(now + WANTED_INTERVAL)
-            }
-            _ => None,
+            _ => (lasts > SLOW && self.ask_seldom(now, rings, target)).then(|| now + WANTED_INTERVAL),
         }
     }
 }

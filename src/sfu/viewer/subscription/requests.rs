@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rtp::MonoTime;
 
-use super::Subscription;
+use super::{REQUEST_INTERVAL, Subscription};
 use crate::viewer::ViewerOutput;
 use crate::{LayerIndex, Rings};
 
@@ -45,6 +45,16 @@ impl Subscription {
         if self.requests.take(now, newest) {
             self.push(ViewerOutput::RequestKeyframe(layer));
         }
+    }
+
+    /// Asks for one, unless that was done lately; says whether it was.
+    pub(super) fn ask_seldom(&mut self, now: MonoTime, rings: &Rings, layer: LayerIndex) -> bool {
+        let asks = self.last_wanted.is_none_or(|at| now.since(at) >= REQUEST_INTERVAL);
+        if asks {
+            self.last_wanted = Some(now);
+            self.request_keyframe(now, rings, layer);
+        }
+        asks
     }
 }
 
