@@ -17,7 +17,8 @@
 //! up to two thirds.
 //!
 //! **Longer paths.** A path that becomes longer looks like a queue. What was yielded to it is taken back once it shows
-//! that it is none (`path_length`), after a second and a half.
+//! that it is none (`path_length`), after a second and a half. Where next to nothing is sent (`idle`), all that stands is
+//! the path.
 //!
 //! **Who never reports.** A viewer that agreed to report arrivals and has not done so for [`NEVER_REPORTED`] is led by
 //! what else it says: its own estimate, or else the losses in its receiver reports (`reports`), from the start's rate on.
@@ -37,6 +38,7 @@ mod delay;
 mod demand;
 mod excess;
 mod history;
+mod idle;
 mod loss;
 mod path_length;
 mod probe;
@@ -62,6 +64,7 @@ use self::delay::{DelayDetector, Usage};
 use self::demand::Demand;
 use self::excess::Excess;
 use self::history::{History, Lookup, Status};
+use self::idle::Idle;
 use self::loss::LossEstimator;
 use self::probe::{Probes, Verdict};
 use self::rate_control::{Measured, RateControl};
@@ -100,6 +103,7 @@ pub struct Estimator {
     probe: Option<Probe>,
     /// The estimate before the delay rose at once.
     before_rise: Option<Bitrate>,
+    idle: Idle,
     /// What set the delay-based estimate last.
     source: Limiter,
     /// See [`Self::set_enough`].
@@ -248,6 +252,7 @@ impl Estimator {
             told: None,
             probe: None,
             before_rise: None,
+            idle: Idle::default(),
             stats: Stats::default(),
         }
     }
@@ -605,7 +610,6 @@ impl Estimator {
 
     /// Draws the conclusions of one feedback packet.
     fn conclude(&mut self, now: MonoTime) {
-        self.delay.set_idle(self.demand.rate().is_some_and(|sent| sent < IDLE));
         let acknowledged = self.acknowledged();
         let measured = Measured {
             usage: self.delay.usage(),
@@ -622,6 +626,8 @@ impl Estimator {
             shared: self.sharing.is_shared(),
             choked: self.excess.choked(self.delay.unusual(), self.rate.estimate()),
         };
+        let grows = measured.usage == Usage::Over || measured.choked.is_some();
+        self.delay.set_idle(self.idle.update(measured.sent, measured.acknowledged_now, grows));
         if self.led_by == Feedback::TransportCc {
             self.mind_length(now);
             let before = self.rate.estimate();
@@ -765,9 +771,6 @@ const ACKNOWLEDGED_NOW_SPAN: Duration = Duration::from_millis(250);
 /// What passes the bottleneck is measured over this at least, and over so much that one packet hardly changes it.
 const PASSED_SPAN_MIN: Duration = Duration::from_millis(100);
 const PASSED_BYTES_MIN: u64 = 10_000;
-
-/// Sound alone takes less.
-const IDLE: Bitrate = Bitrate::from_kbps(90);
 
 /// Above this queue no probe goes out, and none to who has no picture.
 const QUEUE_FREE: Duration = Duration::from_millis(50);
