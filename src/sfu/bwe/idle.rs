@@ -1,24 +1,34 @@
-//! Whether so little is sent that no queue could come of it. What looks like one then is the path itself.
+//! Whether so little is sent that no queue could come of it, so that what looks like one is the path itself, and whether
+//! even that keeps a path's queue full.
 
 use crate::Bitrate;
 
-/// Judges what is sent by itself, and by what the path took when it was last full.
+/// What was sent last, and what the path took when it was last full.
 #[derive(Debug, Default)]
 pub(super) struct Idle {
+    sent: Option<Bitrate>,
     /// What arrived while more was sent than that, until more than that arrives.
     full: Option<Bitrate>,
 }
 
 impl Idle {
-    /// Takes what was sent and what arrived over the last moments, and whether a queue grew meanwhile; returns whether the
-    /// path is idle.
-    pub(super) fn update(&mut self, sent: Option<Bitrate>, arrived: Option<Bitrate>, grows: bool) -> bool {
-        let Some(sent) = sent else { return false };
-        if grows && sent >= LITTLE {
+    /// Takes what was sent and what arrived over the last moments, and whether a queue grew meanwhile.
+    pub(super) fn update(&mut self, sent: Option<Bitrate>, arrived: Option<Bitrate>, grows: bool) {
+        self.sent = sent;
+        if grows && sent.is_some_and(|sent| sent >= LITTLE) {
             self.full = arrived.or(self.full);
         }
         self.full = self.full.filter(|full| arrived.is_none_or(|arrived| arrived < full.scaled(SURPASSED)));
-        sent < LITTLE && self.full.is_none_or(|full| sent < full.scaled(FILLED))
+    }
+
+    /// Says whether so little is sent that hardly any path makes a queue of it.
+    pub(super) fn is_little(&self) -> bool {
+        self.sent.is_some_and(|sent| sent < LITTLE)
+    }
+
+    /// Says whether it is little, and yet so much for this path that one that was full stays full.
+    pub(super) fn keeps_full(&self) -> bool {
+        self.is_little() && self.sent.zip(self.full).is_some_and(|(sent, full)| sent >= full.scaled(FILLED))
     }
 }
 
@@ -40,26 +50,31 @@ mod tests {
     }
 
     #[test]
-    fn sound_alone_is_little_unless_the_path_hardly_takes_that() {
+    fn sound_alone_is_little_and_keeps_a_path_full_that_hardly_takes_it() {
         let mut idle = Idle::default();
-        assert!(!idle.update(None, None, false));
-        assert!(idle.update(kbps(55), kbps(55), false));
-        assert!(!idle.update(kbps(300), kbps(300), false));
+        let mut after = |sent, arrived, grows| {
+            idle.update(sent, arrived, grows);
+            (idle.is_little(), idle.keeps_full())
+        };
+        assert_eq!(after(None, None, false), (false, false));
+        assert_eq!(after(kbps(55), kbps(55), false), (true, false));
 
         // A picture filled a path that takes little more than sound.
-        assert!(!idle.update(kbps(300), kbps(70), true));
-        assert!(!idle.update(kbps(55), kbps(55), true));
-        assert!(!idle.update(kbps(55), kbps(55), false));
+        assert_eq!(after(kbps(300), kbps(70), true), (false, false));
+        assert_eq!(after(kbps(55), kbps(55), true), (true, true));
+        assert_eq!(after(kbps(55), kbps(55), false), (true, true));
 
-        assert!(!idle.update(kbps(200), kbps(200), false));
-        assert!(idle.update(kbps(55), kbps(55), false));
+        assert_eq!(after(kbps(200), kbps(200), false), (false, false));
+        assert_eq!(after(kbps(55), kbps(55), false), (true, false));
     }
 
     #[test]
-    fn a_path_that_took_much_when_it_seemed_full_is_idle_with_sound_alone() {
+    fn a_path_that_took_much_when_it_was_full_is_not_kept_so_by_sound_alone() {
         let mut idle = Idle::default();
-        assert!(!idle.update(kbps(1_500), kbps(1_400), true));
+        idle.update(kbps(1_500), kbps(1_400), true);
 
-        assert!(idle.update(kbps(55), kbps(55), false));
+        idle.update(kbps(55), kbps(55), false);
+
+        assert!(idle.is_little() && !idle.keeps_full());
     }
 }

@@ -17,8 +17,7 @@
 //! up to two thirds.
 //!
 //! **Longer paths.** A path that becomes longer looks like a queue. What was yielded to it is taken back once it shows
-//! that it is none (`path_length`), after a second and a half. Where next to nothing is sent (`idle`), all that stands is
-//! the path.
+//! that it is none (`path_length`), after a second and a half, unless even sound alone would keep a queue full (`idle`).
 //!
 //! **Who never reports.** A viewer that agreed to report arrivals and has not done so for [`NEVER_REPORTED`] is led by
 //! what else it says: its own estimate, or else the losses in its receiver reports (`reports`), from the start's rate on.
@@ -627,7 +626,8 @@ impl Estimator {
             choked: self.excess.choked(self.delay.unusual(), self.rate.estimate()),
         };
         let grows = measured.usage == Usage::Over || measured.choked.is_some();
-        self.delay.set_idle(self.idle.update(measured.sent, measured.acknowledged_now, grows));
+        self.idle.update(measured.sent, measured.acknowledged_now, grows);
+        self.delay.set_idle(self.idle.is_little());
         if self.led_by == Feedback::TransportCc {
             self.mind_length(now);
             let before = self.rate.estimate();
@@ -653,7 +653,8 @@ impl Estimator {
     /// Takes back what was yielded to a queue that was none, when the path has become longer.
     fn mind_length(&mut self, now: MonoTime) {
         if self.delay.take_longer() {
-            if let Some(before) = self.before_rise.take() {
+            // Sound that keeps a queue full makes it as still as a longer path is: only probes tell them apart.
+            if let Some(before) = self.before_rise.take().filter(|_| !self.idle.keeps_full()) {
                 self.rate.raise(now, before.scaled(LONGER));
             }
         } else if self.delay.is_unsure() {
