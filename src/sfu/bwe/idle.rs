@@ -3,10 +3,9 @@
 
 use crate::Bitrate;
 
-/// What was sent last, and what the path took when it was last full.
+/// What the path took when it was last full, which what is sent is held against.
 #[derive(Debug, Default)]
 pub(super) struct Idle {
-    sent: Option<Bitrate>,
     /// What arrived while more was sent than that, until more than that arrives.
     full: Option<Bitrate>,
 }
@@ -14,22 +13,21 @@ pub(super) struct Idle {
 impl Idle {
     /// Takes what was sent and what arrived over the last moments, and whether a queue grew meanwhile.
     pub(super) fn update(&mut self, sent: Option<Bitrate>, arrived: Option<Bitrate>, grows: bool) {
-        self.sent = sent;
         if grows && sent.is_some_and(|sent| sent >= LITTLE) {
             self.full = arrived.or(self.full);
         }
         self.full = self.full.filter(|full| arrived.is_none_or(|arrived| arrived < full.scaled(SURPASSED)));
     }
 
-    /// Says whether so little is sent that hardly any path makes a queue of it.
-    pub(super) fn is_little(&self) -> bool {
-        self.sent.is_some_and(|sent| sent < LITTLE)
+    /// Says whether little is sent, and yet so much for this path that one that was full stays full.
+    pub(super) fn keeps_full(&self, sent: Option<Bitrate>) -> bool {
+        is_little(sent) && sent.zip(self.full).is_some_and(|(sent, full)| sent >= full.scaled(FILLED))
     }
+}
 
-    /// Says whether it is little, and yet so much for this path that one that was full stays full.
-    pub(super) fn keeps_full(&self) -> bool {
-        self.is_little() && self.sent.zip(self.full).is_some_and(|(sent, full)| sent >= full.scaled(FILLED))
-    }
+/// Says whether so little is sent that hardly any path makes a queue of it.
+pub(super) fn is_little(sent: Option<Bitrate>) -> bool {
+    sent.is_some_and(|sent| sent < LITTLE)
 }
 
 /// Sound alone takes less.
@@ -54,7 +52,7 @@ mod tests {
         let mut idle = Idle::default();
         let mut after = |sent, arrived, grows| {
             idle.update(sent, arrived, grows);
-            (idle.is_little(), idle.keeps_full())
+            (is_little(sent), idle.keeps_full(sent))
         };
         assert_eq!(after(None, None, false), (false, false));
         assert_eq!(after(kbps(55), kbps(55), false), (true, false));
@@ -75,6 +73,6 @@ mod tests {
 
         idle.update(kbps(55), kbps(55), false);
 
-        assert!(idle.is_little() && !idle.keeps_full());
+        assert!(is_little(kbps(55)) && !idle.keeps_full(kbps(55)));
     }
 }

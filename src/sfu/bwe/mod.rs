@@ -63,7 +63,7 @@ use self::delay::{DelayDetector, Usage};
 use self::demand::Demand;
 use self::excess::Excess;
 use self::history::{History, Lookup, Status};
-use self::idle::Idle;
+use self::idle::{Idle, is_little};
 use self::loss::LossEstimator;
 use self::probe::{Probes, Verdict};
 use self::rate_control::{Measured, RateControl};
@@ -627,7 +627,7 @@ impl Estimator {
         };
         let grows = measured.usage == Usage::Over || measured.choked.is_some();
         self.idle.update(measured.sent, measured.acknowledged_now, grows);
-        self.delay.set_idle(self.idle.is_little());
+        self.delay.set_idle(is_little(measured.sent));
         if self.led_by == Feedback::TransportCc {
             self.mind_length(now);
             let before = self.rate.estimate();
@@ -654,7 +654,9 @@ impl Estimator {
     fn mind_length(&mut self, now: MonoTime) {
         if self.delay.take_longer() {
             // Sound that keeps a queue full makes it as still as a longer path is: only probes tell them apart.
-            if let Some(before) = self.before_rise.take().filter(|_| !self.idle.keeps_full()) {
+            if let Some(before) =
+                self.before_rise.take().filter(|_| !self.idle.keeps_full(self.demand.rate()))
+            {
                 self.rate.raise(now, before.scaled(LONGER));
             }
         } else if self.delay.is_unsure() {
