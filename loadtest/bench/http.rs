@@ -82,10 +82,11 @@ fn exchange(method: &str, url: &str, headers: &str, body: &str) -> anyhow::Resul
     let mut socket = TcpStream::connect_timeout(&address, PATIENCE)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     let length = body.len();
-    write!(
-        socket,
+    // In one piece: who answers and closes after the first one would break the pipe under the others.
+    let request = format!(
         "{method} {path} HTTP/1.0\r\nHost: {authority}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-    )?;
+    );
+    socket.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();
     socket
         .take(RESPONSE_BYTES_MAX)
@@ -134,6 +135,7 @@ mod tests {
         assert_eq!(response.body, r#"{"code":"x"}"#);
         let request = server.join().unwrap();
         assert!(request.starts_with("POST /whep/x HTTP/1.0\r\n"), "{request}");
+        assert!(request.ends_with("Content-Length: 3\r\nConnection: close\r\n\r\nv=0"), "{request}");
     }
 
     #[test]
