@@ -24,6 +24,8 @@ pub enum Property {
     Estimate,
     /// The same, eight seconds after a drop.
     AfterDrop,
+    /// Wherever a viewer's own path changes and stays for [`SETTLED_MS`], most of what it carries is found.
+    Found,
     /// On a steady path the layer changes at most twice in ten seconds.
     Switches,
     /// Two viewers behind one bottleneck have estimates alike.
@@ -34,12 +36,13 @@ pub enum Property {
 
 impl Property {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Numbering,
         Self::Stall,
         Self::Queue,
         Self::Estimate,
         Self::AfterDrop,
+        Self::Found,
         Self::Switches,
         Self::Alike,
         Self::Apart,
@@ -70,6 +73,7 @@ impl Property {
             Self::Switches => 35,
             Self::Apart => 30,
             Self::Alike => 70,
+            Self::Found => 110,
         }
     }
 }
@@ -110,6 +114,10 @@ const CARRIED_FACTOR: f64 = 1.2;
 const WAIT_MAX_MS: f64 = 206.0;
 /// The longest queue that nineteen of twenty packets find, besides that of a single keyframe.
 const PATH_QUEUE_MAX_MS: f64 = 150.0;
+/// The time for which a change of a path stays, of whose second half the estimate is looked at.
+const SETTLED_MS: u64 = 8_000;
+/// The part of what is of use there that has to be found by then.
+const FOUND: f64 = 0.6;
 /// How far the estimate may stray.
 const STRAY: f64 = 0.15;
 /// From this many times the top layer's rate on a path carries it for sure: a step up wants this much.
@@ -135,7 +143,8 @@ pub fn judge(outcome: &Outcome) -> Judgement {
         }
         Kind::Steps => judge_drops(outcome, &mut judgement),
         Kind::Pair => judge_pair(outcome, &mut judgement),
-        Kind::Blackout | Kind::Storm => {}
+        Kind::Storm => judge_changes(outcome, &mut judgement),
+        Kind::Blackout => {}
     }
     judgement
 }
@@ -306,6 +315,31 @@ fn judge_drops(outcome: &Outcome, judgement: &mut Judgement) {
         let mean = mean_estimate(&outcome.viewers[0], change.at_ms + 8_000, until);
         if let Some(what) = stray(scenario, &change.down, mean) {
             judgement.breach(Property::AfterDrop, 0, format!("drop at {} ms: {what}", change.at_ms));
+        }
+    }
+}
+
+fn judge_changes(outcome: &Outcome, judgement: &mut Judgement) {
+    let scenario = &outcome.scenario;
+    for (viewer, record) in outcome.viewers.iter().enumerate() {
+        let plan = scenario.viewers[viewer];
+        if scenario.viewers_of(plan.path).count() > 1 {
+            continue;
+        }
+        let changes: Vec<_> = scenario.changes.iter().filter(|change| change.path == plan.path).collect();
+        for (index, change) in changes.iter().enumerate() {
+            let until = changes.get(index + 1).map_or(scenario.length_ms, |next| next.at_ms);
+            if change.at_ms < plan.joins_ms + CARRIED_MS || until < change.at_ms + SETTLED_MS {
+                continue;
+            }
+            judgement.begin(Property::Found);
+            let mean = mean_estimate(record, change.at_ms + SETTLED_MS / 2, change.at_ms + SETTLED_MS);
+            let useful = left_kbps(&change.down).min(scenario.top_kbps());
+            if mean < FOUND * useful {
+                let what =
+                    format!("change at {} ms: mean estimate {mean:.0} of {useful:.0} kbit/s", change.at_ms);
+                judgement.breach(Property::Found, viewer, what);
+            }
         }
     }
 }

@@ -15,7 +15,7 @@
 use std::time::Duration;
 
 use super::history::Status;
-use super::path_length::PathLength;
+use super::path_length::{Longer, PathLength};
 
 /// Runs sent within this time are one point.
 const BURST: i64 = 5_000;
@@ -164,6 +164,11 @@ impl DelayDetector {
         self.level.length.set_idle(idle);
     }
 
+    /// Says whether a queue may be there that does not drain when less is sent.
+    pub(super) const fn set_contended(&mut self, is_contended: bool) {
+        self.level.length.set_contended(is_contended);
+    }
+
     /// Returns what the newest point says.
     pub(super) const fn usage(&self) -> Usage {
         self.usage
@@ -209,7 +214,7 @@ impl DelayDetector {
     }
 
     /// Says once that the path has become longer: what looked like a queue was none.
-    pub(super) const fn take_longer(&mut self) -> bool {
+    pub(super) const fn take_longer(&mut self) -> Option<Longer> {
         self.level.length.take_longer()
     }
 

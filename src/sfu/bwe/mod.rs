@@ -65,6 +65,7 @@ use self::excess::Excess;
 use self::history::{History, Lookup, Status};
 use self::idle::{Idle, is_little};
 use self::loss::LossEstimator;
+use self::path_length::Longer;
 use self::probe::{Probes, Verdict};
 use self::rate_control::{Measured, RateControl};
 use self::reports::Reports;
@@ -484,6 +485,12 @@ impl Estimator {
         self.rate.was_choked(now) && !self.sharing.is_shared()
     }
 
+    /// Says whether another sender is known to use the path.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        self.sharing.is_shared()
+    }
+
     /// Says whether the path's queue is long, or far less passed than was sent a moment ago.
     #[must_use]
     pub fn is_full(&self, now: MonoTime) -> bool {
@@ -628,6 +635,7 @@ impl Estimator {
         let grows = measured.usage == Usage::Over || measured.choked.is_some();
         self.idle.update(measured.sent, measured.acknowledged_now, grows);
         self.delay.set_idle(is_little(measured.sent));
+        self.delay.set_contended(measured.shared);
         if self.led_by == Feedback::TransportCc {
             self.mind_length(now);
             let before = self.rate.estimate();
@@ -652,12 +660,14 @@ impl Estimator {
 
     /// Takes back what was yielded to a queue that was none, when the path has become longer.
     fn mind_length(&mut self, now: MonoTime) {
-        if self.delay.take_longer() {
+        if let Some(longer) = self.delay.take_longer() {
+            self.probes.handle_return(now);
             // Sound that keeps a queue full makes it as still as a longer path is: only probes tell them apart.
             if let Some(before) =
                 self.before_rise.take().filter(|_| !self.idle.keeps_full(self.demand.rate()))
             {
-                self.rate.raise(now, before.scaled(LONGER));
+                let part = if longer == Longer::Still { LONGER } else { RETURN };
+                self.rate.raise(now, before.scaled(part));
             }
         } else if self.delay.is_unsure() {
             self.before_rise.get_or_insert(self.rate.estimate());

@@ -1,9 +1,13 @@
 //! Tells a path that has become longer from one whose queue has: a phone that went over to another cell, a route that
 //! changed.
 //!
-//! A queue drains when less is sent than the path carries and grows when more is. It stays where it is to a few
+//! **Still.** A queue drains when less is sent than the path carries and grows when more is. It stays where it is to a few
 //! milliseconds for over a second only if both are the same to one per cent, or if it is full. So what rises at once
 //! and then stands still is the path itself, unless it is as long as only queues are.
+//!
+//! **The same lows.** What is sent in bursts makes queues of its own on a longer path as well, and nothing stands still.
+//! But they drain in between, each time down to the same level, while a queue that stands sinks when less is sent into it.
+//! That is a weaker sign: less of what was yielded is taken back for it.
 
 /// The level of the delay, watched for a step.
 #[derive(Debug, Default)]
@@ -18,7 +22,50 @@ pub(super) struct PathLength {
     bounds_ms: (f64, f64),
     /// Whether so little is sent that no queue could come of it.
     idle: bool,
-    longer: bool,
+    /// Whether a queue may be there that does not drain when less is sent.
+    is_contended: bool,
+    lows: Lows,
+    longer: Option<Longer>,
+}
+
+/// How a path shows that it has become longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Longer {
+    /// Its delay stands still.
+    Still,
+    /// Its queues drain to the same level.
+    Drained,
+}
+
+/// The lowest levels of the last spans, newest first; the first is of the running one.
+#[derive(Debug, Default)]
+struct Lows {
+    levels_ms: [Option<f64>; LOWS],
+    began_ms: f64,
+}
+
+impl Lows {
+    /// Takes a level; returns the lowest when a span has ended and they are all alike.
+    fn add(&mut self, at_ms: f64, level_ms: f64) -> Option<f64> {
+        let [running, ..] = &mut self.levels_ms;
+        let Some(low) = running else {
+            *running = Some(level_ms);
+            self.began_ms = at_ms;
+            return None;
+        };
+        *low = low.min(level_ms);
+        if at_ms - self.began_ms <= LOW_SPAN_MS {
+            return None;
+        }
+        self.began_ms = at_ms;
+        let known = || self.levels_ms.iter().flatten().copied();
+        let low = known().fold(f64::INFINITY, f64::min);
+        let alike = known().count() == LOWS && known().all(|level_ms| level_ms - low <= LOWS_ALIKE_MS);
+        self.levels_ms.rotate_right(1);
+        let [running, ..] = &mut self.levels_ms;
+        *running = Some(level_ms);
+        alike.then_some(low)
+    }
 }
 
 impl PathLength {
@@ -31,7 +78,9 @@ impl PathLength {
             still_since_ms: at_ms,
             bounds_ms: (level_ms, level_ms),
             idle: false,
-            longer: false,
+            is_contended: false,
+            lows: Lows { levels_ms: [None; LOWS], began_ms: at_ms },
+            longer: None,
         }
     }
 
@@ -47,6 +96,9 @@ impl PathLength {
         }
         self.risen_at_ms =
             self.risen_at_ms.filter(|risen| queue_ms > STEP_MS / 2.0 && at_ms - risen < RISEN_MAX_MS);
+        if let Some(low_ms) = self.drains_to(at_ms, level_ms, level_ms - queue_ms) {
+            return Some(self.note(Longer::Drained, low_ms));
+        }
         let most = if self.idle { STILL_IDLE_MS } else { STILL_MS };
         let (low, high) = (self.bounds_ms.0.min(level_ms), self.bounds_ms.1.max(level_ms));
         if high - low > most {
@@ -61,9 +113,23 @@ impl PathLength {
         if !(is_still && (is_step || is_unexplained)) {
             return None;
         }
+        Some(self.note(Longer::Still, low))
+    }
+
+    /// Returns the level that the path's queues drained to time and again since it has risen.
+    fn drains_to(&mut self, at_ms: f64, level_ms: f64, floor_ms: f64) -> Option<f64> {
+        if self.risen_at_ms.is_none() || self.is_contended {
+            self.lows = Lows::default();
+        }
+        let above = |low_ms: &f64| (STEP_MS..STEP_MAX_MS).contains(&(low_ms - floor_ms));
+        self.lows.add(at_ms, level_ms).filter(above)
+    }
+
+    /// Notes that the path has become longer, and returns its delay.
+    const fn note(&mut self, longer: Longer, delay_ms: f64) -> f64 {
         self.risen_at_ms = None;
-        self.longer = true;
-        Some(low)
+        self.longer = Some(longer);
+        delay_ms
     }
 
     /// Says whether so little is sent that no queue could come of it.
@@ -75,14 +141,19 @@ impl PathLength {
         self.idle = idle;
     }
 
+    /// Says whether a queue may be there that does not drain when less is sent.
+    pub(super) const fn set_contended(&mut self, is_contended: bool) {
+        self.is_contended = is_contended;
+    }
+
     /// Says whether the level has risen and it shows yet neither that a queue did that nor that none did.
     pub(super) const fn is_unsure(&self) -> bool {
         self.risen_at_ms.is_some()
     }
 
     /// Says once that the path has become longer.
-    pub(super) const fn take_longer(&mut self) -> bool {
-        std::mem::replace(&mut self.longer, false)
+    pub(super) const fn take_longer(&mut self) -> Option<Longer> {
+        self.longer.take()
     }
 }
 
@@ -102,6 +173,11 @@ const STILL_MS: f64 = 5.0;
 const STILL_IDLE_MS: f64 = 20.0;
 const STILL_SPAN_MS: f64 = 1_200.0;
 
+/// So many spans whose lowest levels are no further apart than jitter makes them show to where a queue drains.
+const LOWS: usize = 4;
+const LOW_SPAN_MS: f64 = 300.0;
+const LOWS_ALIKE_MS: f64 = 10.0;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,8 +189,7 @@ mod tests {
         let floors = levels(&mut length, |ms| if ms < 2_000.0 { 20.0 } else { 90.0 });
 
         assert_eq!(floors, [90.0]);
-        assert!(length.take_longer());
-        assert!(!length.take_longer());
+        assert_eq!([length.take_longer(), length.take_longer()], [Some(Longer::Still), None]);
     }
 
     #[test]
@@ -145,6 +220,26 @@ mod tests {
             let after = |ms: f64| shape(ms + 5_000.0);
             assert_eq!(levels(&mut length, after).len(), found);
         }
+    }
+
+    #[test]
+    fn queues_that_drain_to_the_same_level_time_and_again_lie_on_a_longer_path() {
+        // Each burst makes a queue of 30 ms, a bit of jitter on top.
+        let bursts = |ms: f64| (30.0 - ms % 250.0 / 5.0).max(0.0) + ms % 7.0;
+        let longer = |ms: f64| if ms < 2_000.0 { 20.0 } else { 90.0 + bursts(ms) };
+        let mut length = PathLength::at(0.0, 20.0);
+
+        let floors = levels(&mut length, longer);
+
+        assert!(matches!(floors[..], [floor] if (88.0..95.0).contains(&floor)), "{floors:?}");
+        assert_eq!(length.take_longer(), Some(Longer::Drained));
+
+        let sinks = |ms: f64| longer(ms) - (ms - 2_000.0).max(0.0) / 50.0;
+        assert_eq!(levels(&mut PathLength::at(0.0, 20.0), sinks), []);
+        // Another's queue may stand however little is sent.
+        let mut contended = PathLength::at(0.0, 20.0);
+        contended.set_contended(true);
+        assert_eq!(levels(&mut contended, longer), []);
     }
 
     /// Ten seconds of levels, thirty a second, above a floor of 20 ms; returns the floors that were found.

@@ -25,6 +25,8 @@ use crate::{Bitrate, Packet};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CatchUp {
     began: MonoTime,
+    /// When the viewer was at the live edge last, or joined: a burst may give way to the next one.
+    behind_since: MonoTime,
     first: RtpTimestamp,
     squeeze: Squeeze,
     /// How long it takes to the live edge.
@@ -38,7 +40,13 @@ impl CatchUp {
     pub(crate) fn new(now: MonoTime, cache: &Cache<'_>, lasts: Duration) -> Self {
         let backlog = cache.backlog();
         let squeeze = Squeeze::new(cache.newest.timestamp, ticks(backlog), ticks(lasts));
-        Self { began: now, first: cache.first.timestamp, squeeze, lasts, next: cache.first.seq }
+        let (first, next) = (cache.first.timestamp, cache.first.seq);
+        Self { began: now, behind_since: now, first, squeeze, lasts, next }
+    }
+
+    /// Says that it takes the place of another burst.
+    pub(crate) fn instead_of(self, other: Option<Self>) -> Self {
+        Self { behind_since: other.map_or(self.behind_since, |other| other.behind_since), ..self }
     }
 
     /// Returns what draws the timestamps together.
@@ -59,6 +67,11 @@ impl CatchUp {
     /// Says whether a publisher who answers a request is sooner there.
     pub(crate) fn is_slow(&self) -> bool {
         self.lasts > SLOW
+    }
+
+    /// Says whether burst has followed burst for so long that only a faster path may end it.
+    pub(crate) fn goes_on(&self, now: MonoTime) -> bool {
+        self.is_slow() && now.since(self.behind_since) >= GOES_ON
     }
 
     /// Says whether the path has not carried the burst, long after its end.
@@ -212,6 +225,8 @@ const AHEAD_MAX: Duration = Duration::from_millis(40);
 const KEYFRAME: Duration = Duration::from_millis(200);
 /// A burst that takes longer than this is slower than a publisher who answers a request.
 pub(crate) const SLOW: Duration = Duration::from_millis(800);
+/// How long a viewer may be behind the live edge before its path is asked for more all the same.
+const GOES_ON: Duration = Duration::from_secs(3);
 /// No burst takes longer; the next keyframe will have come by then.
 const LASTS_MAX: Duration = Duration::from_secs(4);
 /// How late a burst may end before another keyframe is sought. It goes on until then, as the ring holds whatever waits.

@@ -44,7 +44,7 @@ impl Viewer {
     /// Does what the newest estimate and the newest wish ask for.
     pub(super) fn settle(&mut self, now: MonoTime) {
         let Self { regulator: Some(regulator), video: Some(video), budget, .. } = self else { return };
-        let asking = video.subscription.asking();
+        let asking = video.subscription.asking(now, regulator.gets_least());
         let path = regulator.measured_path();
         let fullness = (regulator.is_path_full(now), regulator.is_choked(now));
         video.subscription.set_path(path, regulator.path_queue(), fullness);

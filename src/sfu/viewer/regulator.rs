@@ -254,6 +254,11 @@ impl Regulator {
         self.estimator.is_choked(now)
     }
 
+    /// Says whether the viewer gets the least there is, over a path that nobody else is known to send over.
+    pub(crate) fn gets_least(&self) -> bool {
+        self.allocator.enough().now.is_none() && !self.estimator.is_shared()
+    }
+
     /// Says whether the path takes no more than what is under way.
     pub(crate) fn is_path_full(&self, now: MonoTime) -> bool {
         self.estimator.is_full(now)

@@ -526,7 +526,7 @@ impl Subscription {
         let source = self.source(epoch, layer);
         // A keyframe that finds the path's queue full is lost in part, and repairs of it find the same.
         let drain = if self.is_overfull() { self.queue.min(DRAIN_MAX) } else { Duration::ZERO };
-        let burst = CatchUp::new(now + drain, &cache, self.lasts(&cache, layer));
+        let burst = CatchUp::new(now + drain, &cache, self.lasts(&cache, layer)).instead_of(self.catch_up);
         self.tap = Tap::open(now + drain, self.pace(layer));
         let from = self.current();
         self.outgoing.join(source, (cache.first, cache.newest), timing, Some(burst.squeeze()));

@@ -5,6 +5,7 @@ use rtp::{MonoTime, OutgoingHeader, RtpTimestamp};
 use super::Subscription;
 use crate::Rings;
 use crate::viewer::Forward;
+use crate::viewer::catch_up::CatchUp;
 
 /// How a viewer's path can be asked whether it carries more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +20,13 @@ pub(crate) enum Asking {
 
 impl Subscription {
     /// Says how the path can be asked for more. Before the first picture, and while a burst brings one, there is nothing
-    /// to ask for.
-    pub(crate) const fn asking(&self) -> Asking {
+    /// to ask for. But who gets the least there is (`gets_least`) may be in bursts for as long as its path is thought to be
+    /// slow, and is asked for all that.
+    pub(crate) fn asking(&self, now: MonoTime, gets_least: bool) -> Asking {
+        let is_short = |burst: CatchUp| !(gets_least && burst.goes_on(now));
         match self.joined {
             None => Asking::NotNow,
-            Some(_) if self.catch_up.is_some() => Asking::NotNow,
+            Some(_) if self.catch_up.is_some_and(is_short) => Asking::NotNow,
             Some(_) if self.takes_rtx => Asking::ByProbes,
             Some(_) => Asking::ByTrying,
         }

@@ -78,6 +78,37 @@ fn a_path_below_the_lowest_layer_carries_fewer_frames_then_sound_only_and_says_s
 }
 
 #[test]
+fn who_gets_burst_after_burst_over_a_path_that_was_slow_is_asked_for_more_all_the_same() {
+    let published = Published { layers: &[300, 1_200], gop: 120, answers: false, temporal: true };
+    let mut path = Path::new(published, 3_000);
+    path.run(10 * SECOND);
+    path.rate = 120;
+    path.run(6 * SECOND);
+    path.rate = 200;
+    path.run(6 * SECOND);
+    assert_eq!(path.room.viewer.congestion().unwrap().allocation.reason, Reason::AudioOnly);
+
+    path.rate = 3_000;
+    path.run(7 * SECOND + 500);
+
+    let congestion = path.room.viewer.congestion().unwrap();
+    assert!(congestion.estimate.bitrate > Bitrate::from_kbps(1_000), "{congestion:?}");
+}
+
+#[test]
+fn a_path_that_becomes_longer_while_keyframes_make_queues_on_it_is_found_to_carry_what_it_did() {
+    let mut path = Path::new(Published { gop: 60, ..SIMULCAST }, 3_000);
+    path.run(15 * SECOND);
+    assert_eq!(path.layer(), Some(2));
+
+    path.delay += 100;
+    path.run(5 * SECOND);
+
+    let congestion = path.room.viewer.congestion().unwrap();
+    assert!(congestion.estimate.bitrate > Bitrate::from_kbps(2_500), "{congestion:?}");
+}
+
+#[test]
 fn the_only_layer_goes_on_with_half_its_frames_where_the_path_carries_no_more() {
     let published = Published { layers: &[600], temporal: true, ..SIMULCAST };
     let mut path = Path::new(published, 3_000);
