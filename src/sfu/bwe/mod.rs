@@ -65,7 +65,6 @@ use self::excess::Excess;
 use self::history::{History, Lookup, Status};
 use self::idle::{Idle, is_little};
 use self::loss::LossEstimator;
-use self::path_length::Longer;
 use self::probe::{Probes, Verdict};
 use self::rate_control::{Measured, RateControl};
 use self::reports::Reports;
@@ -658,24 +657,6 @@ impl Estimator {
         self.ask_for_probe(now);
     }
 
-    /// Takes back what was yielded to a queue that was none, when the path has become longer.
-    fn mind_length(&mut self, now: MonoTime) {
-        if let Some(longer) = self.delay.take_longer() {
-            self.probes.handle_return(now);
-            // Sound that keeps a queue full makes it as still as a longer path is: only probes tell them apart.
-            if let Some(before) =
-                self.before_rise.take().filter(|_| !self.idle.keeps_full(self.demand.rate()))
-            {
-                let part = if longer == Longer::Still { LONGER } else { RETURN };
-                self.rate.raise(now, before.scaled(part));
-            }
-        } else if self.delay.is_unsure() {
-            self.before_rise.get_or_insert(self.rate.estimate());
-        } else {
-            self.before_rise = None;
-        }
-    }
-
     fn judge_probe(&mut self, now: MonoTime) {
         let Some(verdict) = self.probes.judge(now, self.rate.estimate(), self.delay.noise()) else { return };
         match verdict {
@@ -797,9 +778,6 @@ const RTT_START: Duration = Duration::from_millis(100);
 
 /// The part of the estimate of before that a path is believed to carry when it is back.
 const RETURN: f64 = 0.5;
-
-/// The part of it that a path is believed to carry when it has become longer: it may be another one.
-const LONGER: f64 = 0.85;
 
 /// More than what is known already.
 const ONE: Bitrate = Bitrate::from_bps(1);

@@ -9,6 +9,10 @@
 //! But they drain in between, each time down to the same level, while a queue that stands sinks when less is sent into it.
 //! That is a weaker sign: less of what was yielded is taken back for it.
 
+use rtp::MonoTime;
+
+use super::{Estimator, RETURN};
+
 /// The level of the delay, watched for a step.
 #[derive(Debug, Default)]
 pub(super) struct PathLength {
@@ -156,6 +160,29 @@ impl PathLength {
         self.longer.take()
     }
 }
+
+impl Estimator {
+    /// Takes back what was yielded to a queue that was none, when the path has become longer.
+    pub(super) fn mind_length(&mut self, now: MonoTime) {
+        if let Some(longer) = self.delay.take_longer() {
+            self.probes.handle_return(now);
+            // Sound that keeps a queue full makes it as still as a longer path is: only probes tell them apart.
+            if let Some(before) =
+                self.before_rise.take().filter(|_| !self.idle.keeps_full(self.demand.rate()))
+            {
+                let part = if longer == Longer::Still { LONGER } else { RETURN };
+                self.rate.raise(now, before.scaled(part));
+            }
+        } else if self.delay.is_unsure() {
+            self.before_rise.get_or_insert(self.rate.estimate());
+        } else {
+            self.before_rise = None;
+        }
+    }
+}
+
+/// The part of the estimate of before that a path is believed to carry when it has become longer: it may be another one.
+const LONGER: f64 = 0.85;
 
 /// A level that rises by so much within two spans has risen at once.
 const STEP_MS: f64 = 15.0;
