@@ -73,7 +73,7 @@ impl Property {
             Self::Switches => 35,
             Self::Apart => 30,
             Self::Alike => 70,
-            Self::Found => 110,
+            Self::Found => 90,
         }
     }
 }

@@ -69,9 +69,9 @@ impl CatchUp {
         self.lasts > SLOW
     }
 
-    /// Says whether burst has followed burst for so long that only a faster path may end it.
+    /// Says whether burst follows burst: only a faster path may end that.
     pub(crate) fn goes_on(&self, now: MonoTime) -> bool {
-        self.is_slow() && now.since(self.behind_since) >= GOES_ON
+        self.is_slow() && now.since(self.behind_since) > LASTS_MAX
     }
 
     /// Says whether the path has not carried the burst, long after its end.
@@ -225,8 +225,6 @@ const AHEAD_MAX: Duration = Duration::from_millis(40);
 const KEYFRAME: Duration = Duration::from_millis(200);
 /// A burst that takes longer than this is slower than a publisher who answers a request.
 pub(crate) const SLOW: Duration = Duration::from_millis(800);
-/// How long a viewer may be behind the live edge before its path is asked for more all the same.
-const GOES_ON: Duration = Duration::from_secs(3);
 /// No burst takes longer; the next keyframe will have come by then.
 const LASTS_MAX: Duration = Duration::from_secs(4);
 /// How late a burst may end before another keyframe is sought. It goes on until then, as the ring holds whatever waits.
