@@ -11,8 +11,8 @@
 //! [`STEP_BACK`] of its rate is there. An estimate that is a little wrong costs the others quality, and it the show.
 //!
 //! Where only one layer is being sent the ladder is that layer's temporal layers: the viewer gets it whole until the path
-//! has shown that it carries less, then fewer of its frames, and always a picture; the reason tells when even that is more
-//! than the path carries.
+//! has shown that it carries less, then fewer of its frames. A picture with gaps is better than none there, and the reason
+//! tells of them; but where the path carries less than [`HOPELESS`] of it for [`GIVE_UP`] too, sound alone is left.
 //!
 //! Audio comes first: its rate is part of every rung. A wish for a fixed layer is obeyed whatever the estimate says,
 //! and the reason tells when it is more than the path carries.
@@ -50,6 +50,10 @@ const GIVE_UP: Duration = Duration::from_secs(3);
 
 /// A picture of which so much arrives is not given up: between two keyframes a layer takes less than on the whole.
 const ARRIVES: f64 = 0.85;
+
+/// The only picture is given up where the path carries less than this part of the least that may be sent of it: half of
+/// its packets show little but keyframes, and keep a queue full in front of the sound.
+const HOPELESS: f64 = 0.5;
 
 /// For how long the only layer has to be too much for a path that has not carried it yet: the estimate begins low.
 const UNPROVED: Duration = Duration::from_secs(2);
@@ -107,6 +111,8 @@ pub struct Allocator {
     near_since: Option<(usize, MonoTime)>,
     /// Since when not even the lowest picture fits, or the only one does not.
     unfit_since: Option<MonoTime>,
+    /// Since when the path carries too little of the only picture for it to be worth anything.
+    hopeless_since: Option<MonoTime>,
     /// Whether the path has carried what was sent.
     has_fitted: bool,
     /// Whether the picture was taken away, because it did not fit.
@@ -232,6 +238,7 @@ impl Allocator {
             fits_since: None,
             near_since: None,
             unfit_since: None,
+            hopeless_since: None,
             has_fitted: false,
             gave_up: false,
             failures: 0,
@@ -273,6 +280,7 @@ impl Allocator {
             // Another one's layer: what was shown of that says nothing of this.
             self.has_fitted = false;
             self.unfit_since = None;
+            self.hopeless_since = None;
         }
         self.standing = match found {
             None if self.gave_up => 0,
@@ -402,9 +410,9 @@ impl Allocator {
             _ if self.only && !self.fits(rung, STEP_DOWN) => Reason::OnlyLayer,
             _ if !more && self.cut => Reason::Wish,
             _ if !more || self.is_asleep_above() => Reason::Best,
+            _ if rung.layer.is_none() => Reason::AudioOnly,
             _ if self.is_confirming() && self.now < self.waits_until() => Reason::BackingOff,
             _ if self.is_confirming() => Reason::Confirming,
-            _ if rung.layer.is_none() => Reason::AudioOnly,
             _ if self.standing <= self.reduced => Reason::ReducedFrameRate,
             _ => Reason::Path,
         }
@@ -481,6 +489,7 @@ impl Allocator {
         let Some(rung) = self.rung(self.standing) else { return };
         if self.fits(&rung, STEP_DOWN) {
             self.unfit_since = None;
+            self.hopeless_since = None;
             self.has_fitted |= self.estimate.limiter != Limiter::Start;
         } else if self.only {
             self.thin_out();
@@ -549,7 +558,8 @@ impl Allocator {
         self.note_step_down();
     }
 
-    /// Leaves frames of the only layer out, once it is known that the path does not carry them all.
+    /// Leaves frames of the only layer out, once it is known that the path does not carry them all; and all of them where
+    /// that is not enough by far.
     fn thin_out(&mut self) {
         self.stop_confirming();
         let since = *self.unfit_since.get_or_insert(self.now);
@@ -563,6 +573,23 @@ impl Allocator {
             self.standing = fitting.max(self.floor());
             self.note_step_down();
         }
+        if !self.is_hopeless() {
+            self.hopeless_since = None;
+        } else if self.now.since(*self.hopeless_since.get_or_insert(self.now)) >= GIVE_UP {
+            self.hopeless_since = None;
+            self.unfit_since = None;
+            self.gave_up = true;
+            self.standing = 0;
+            self.note_step_down();
+        }
+    }
+
+    /// Says whether the path is known to carry too little of the only picture for it to be worth anything. Who says itself
+    /// what it takes, or nothing at all, could not be asked for more without a picture.
+    fn is_hopeless(&self) -> bool {
+        let is_known = matches!(self.estimate.limiter, Limiter::Delay | Limiter::Loss | Limiter::Probe);
+        let least = self.rung(self.standing).filter(|_| self.standing == self.lowest_picture());
+        is_known && !self.is_spared() && least.is_some_and(|rung| !self.fits(&rung, HOPELESS))
     }
 
     /// Shows the lowest picture again as soon as it fits; true when it does.
@@ -623,12 +650,12 @@ impl Allocator {
             Wish::Fixed(layer) => self.rungs().iter().any(|rung| rung.layer == Some(layer) && !rung.asleep),
             _ => false,
         };
-        self.rungs > 1 && !fixed && !(self.only && self.reduced == 0)
+        self.rungs > 1 && !fixed
     }
 
-    /// The lowest rung that a viewer falls to: its only picture is never taken away.
+    /// The lowest rung that a viewer falls to: its only picture is not taken away while it has any worth.
     fn floor(&self) -> usize {
-        if self.only { self.lowest_picture() } else { 0 }
+        if self.only && !self.gave_up { self.lowest_picture() } else { 0 }
     }
 
     fn fits(&self, rung: &Rung, factor: f64) -> bool {

@@ -295,13 +295,13 @@ fn a_fixed_layer_stays_when_it_does_not_fit_and_the_reason_tells() {
 }
 
 #[test]
-fn the_only_layer_is_never_taken_away_and_the_reason_tells() {
+fn the_only_layer_is_kept_on_a_path_that_carries_most_of_it_and_the_reason_tells() {
     let only = Candidate { temporal: Temporal::ONE, ..SIMULCAST[2] };
     let mut viewer = Viewer::new(&[only]);
     assert_eq!((viewer.layer(), viewer.reason()), (Some(2), Reason::OnlyLayer));
     assert!(viewer.allocator.wanted() > Some(only.bitrate));
 
-    viewer.estimate_at(5_000, 60, Limiter::Delay);
+    viewer.estimate_at(5_000, 1_400, Limiter::Delay);
     viewer.pass_to(60_000);
 
     let allocation = viewer.allocator.allocation();
@@ -309,6 +309,87 @@ fn the_only_layer_is_never_taken_away_and_the_reason_tells() {
     assert_eq!(allocation.reason, Reason::OnlyLayer);
     viewer.estimate_at(69_000, 9_000, Limiter::Delay);
     assert_eq!((viewer.reason(), viewer.allocator.wanted()), (Reason::Best, None));
+}
+
+#[test]
+fn the_only_layer_gives_way_to_sound_where_not_half_of_it_passes_and_is_back_when_it_fits() {
+    let only = Candidate { temporal: Temporal::ONE, ..SIMULCAST[2] };
+    let mut viewer = Viewer::new(&[only]);
+    viewer.estimate_at(1_000, 3_000, Limiter::Probe);
+
+    viewer.estimate_at(5_000, 1_100, Limiter::Delay);
+    viewer.pass_to(7_900);
+    assert_eq!((viewer.layer(), viewer.reason()), (Some(2), Reason::OnlyLayer), "it may pass");
+    viewer.pass_to(8_000);
+    assert_eq!((viewer.layer(), viewer.reason()), (None, Reason::AudioOnly));
+    assert!(viewer.allocator.is_dark(), "so that it is asked for more");
+    assert!(viewer.allocator.wanted() > Some(only.bitrate));
+
+    viewer.estimate_at(9_000, 2_400, Limiter::Probe);
+    assert_eq!(viewer.layer(), None, "it would not fit");
+    viewer.estimate_at(10_000, 3_000, Limiter::Probe);
+    assert_eq!((viewer.layer(), viewer.reason()), (Some(2), Reason::Best));
+}
+
+#[test]
+fn who_waits_without_a_picture_after_one_that_failed_is_told_that_there_is_sound_only() {
+    let mut viewer = Viewer::new(&SIMULCAST);
+    viewer.estimate_at(0, 60, Limiter::Delay);
+    viewer.pass_to(3_000);
+    viewer.estimate_at(4_000, 400, Limiter::Probe);
+    assert_eq!(viewer.layer(), Some(0));
+    viewer.estimate_at(5_000, 60, Limiter::Delay);
+    viewer.pass_to(8_000);
+    assert_eq!(viewer.layer(), None);
+
+    viewer.estimate_at(8_500, 400, Limiter::Probe);
+
+    assert_eq!((viewer.layer(), viewer.reason()), (None, Reason::AudioOnly));
+}
+
+#[test]
+fn a_moment_in_which_half_of_it_passes_keeps_the_only_layer() {
+    let mut viewer = Viewer::new(&[Candidate { temporal: Temporal::ONE, ..SIMULCAST[2] }]);
+    viewer.estimate_at(1_000, 3_000, Limiter::Probe);
+
+    viewer.estimate_at(5_000, 1_100, Limiter::Delay);
+    viewer.pass_to(7_500);
+    viewer.estimate_at(7_600, 1_500, Limiter::Delay);
+    viewer.estimate_at(7_700, 1_100, Limiter::Delay);
+    viewer.pass_to(10_600);
+    assert_eq!(viewer.layer(), Some(2));
+
+    viewer.pass_to(10_700);
+    assert_eq!(viewer.layer(), None);
+}
+
+#[test]
+fn nobody_loses_the_only_layer_whose_path_is_not_known_or_cannot_be_asked_for_more() {
+    for limiter in
+        [Limiter::Start, Limiter::Application, Limiter::Remb, Limiter::Unreported, Limiter::Silence]
+    {
+        let mut viewer = Viewer::new(&[Candidate { temporal: Temporal::ONE, ..SIMULCAST[2] }]);
+        viewer.estimate_at(5_000, 60, limiter);
+        viewer.pass_to(60_000);
+        assert_eq!((viewer.layer(), viewer.reason()), (Some(2), Reason::OnlyLayer), "{limiter:?}");
+    }
+}
+
+#[test]
+fn who_lost_the_only_layer_of_one_waits_for_the_next_ones_to_fit() {
+    let only = |layer: usize| [Candidate { temporal: Temporal::ONE, ..SIMULCAST[layer] }];
+    let mut viewer = Viewer::new(&only(2));
+    viewer.estimate_at(1_000, 3_000, Limiter::Probe);
+    viewer.estimate_at(5_000, 600, Limiter::Delay);
+    viewer.pass_to(8_000);
+    assert_eq!(viewer.layer(), None);
+
+    viewer.allocator.handle_layers(viewer.now, Wish::Auto, &only(1), AUDIO);
+    viewer.pass_to(8_100);
+    assert_eq!(viewer.layer(), None, "900 kbit/s do not fit");
+    viewer.allocator.handle_layers(viewer.now, Wish::Auto, &only(0), AUDIO);
+    viewer.pass_to(8_200);
+    assert_eq!(viewer.layer(), Some(0));
 }
 
 #[test]
@@ -321,13 +402,22 @@ fn the_only_layer_loses_frames_where_the_path_does_not_carry_it_and_gets_them_ba
     assert_eq!((viewer.temporal(), viewer.reason()), (1, Reason::ReducedFrameRate));
     assert_eq!(viewer.allocator.granted(), Some(SIMULCAST[2].bitrate.scaled(0.6)));
     assert!(viewer.allocator.wanted() > Some(SIMULCAST[2].bitrate), "{:?}", viewer.allocator.wanted());
-    viewer.estimate_at(6_000, 60, Limiter::Delay);
+    viewer.estimate_at(6_000, 700, Limiter::Delay);
     viewer.pass_to(60_000);
     assert_eq!((viewer.layer(), viewer.temporal(), viewer.reason()), (Some(2), 0, Reason::OnlyLayer));
     assert!(!viewer.allocator.steps_down());
 
     viewer.estimate_at(61_000, 4_000, Limiter::Probe);
     viewer.pass_to(62_000);
+    assert_eq!((viewer.temporal(), viewer.reason()), (u8::MAX, Reason::Best));
+
+    viewer.estimate_at(70_000, 60, Limiter::Delay);
+    viewer.pass_to(73_000);
+    assert_eq!((viewer.layer(), viewer.reason()), (None, Reason::AudioOnly));
+    viewer.estimate_at(74_000, 4_000, Limiter::Probe);
+    assert_eq!((viewer.layer(), viewer.temporal()), (Some(2), 0), "its fewest frames first");
+    viewer.pass_to(74_100);
+    viewer.pass_to(75_100);
     assert_eq!((viewer.temporal(), viewer.reason()), (u8::MAX, Reason::Best));
 }
 

@@ -1,4 +1,4 @@
-import type { LiveError, QualityPick, State, Watch } from '../../sdk/index.ts';
+import type { LiveError, QualityPick, State, Watch, Why } from '../../sdk/index.ts';
 import { byId, setText } from '../page-kit/dom.ts';
 import { sentence } from '../page-kit/words.ts';
 
@@ -11,10 +11,13 @@ export class Face {
   readonly #words: HTMLElement = byId('words', HTMLElement);
   readonly #hint: HTMLElement = byId('hint', HTMLElement);
 
-  /** Shows how playing goes. `seen`: a picture was shown before and its last frame is still there. */
-  show({ state, error, playback, selected }: Playing, seen: boolean): void {
+  /**
+   * Shows how playing goes. `seen`: a picture was shown before and its last frame is still there. `missing`: why none
+   * comes any more.
+   */
+  show({ state, error, playback, selected }: Playing, seen: boolean, missing: Why | null): void {
     const blocked = playback === 'blocked' && state === 'live';
-    const [words, hint] = blocked ? blockedWords : faceWords(state, error, seen, selected);
+    const [words, hint] = blocked ? blockedWords : faceWords(state, error, seen, selected, missing);
     this.#face.hidden = words === '';
     this.#face.classList.toggle('player__face--over', seen);
     this.#spinner.hidden = ['live', 'failed', 'closed'].includes(state);
@@ -30,16 +33,17 @@ type Playing = Pick<Watch, 'state' | 'error' | 'playback' | 'selected'>;
 
 const blockedWords = ['Ready to play', 'Your browser waits for a tap.'] as const;
 
-/** The words and the hint of a state, and of a pick without a picture. */
+/** The words and the hint of a state, of a pick without a picture, and of a picture that is left out. */
 export function faceWords(
   state: State,
   error: LiveError | null,
   seen: boolean,
   selected: QualityPick,
+  missing: Why | null = null,
 ): readonly [string, string] {
   switch (state) {
     case 'live':
-      return liveWords(selected);
+      return liveWords(selected, missing);
     case 'waiting':
       return seen
         ? ['The host is away', 'The picture goes on by itself when they return.']
@@ -55,13 +59,13 @@ export function faceWords(
   }
 }
 
-function liveWords(selected: QualityPick): readonly [string, string] {
+function liveWords(selected: QualityPick, missing: Why | null): readonly [string, string] {
   switch (selected) {
     case 'audio-only':
       return ['Sound only', 'You asked for no picture. Choose a quality to see it again.'];
     case 'paused':
       return ['Paused', 'Nothing is sent to you. Play goes on live, with what is happening then.'];
     default:
-      return ['', ''];
+      return missing ? [missing.text, missing.hint] : ['', ''];
   }
 }

@@ -5,6 +5,7 @@ import { stateWord, viewers } from '../page-kit/words.ts';
 import { ExplanationPanel } from './explanation-panel.ts';
 import { Face } from './face.ts';
 import { figures, latencyLevel, latencyWords } from './figures.ts';
+import { MissingPicture } from './missing-picture.ts';
 import { QualityMenu } from './quality-menu.ts';
 
 /** The viewer's page: plays the room as soon as somebody is live in it. */
@@ -23,6 +24,7 @@ const fullscreen = byId('fullscreen', HTMLButtonElement);
 const player = byId('player', HTMLElement);
 const face = new Face();
 const explanation = new ExplanationPanel();
+const missing = new MissingPicture(() => showState());
 const menu = new QualityMenu(byId('quality', HTMLSelectElement), (pick) => void choose(pick));
 
 let session: Watch = open();
@@ -36,9 +38,13 @@ function open(): Watch {
   next.on('qualities', () => menu.show(next.qualities, video.videoHeight, next.selected));
   next.on('stats', ({ stats, latency }) => {
     menu.show(next.qualities, stats.height, next.selected);
-    if (next.state !== 'live') return;
     const pictured = next.selected !== 'audio-only' && next.selected !== 'paused';
-    showLatency(pictured ? latency : null, pictured ? 'No picture yet' : 'No picture');
+    // A page that nobody sees decodes nothing, and asks nothing.
+    if (next.state !== 'live' || !pictured || document.hidden) missing.rest();
+    else missing.look(stats, performance.now(), () => next.explain());
+    if (next.state !== 'live') return;
+    const expected = pictured && !missing.why;
+    showLatency(expected ? latency : null, expected ? 'No picture yet' : 'No picture');
     if (details.open) showRows(figureList, figures(stats, latency));
   });
   return next;
@@ -72,7 +78,7 @@ function showState(): void {
     showRows(figureList, []);
   }
   const silent = playback === 'playing-muted';
-  face.show(session, video.videoWidth > 0);
+  face.show(session, video.videoWidth > 0, missing.why);
   unmute.hidden = !silent || state !== 'live' || mute.dataset['asked'] === 'true';
   press(mute, video.muted, 'Mute', 'Unmute');
 }

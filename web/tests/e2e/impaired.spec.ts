@@ -28,6 +28,12 @@ async function viewerBehind(
   }
 }
 
+async function framesOf(viewer: Page): Promise<number> {
+  return viewer
+    .locator('video')
+    .evaluate((video: HTMLVideoElement) => video.getVideoPlaybackQuality().totalVideoFrames);
+}
+
 test('a host whose own path is bad at first sends every layer once it is good', async ({ open }) => {
   test.setTimeout(180_000);
   const { server, network } = await startBehind('delay=10ms', 'delay=10ms,rate=200k,queue=200ms');
@@ -66,20 +72,50 @@ test('a viewer whose path carries sound only keeps its session', async ({ open }
     viewer.on('request', (request) => {
       if (request.method() === 'POST') joins += 1;
     });
-    const frames = (): Promise<number> =>
-      viewer
-        .locator('video')
-        .evaluate((video: HTMLVideoElement) => video.getVideoPlaybackQuality().totalVideoFrames);
 
     await network.say('down rate=70k,queue=300ms');
     await viewer.waitForTimeout(5000);
-    const before = await frames();
+    const before = await framesOf(viewer);
     // A picture that is missing without a reason costs the session in less than half of this.
     await viewer.waitForTimeout(25_000);
 
-    expect((await frames()) - before, 'the path carries no picture').toBeLessThan(15);
+    expect((await framesOf(viewer)) - before, 'the path carries no picture').toBeLessThan(15);
     expect(joins).toBe(0);
     await expect(viewer.locator('#state')).toHaveText('Live');
+  } finally {
+    await network.stop();
+    await server.stop();
+  }
+});
+
+test('a room of one layer: sound alone where a fifth of it passes, the viewer is told so, and the picture comes back', async ({
+  open,
+}) => {
+  const { server, network } = await startBehind('delay=10ms,rate=4M,queue=500ms', 'delay=10ms');
+  try {
+    const room = roomOf(server, 'one-layer');
+    const publisher = await open();
+    const layers = [{ rid: 'f', scale: 1, maxBitrate: 1_500_000 }];
+    await goLive(publisher, room, { audio: true, layers, through: server.udp });
+    await untilActive(room.page, ['']);
+    const viewer = await open({ url: room.page });
+    const words = viewer.locator('#words');
+    await expect(viewer.locator('#state')).toHaveText('Live', { timeout: 15_000 });
+    await expect(words).toBeHidden();
+
+    await network.say('down rate=300k');
+    await expect(words).toHaveText('Your connection carries sound only.', { timeout: 30_000 });
+    await expect(viewer.locator('#latency')).toHaveText('No picture');
+    const before = await framesOf(viewer);
+    await viewer.waitForTimeout(5000);
+    expect((await framesOf(viewer)) - before, 'no picture').toBe(0);
+    await expect(viewer.locator('#state')).toHaveText('Live');
+
+    await network.say('down rate=4M');
+    await expect(words).toBeHidden({ timeout: 20_000 });
+    const back = await framesOf(viewer);
+    await viewer.waitForTimeout(2000);
+    expect((await framesOf(viewer)) - back, 'frames in two seconds').toBeGreaterThan(30);
   } finally {
     await network.stop();
     await server.stop();

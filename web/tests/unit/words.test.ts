@@ -84,6 +84,18 @@ test('who asked for no picture is told so where it would be', () => {
   expect(faceWords('waiting', null, true, 'paused')[0]).toBe('The host is away');
 });
 
+test('who gets no picture is told why where it would be, unless no picture was asked for', () => {
+  const why = {
+    reason: 'audio-only',
+    text: 'Your connection carries sound only.',
+    hint: 'It comes back.',
+  } as const;
+
+  expect(faceWords('live', null, true, 'auto', why)).toEqual([why.text, why.hint]);
+  expect(faceWords('live', null, true, 'audio-only', why)[1]).toContain('You asked');
+  expect(faceWords('reconnecting', null, true, 'auto', why)[0]).toBe('Reconnecting');
+});
+
 test('every state without a picture has words, and a failure says what to do', () => {
   expect(faceWords('live', null, true, 'auto')).toEqual(['', '']);
   expect(faceWords('waiting', null, false, 'auto')[0]).toBe('Nobody is live yet');

@@ -166,6 +166,26 @@ fn the_only_layer_on_a_path_that_carries_half_of_it_moves_now_and_then_and_sound
 }
 
 #[test]
+fn the_only_layer_gives_way_to_sound_on_a_path_that_carries_a_third_and_is_back_soon_after_the_path_is() {
+    let published = Published { layers: &[1_200], gop: 60, answers: false, ..SIMULCAST };
+    let mut path = Path::new(published, 3_000);
+    path.run(10 * SECOND);
+    path.rate = 400;
+    path.run(8 * SECOND);
+    assert_eq!(path.room.viewer.congestion().unwrap().allocation.reason, Reason::AudioOnly);
+    path.audio_delays.clear();
+
+    path.run(10 * SECOND);
+
+    let late = path.audio_delays.iter().filter(|delay| **delay > 120).count();
+    assert!(late * 50 < path.audio_delays.len(), "{late} of {}", path.audio_delays.len());
+    path.rate = 3_000;
+    path.run(4 * SECOND);
+    let congestion = path.room.viewer.congestion().unwrap();
+    assert_eq!(congestion.allocation.reason, Reason::Best, "{congestion:?}");
+}
+
+#[test]
 fn audio_is_never_behind_a_keyframe() {
     let published = Published { layers: &[1_500], gop: 30, answers: false, ..SIMULCAST };
     let mut path = Path::new(published, 2_500);
