@@ -89,5 +89,10 @@ function number(value: unknown): number | undefined {
 }
 
 function url(value: unknown, base: URL): URL | null {
-  return typeof value === 'string' && URL.canParse(value, base) ? new URL(value, base) : null;
+  if (typeof value !== 'string') return null;
+  try {
+    return new URL(value, base);
+  } catch {
+    return null;
+  }
 }

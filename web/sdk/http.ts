@@ -1,5 +1,6 @@
 import { type ErrorCode, isAbort, isErrorCode, LiveError } from './error.ts';
 import { parseRetryAfter } from './retry.ts';
+import { within } from './signals.ts';
 
 /** A bearer token, or a function that gives one. */
 export type TokenSource = string | (() => string | Promise<string>);
@@ -39,7 +40,7 @@ export async function request(url: URL, options: RequestOptions): Promise<Respon
   const headers = new Headers(options.headers);
   const bearer = typeof token === 'function' ? await ask(token, signal) : token;
   if (bearer) headers.set('Authorization', `Bearer ${bearer}`);
-  const timeout = AbortSignal.timeout(timeoutMs);
+  const inTime = within(timeoutMs, signal);
   let response: Response;
   try {
     response = await fetch(url, {
@@ -48,12 +49,12 @@ export async function request(url: URL, options: RequestOptions): Promise<Respon
       keepalive,
       // With it a browser asks again before each call to another origin what it may ask there; only a GET is kept.
       ...(method === 'GET' ? { cache: 'no-store' } : {}),
-      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+      signal: inTime,
       ...(body === undefined ? {} : { body }),
     });
   } catch (cause) {
     signal?.throwIfAborted();
-    if (timeout.aborted)
+    if (inTime.aborted)
       throw new LiveError('net/timeout', `no answer from ${url.host} within 8 s`, { cause });
     throw new LiveError('net/unreachable', `${url.host} cannot be reached`, { cause });
   }

@@ -4,6 +4,7 @@ import { readJson, readText, request, type TokenSource } from './http.ts';
 import { iceServers, type Link, parseLinkHeader } from './link-header.ts';
 import { RoomChannel } from './room-channel.ts';
 import { applyRestart, buildFragment, iceCredentials, parseRestartAnswer } from './sdp-fragment.ts';
+import { within } from './signals.ts';
 import { Trickle } from './trickle.ts';
 
 /** Options of {@link Session.open}. */
@@ -188,7 +189,7 @@ export class Session {
     const { signal } = this.#ended;
     if (this.#repairing || signal.aborted) return;
     this.#repairing = true;
-    const inTime = AbortSignal.any([signal, AbortSignal.timeout(restartTimeoutMs)]);
+    const inTime = within(restartTimeoutMs, signal);
     try {
       await this.restart(inTime);
       await connected(this.#connection, inTime, restartTimeoutMs);

@@ -8,6 +8,7 @@ import { type Autoplay, type Playback, Player } from './player.ts';
 import { expected, type QualityPick, stalled } from './quality-pick.ts';
 import { isWaiting, type ReconnectPolicy, reconnectDefault } from './retry.ts';
 import { Session } from './session.ts';
+import { within } from './signals.ts';
 import { StallWatch } from './stall.ts';
 import { StatsReader, type WatchStats } from './stats.ts';
 import { PlaybackEvent, QualitiesEvent, RoomEvent, WatchStatsEvent } from './watch-events.ts';
@@ -277,7 +278,7 @@ export class Watch extends Handle<WatchEvents> {
 
 /** Whether the server leaves the picture out on purpose, because the path carries no more than sound. */
 async function hasPathForSoundOnly(session: Session, signal: AbortSignal): Promise<boolean> {
-  const inTime = AbortSignal.any([signal, AbortSignal.timeout(explainTimeoutMs)]);
+  const inTime = within(explainTimeoutMs, signal);
   const explanation = await session.explain(inTime).catch(() => null);
   return explanation?.reason === 'audio-only';
 }
