@@ -12,7 +12,8 @@
 //!
 //! Where only one layer is being sent the ladder is that layer's temporal layers: the viewer gets it whole until the path
 //! has shown that it carries less, then fewer of its frames. A picture with gaps is better than none there, and the reason
-//! tells of them; but where the path carries less than [`HOPELESS`] of it for [`GIVE_UP`] too, sound alone is left.
+//! tells of them; but where the path carries less than [`HOPELESS`] of it for [`GIVE_UP`] too, sound alone is left, if
+//! there is any, until [`WORTH_IT`] of the picture is there.
 //!
 //! Audio comes first: its rate is part of every rung. A wish for a fixed layer is obeyed whatever the estimate says,
 //! and the reason tells when it is more than the path carries.
@@ -54,6 +55,9 @@ const ARRIVES: f64 = 0.85;
 /// The only picture is given up where the path carries less than this part of the least that may be sent of it: half of
 /// its packets show little but keyframes, and keep a queue full in front of the sound.
 const HOPELESS: f64 = 0.5;
+
+/// The same picture is back when so much of what it takes is there.
+const WORTH_IT: f64 = 0.75;
 
 /// For how long the only layer has to be too much for a path that has not carried it yet: the estimate begins low.
 const UNPROVED: Duration = Duration::from_secs(2);
@@ -265,6 +269,7 @@ impl Allocator {
             self.gave_up = false;
             self.failures = 0;
             self.retry_at = now;
+            self.hopeless_since = None;
         }
         self.wish = wish;
         self.audio = audio;
@@ -486,6 +491,7 @@ impl Allocator {
             self.stop_confirming();
             return;
         }
+        self.standing = self.standing.max(self.floor());
         let Some(rung) = self.rung(self.standing) else { return };
         if self.fits(&rung, STEP_DOWN) {
             self.unfit_since = None;
@@ -584,10 +590,11 @@ impl Allocator {
         }
     }
 
-    /// Says whether the path is known to carry too little of the only picture for it to be worth anything. Who says itself
-    /// what it takes, or nothing at all, could not be asked for more without a picture.
+    /// Says whether the path is known to carry too little of the only picture for it to be worth anything, and there is
+    /// sound, which would get through without it.
     fn is_hopeless(&self) -> bool {
         let is_known = matches!(self.estimate.limiter, Limiter::Delay | Limiter::Loss | Limiter::Probe);
+        let is_known = is_known && self.audio > Bitrate::ZERO;
         let least = self.rung(self.standing).filter(|_| self.standing == self.lowest_picture());
         is_known && !self.is_spared() && least.is_some_and(|rung| !self.fits(&rung, HOPELESS))
     }
@@ -595,7 +602,8 @@ impl Allocator {
     /// Shows the lowest picture again as soon as it fits; true when it does.
     fn step_back(&mut self) -> bool {
         let lowest = self.lowest_picture();
-        let fits = lowest > 0 && self.rung(lowest).is_some_and(|rung| self.fits(&rung, STEP_BACK));
+        let enough = if self.only { WORTH_IT } else { STEP_BACK };
+        let fits = lowest > 0 && self.rung(lowest).is_some_and(|rung| self.fits(&rung, enough));
         if !fits || self.estimate.limiter == Limiter::Start || self.now < self.retry_at {
             return false;
         }
@@ -653,9 +661,11 @@ impl Allocator {
         self.rungs > 1 && !fixed
     }
 
-    /// The lowest rung that a viewer falls to: its only picture is not taken away while it has any worth.
+    /// The lowest rung that a viewer falls to: its only picture is not taken away while it has any worth. And who says
+    /// itself what its path takes, or tells its losses alone, cannot be asked for more without a picture.
     fn floor(&self) -> usize {
-        if self.only && !self.gave_up { self.lowest_picture() } else { 0 }
+        let asked = !matches!(self.estimate.limiter, Limiter::Remb | Limiter::Unreported);
+        if self.only && !(self.gave_up && asked) { self.lowest_picture() } else { 0 }
     }
 
     fn fits(&self, rung: &Rung, factor: f64) -> bool {

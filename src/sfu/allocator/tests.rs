@@ -325,8 +325,10 @@ fn the_only_layer_gives_way_to_sound_where_not_half_of_it_passes_and_is_back_whe
     assert!(viewer.allocator.is_dark(), "so that it is asked for more");
     assert!(viewer.allocator.wanted() > Some(only.bitrate));
 
-    viewer.estimate_at(9_000, 2_400, Limiter::Probe);
-    assert_eq!(viewer.layer(), None, "it would not fit");
+    viewer.estimate_at(9_000, 1_700, Limiter::Probe);
+    assert_eq!(viewer.layer(), None, "it would have gaps, or be gone again");
+    viewer.estimate_at(9_500, 2_100, Limiter::Probe);
+    assert_eq!((viewer.layer(), viewer.reason()), (Some(2), Reason::OnlyLayer), "as who joins gets it");
     viewer.estimate_at(10_000, 3_000, Limiter::Probe);
     assert_eq!((viewer.layer(), viewer.reason()), (Some(2), Reason::Best));
 }
@@ -376,6 +378,53 @@ fn nobody_loses_the_only_layer_whose_path_is_not_known_or_cannot_be_asked_for_mo
 }
 
 #[test]
+fn the_only_layer_of_a_room_without_sound_is_kept_whatever_passes() {
+    let only = [Candidate { temporal: Temporal::ONE, ..SIMULCAST[2] }];
+    let mut viewer = Viewer::new(&only);
+    viewer.allocator.handle_layers(viewer.now, Wish::Auto, &only, Bitrate::ZERO);
+    viewer.estimate_at(1_000, 3_000, Limiter::Probe);
+
+    viewer.estimate_at(5_000, 60, Limiter::Delay);
+    viewer.pass_to(60_000);
+
+    assert_eq!((viewer.layer(), viewer.reason()), (Some(2), Reason::OnlyLayer));
+}
+
+#[test]
+fn who_cannot_be_asked_for_more_gets_the_layer_that_is_left_though_the_lowest_of_three_was_given_up() {
+    for limiter in [Limiter::Remb, Limiter::Unreported] {
+        let mut viewer = Viewer::new(&SIMULCAST);
+        viewer.estimate_at(0, 60, limiter);
+        viewer.pass_to(3_000);
+        assert_eq!(viewer.layer(), None, "{limiter:?}");
+
+        let only = [Candidate { temporal: Temporal::ONE, ..SIMULCAST[2] }];
+        viewer.allocator.handle_layers(viewer.now, Wish::Auto, &only, AUDIO);
+        assert_eq!(viewer.layer(), Some(2), "{limiter:?}");
+        viewer.pass_to(60_000);
+        assert_eq!(viewer.layer(), Some(2), "{limiter:?}");
+    }
+}
+
+#[test]
+fn who_changes_the_wish_has_three_seconds_anew() {
+    let only = [Candidate { temporal: Temporal::ONE, ..SIMULCAST[2] }];
+    let mut viewer = Viewer::new(&only);
+    viewer.estimate_at(1_000, 3_000, Limiter::Probe);
+    viewer.estimate_at(5_000, 60, Limiter::Delay);
+    viewer.pass_to(7_500);
+    for wish in [Wish::Fixed(LayerIndex(2)), Wish::Auto] {
+        viewer.allocator.handle_layers(viewer.now, wish, &only, AUDIO);
+        viewer.pass_to(9_000);
+    }
+
+    viewer.pass_to(11_900);
+    assert_eq!(viewer.layer(), Some(2));
+    viewer.pass_to(12_000);
+    assert_eq!(viewer.layer(), None);
+}
+
+#[test]
 fn who_lost_the_only_layer_of_one_waits_for_the_next_ones_to_fit() {
     let only = |layer: usize| [Candidate { temporal: Temporal::ONE, ..SIMULCAST[layer] }];
     let mut viewer = Viewer::new(&only(2));
@@ -386,7 +435,7 @@ fn who_lost_the_only_layer_of_one_waits_for_the_next_ones_to_fit() {
 
     viewer.allocator.handle_layers(viewer.now, Wish::Auto, &only(1), AUDIO);
     viewer.pass_to(8_100);
-    assert_eq!(viewer.layer(), None, "900 kbit/s do not fit");
+    assert_eq!(viewer.layer(), None, "600 of 900 kbit/s");
     viewer.allocator.handle_layers(viewer.now, Wish::Auto, &only(0), AUDIO);
     viewer.pass_to(8_200);
     assert_eq!(viewer.layer(), Some(0));
