@@ -30,6 +30,7 @@ const menu = new QualityMenu(byId('quality', HTMLSelectElement), (pick) => void 
 let session: Watch = open();
 
 function open(): Watch {
+  missing.rest();
   const next = watch({ url: location.href, video, quality: menu.pick });
   next.on('state', showState);
   next.on('playback', showState);

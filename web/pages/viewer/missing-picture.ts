@@ -19,7 +19,8 @@ export class MissingPicture {
   /** `show` is told when there is something else to say. */
   constructor(show: () => void) {
     this.#show = show;
-    this.#asking = new Asking((explanation) => this.#learn(explanation));
+    // No answer is no news: a path that carries no picture is slow to bring one.
+    this.#asking = new Asking((explanation) => explanation && this.#learn(explanation));
   }
 
   /** Why there is no picture, null while there is one or nobody knows. */

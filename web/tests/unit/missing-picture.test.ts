@@ -7,7 +7,7 @@ afterEach(() => void vi.useRealTimers());
 
 /** A page that looks once a second, and a server that answers with the reason of the moment. */
 class Bench {
-  reason: ExplainReason = 'audio-only';
+  reason: ExplainReason | null = 'audio-only';
   asked = 0;
   shown: (string | undefined)[] = [];
   readonly missing = new MissingPicture(() => this.shown.push(this.missing.why?.reason));
@@ -25,6 +25,7 @@ class Bench {
 
   #answer(): WatchExplanation {
     this.asked += 1;
+    if (this.reason === null) throw new Error('no answer');
     const answer = { reason: this.reason, text: 'a sentence', hint: '' };
     return answer as unknown as WatchExplanation;
   }
@@ -52,6 +53,15 @@ test('the reason is shown once, and gone with the first frame', async () => {
   const { asked } = bench;
   await bench.seconds(5, 30);
   expect(bench.asked, 'nothing is asked any more').toBe(asked);
+});
+
+test('a question without an answer takes no reason back', async () => {
+  const bench = new Bench();
+  await bench.seconds(4, 0);
+  bench.reason = null;
+  await bench.seconds(6, 0);
+
+  expect(bench.shown).toEqual(['audio-only']);
 });
 
 test('a picture that is only late is left alone, whatever the reason why it is not better', async () => {
